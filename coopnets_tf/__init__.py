@@ -1,0 +1,15 @@
+"""Cooperative training of descriptor and generator networks (arXiv:1609.09408)."""
+
+from coopnets_tf.coopnets import CoopNets
+from coopnets_tf.descriptor import Descriptor
+from coopnets_tf.generator import Generator, exact_statistics
+from coopnets_tf.langevin import Langevin, langevin_chain
+
+__all__ = [
+    "CoopNets",
+    "Descriptor",
+    "Generator",
+    "Langevin",
+    "exact_statistics",
+    "langevin_chain",
+]

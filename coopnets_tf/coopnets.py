@@ -1,0 +1,155 @@
+"""CoopNets: the descriptor and the generator, each teaching the other.
+
+    paper        code        meaning
+    Y            observed    real images, [batch, height, width, channels] in [-1, 1]
+    X^           latents     drawn from N(0, I), [chains, latent_size]
+    Y^ = g(X^)   generated   the generator's drafts
+    Y~           revised     the drafts after the descriptor's Langevin steps
+    X~           inferred    the latents after the generator's Langevin steps
+    f(Y)         scores      [batch], the sum of the descriptor's outputs
+"""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from coopnets_tf import energies
+from coopnets_tf.seeds import Purpose, draw_seed
+
+
+class CoopNets(keras.Model):
+    """Cooperative training of a descriptor and a generator.
+
+    Args:
+      descriptor: `Descriptor`.
+      generator: `Generator`.
+      num_chains: int; n~, parallel chains in one training step. Free of the number of
+        observed images.
+      num_noise_steps: int or None; training steps after which D1 adds no noise. None:
+        it always does.
+      run_seed: int; all random numbers of the training follow from it.
+
+    Source: Xie et al., arXiv:1609.09408, Algorithm CoopNets.
+    """
+
+    def __init__(
+        self,
+        descriptor,
+        generator,
+        *,
+        num_chains,
+        num_noise_steps=None,
+        run_seed=0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.descriptor = descriptor
+        self.generator = generator
+        self.num_chains = num_chains
+        self.num_noise_steps = num_noise_steps
+        self.run_seed = run_seed
+        self.means = {
+            name: keras.metrics.Mean(name)
+            for name in (
+                "descriptor_loss",
+                "generator_loss",
+                "energy_gap",
+                "gradient_norm",
+                "displacement",
+                "saturation",
+            )
+        }
+        self.built = True
+
+    def compile(self, descriptor_optimizer, generator_optimizer, **kwargs):
+        """Gives each net its own optimizer and builds both, so they can be restored."""
+        super().compile(optimizer=None, **kwargs)
+        for net, optimizer in (
+            (self.descriptor, descriptor_optimizer),
+            (self.generator, generator_optimizer),
+        ):
+            net.compile(optimizer=optimizer)
+            optimizer.build(net.trainable_variables)
+
+    @property
+    def step(self):
+        """Training steps done so far, an integer variable."""
+        return self.descriptor.optimizer.iterations
+
+    @property
+    def metrics(self):
+        return list(self.means.values())
+
+    def train_step(self, observed):
+        """One iteration of Algorithm CoopNets.
+
+        Args:
+          observed: float32 [batch, height, width, channels] in [-1, 1].
+
+        Returns:
+          The running means of the metrics since they were last reset, by name.
+        """
+        seed = functools.partial(draw_seed, self.run_seed, step=self.step.value)
+        # G0: the generator drafts images from latents of the prior.
+        with tf.GradientTape() as tape:
+            latents, generated = self.generator.propose(
+                self.num_chains, seed=seed(purpose=Purpose.LATENTS), training=True
+            )
+        # D1: the descriptor revises the drafts (Langevin on images).
+        revised, chains = self.descriptor.revise(
+            generated,
+            seed=seed(purpose=Purpose.REVISION),
+            noise_scale=self._noise_scale(),
+        )
+        # G1: the generator infers the latents of the revised images (Langevin on
+        # latents). Where it makes no step, G2 reuses what G0 computed.
+        recorded = generated, tape
+        if self.generator.inference.num_steps:
+            latents, _ = self.generator.infer(
+                latents, revised, seed=seed(purpose=Purpose.INFERENCE), training=True
+            )
+            recorded = None
+        # D2: the descriptor shifts its score from revised to observed images.
+        descriptor_loss = self.descriptor.update(observed, revised)
+        # G2: the generator learns how the descriptor revised its drafts.
+        generator_loss = self.generator.update(latents, revised, recorded=recorded)
+        return self._report(
+            descriptor_loss, generator_loss, observed, generated, revised, chains
+        )
+
+    def sample(self, num_images, *, seed, revise=True):
+        """Images from the frozen nets: G0, then (if `revise`) D1.
+
+        Returns:
+          float32 [num_images, height, width, channels]; drafts lie in [-1, 1],
+          revised images are not clipped.
+        """
+        _, images = self.generator.propose(num_images, seed=seed)
+        if revise:
+            images, _ = self.descriptor.revise(images, seed=seed)
+        return images
+
+    def _noise_scale(self):
+        if self.num_noise_steps is None:
+            return 1.0
+        return tf.cast(self.step.value < self.num_noise_steps, tf.float32)
+
+    def _report(
+        self, descriptor_loss, generator_loss, observed, generated, revised, chains
+    ):
+        stddev = self.descriptor.reference_stddev
+        reference_gap = energies.reference_gap(observed, revised, stddev=stddev)
+        moves = tf.reduce_mean(tf.square(revised - generated), axis=[1, 2, 3])
+        outside = tf.cast(tf.abs(revised) > 1, tf.float32)
+        values = {
+            "descriptor_loss": descriptor_loss,
+            "generator_loss": generator_loss,
+            "energy_gap": reference_gap - descriptor_loss,
+            "gradient_norm": tf.reduce_mean(chains.gradient_norm),
+            "displacement": tf.reduce_mean(tf.sqrt(moves)),
+            "saturation": tf.reduce_mean(outside),
+        }
+        for name, value in values.items():
+            self.means[name].update_state(value)
+        return {name: mean.result() for name, mean in self.means.items()}

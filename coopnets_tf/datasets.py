@@ -1,0 +1,188 @@
+"""Data sets: a name or a folder of images -> batches in [-1, 1], in a known order."""
+
+import concurrent.futures
+import difflib
+import gzip
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from coopnets_tf import folders, images, seeds
+from coopnets_tf.folders import DatasetError
+
+NAMES = ("digits", "mnist", "fashion_mnist", "cifar10")
+
+
+class ImageDataset:
+    """Images by index. `dataset[indices]` is float32 [n, height, width, channels].
+
+    Args:
+      name: str.
+      pixels: uint8 [num_images, height, width, channels], or a function of an array
+        of indices that returns such an array.
+      num_images: int.
+      image_shape: (height, width, channels).
+      per_image: bool; stretch each image to [-1, 1] instead of the fixed scale.
+      num_skipped: int; files that were left out as unreadable.
+    """
+
+    def __init__(
+        self, name, pixels, *, num_images, image_shape, per_image=False, num_skipped=0
+    ):
+        self.name = name
+        self.num_images = num_images
+        self.image_shape = tuple(image_shape)
+        self.num_skipped = num_skipped
+        self._pixels = pixels if callable(pixels) else pixels.__getitem__
+        self._per_image = per_image
+
+    def __len__(self):
+        return self.num_images
+
+    def __getitem__(self, indices):
+        scaled = images.from_uint8(self._pixels(indices))
+        return images.normalize_per_image(scaled) if self._per_image else scaled
+
+    def batches(self, batch_size, *, run_seed, first_step=0):
+        """Endless batches; which images step k sees depends on (run_seed, k) alone.
+
+        Every epoch visits the images in a new order and leaves out the last, short
+        batch. The next batch is read while the present one is used.
+
+        Args:
+          batch_size: int.
+          run_seed: int.
+          first_step: int; where to begin, without replaying the steps before it.
+
+        Raises:
+          DatasetError: if there are fewer images than one batch holds.
+        """
+        if self.num_images < batch_size:
+            raise DatasetError(
+                f"{self.name} has {self.num_images} images, fewer than one batch. "
+                f"Received: batch_size={batch_size}. Give a smaller --batch_size."
+            )
+        return _prefetch(self._in_order(batch_size, run_seed, first_step))
+
+    def _in_order(self, batch_size, run_seed, step):
+        per_epoch = self.num_images // batch_size
+        while True:
+            epoch, position = divmod(step, per_epoch)
+            order = seeds.epoch_order(self.num_images, run_seed=run_seed, epoch=epoch)
+            for start in range(position, per_epoch):
+                yield self[order[start * batch_size : (start + 1) * batch_size]]
+            step = (epoch + 1) * per_epoch
+
+
+def _prefetch(iterator):
+    with concurrent.futures.ThreadPoolExecutor(1, "batches") as reader:
+        upcoming = reader.submit(next, iterator)
+        while True:
+            batch = upcoming.result()
+            upcoming = reader.submit(next, iterator)
+            yield batch
+
+
+def load(name, *, data_dir=None, num_held_out=0, per_image=False, **folder_options):
+    """Loads the training images of a named data set or of a folder.
+
+    Args:
+      name: one of `NAMES`, or the path of a folder of images, flat or nested.
+      data_dir: folder with the files of a named data set; default: Keras downloads
+        them into its own cache, or finds them there.
+      num_held_out: int; the first images are kept out of training.
+      per_image: bool; see `ImageDataset`.
+      **folder_options: for a folder, see `folders.read`.
+
+    Raises:
+      DatasetError: if the data are missing or cannot be read.
+    """
+    num_skipped = 0
+    if name == "digits":
+        pixels = _digits()
+    elif name in NAMES:
+        pixels = _local(name, Path(data_dir)) if data_dir else _keras(name)
+        pixels = pixels.reshape(*pixels.shape[:3], -1)
+    else:
+        pixels, num_skipped = folders.read(_folder(name), **folder_options)
+    num_images = len(pixels) - num_held_out
+    if num_images < 1:
+        raise DatasetError(
+            f"{name} has {len(pixels)} images; --num_held_out leaves none to train on. "
+            f"Received: num_held_out={num_held_out}"
+        )
+    return ImageDataset(
+        name,
+        lambda indices: pixels[indices + num_held_out],
+        num_images=num_images,
+        image_shape=pixels.shape[1:],
+        per_image=per_image,
+        num_skipped=num_skipped,
+    )
+
+
+def _folder(name):
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    found = "is a file" if folder.exists() else "does not exist"
+    nearest = difflib.get_close_matches(name, NAMES, n=1)
+    raise DatasetError(
+        f"--dataset must be a folder of images or one of {', '.join(NAMES)}. "
+        f"Received: {name}, which {found}."
+        + (f" Did you mean {nearest[0]}?" if nearest else "")
+    )
+
+
+def _digits():
+    """scikit-learn's 1,797 handwritten digits, uint8 [1797, 8, 8, 1]."""
+    from sklearn.datasets import load_digits
+
+    counts = load_digits().images  # 0..16, the inked ones of a block of 4x4 pixels
+    return np.rint(counts * (255 / 16)).astype(np.uint8)[..., None]
+
+
+def _keras(name):
+    """The training images from `keras.datasets`, which fetches and checks them."""
+    import keras
+
+    try:
+        (pixels, _), _ = getattr(keras.datasets, name).load_data()
+    except Exception as error:
+        raise DatasetError(
+            f"{name} is not in Keras' cache and could not be downloaded. Put "
+            f"{_files(name)} into a folder and name it by --data_dir. ({error})"
+        ) from error
+    return pixels
+
+
+def _local(name, data_dir):
+    """The training images from files that somebody put into `data_dir`."""
+    data_dir = data_dir.expanduser()
+    try:
+        if name == "mnist":
+            with np.load(data_dir / "mnist.npz", allow_pickle=False) as arrays:
+                return arrays["x_train"]
+        if name == "fashion_mnist":
+            with gzip.open(data_dir / "train-images-idx3-ubyte.gz") as file:
+                return np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 28, 28)
+        records = [
+            np.fromfile(data_dir / f"data_batch_{number}.bin", np.uint8)
+            for number in range(1, 6)
+        ]
+        records = np.concatenate(records).reshape(-1, 1 + 3 * 32 * 32)
+        return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DatasetError(
+            f"{name} could not be read from --data_dir={data_dir}. It must hold "
+            f"{_files(name)}. ({error})"
+        ) from error
+
+
+def _files(name):
+    return {
+        "mnist": "mnist.npz (as keras.datasets.mnist keeps it)",
+        "fashion_mnist": "train-images-idx3-ubyte.gz",
+        "cifar10": "data_batch_1.bin to data_batch_5.bin (CIFAR-10, binary version)",
+    }[name]

@@ -1,0 +1,198 @@
+"""The descriptor: a bottom-up ConvNet that is an energy-based model of images."""
+
+import dataclasses
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from coopnets_tf import energies
+from coopnets_tf.convolutions import ImageConv
+from coopnets_tf.langevin import Langevin, langevin_chain
+
+
+class Conv(NamedTuple):
+    """One convolution, "same" padding, leaky ReLU."""
+
+    size: int
+    strides: int
+    filters: int
+
+
+# From the image upwards; above the last row comes `SummedOutputs` over the whole map.
+NETWORKS = {
+    "digits": [Conv(3, 1, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
+    "mnist": [Conv(4, 2, 64), Conv(4, 2, 128), Conv(4, 2, 256)],
+    "cifar": [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
+    "scene": [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
+}
+LEAKY_SLOPE = 0.2
+KERNEL_STDDEV = 0.01
+
+
+def leaky_relu(maps):
+    return tf.nn.leaky_relu(maps, LEAKY_SLOPE)
+
+
+class SummedOutputs(keras.layers.Layer):
+    """`num_outputs` linear filters over the whole map, and the sum of their answers.
+
+    The filters are summed first, which gives the same scores for 1 / num_outputs of
+    the operations. They still count one by one in learning: each has its own
+    optimizer step, and the published learning rates assume 100 of them.
+
+    Input [batch, height, width, channels], output [batch].
+    """
+
+    def __init__(self, num_outputs, **kwargs):
+        super().__init__(**kwargs)
+        self.num_outputs = num_outputs
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*input_shape[1:], self.num_outputs),
+            initializer=keras.initializers.RandomNormal(stddev=KERNEL_STDDEV),
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.num_outputs,), initializer="zeros"
+        )
+
+    def call(self, maps):
+        kernel = tf.reduce_sum(self.kernel, axis=-1)
+        return tf.reduce_sum(maps * kernel, axis=[1, 2, 3]) + tf.reduce_sum(self.bias)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[:1]
+
+
+@keras.saving.register_keras_serializable("coopnets_tf")
+class Descriptor(keras.Model):
+    """Energy-based model `p(Y; W_D) = exp[f(Y; W_D)] q(Y) / Z(W_D)`, `q = N(0, s^2 I)`.
+
+    Calling it gives the scores f(Y), [batch]: high = likely.
+
+    Args:
+      network: a key of `NETWORKS`.
+      image_shape: (height, width, channels) of the images.
+      revision: `Langevin`; the dynamics of step D1, in pixel units.
+      reference_stddev: float; s, pixel units.
+      num_outputs: int; outputs whose sum is f.
+
+    Raises:
+      ValueError: on an unknown network or a reference s.d. that is not positive.
+
+    Source: Xie et al., arXiv:1609.09408, Algorithm D.
+    """
+
+    def __init__(
+        self,
+        network,
+        image_shape,
+        *,
+        revision,
+        reference_stddev,
+        num_outputs=100,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if network not in NETWORKS:
+            raise ValueError(
+                f"`network` must be one of {', '.join(NETWORKS)}. "
+                f"Received: network={network!r}"
+            )
+        if not reference_stddev > 0:
+            raise ValueError(
+                "`reference_stddev` must be positive. "
+                f"Received: reference_stddev={reference_stddev}"
+            )
+        self.network = network
+        self.image_shape = tuple(image_shape)
+        self.revision = revision
+        self.reference_stddev = reference_stddev
+        self.num_outputs = num_outputs
+        self.convs = [
+            (keras.layers.Conv2D if position else ImageConv)(
+                conv.filters,
+                conv.size,
+                conv.strides,
+                padding="same",
+                activation=leaky_relu,
+                kernel_initializer=keras.initializers.RandomNormal(
+                    stddev=KERNEL_STDDEV
+                ),
+                name=f"conv_{position}",
+            )
+            for position, conv in enumerate(NETWORKS[network])
+        ]
+        self.outputs_sum = SummedOutputs(num_outputs, name="outputs_sum")
+        self.build((None, *self.image_shape))
+
+    def build(self, input_shape):
+        for layer in (*self.convs, self.outputs_sum):
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+        self.built = True
+
+    def call(self, images):
+        maps = images
+        for conv in self.convs:
+            maps = conv(maps)
+        return self.outputs_sum(maps)
+
+    def energy(self, images):
+        """`E(Y) = ||Y||^2 / (2 s^2) - f(Y)`, [batch]: -log p up to a constant."""
+        return energies.descriptor_energy(
+            self(images), images, reference_stddev=self.reference_stddev
+        )
+
+    def revise(self, images, *, seed, noise_scale=1.0):
+        """D1: Langevin dynamics on images, towards a lower energy.
+
+        Args:
+          images: float32 [chains, height, width, channels]; where the chains start.
+          seed: int32 [2], from `seeds.draw_seed`.
+          noise_scale: float or scalar tensor; 0.0 turns the noise off.
+
+        Returns:
+          The revised images, not clipped, and a `ChainInfo`.
+        """
+        return langevin_chain(
+            self.energy, images, self.revision, seed=seed, noise_scale=noise_scale
+        )
+
+    def update(self, observed, revised):
+        """D2: one optimizer step from observed and revised images.
+
+        `compile(optimizer=...)` comes first. Only the descriptor's weights change.
+
+        Args:
+          observed: float32 [batch, height, width, channels].
+          revised: float32 [chains, height, width, channels]; taken as data.
+
+        Returns:
+          `energies.descriptor_loss` before the step, a scalar.
+        """
+        with tf.GradientTape() as tape:
+            scores = self(tf.concat([observed, revised], axis=0))
+            loss = energies.descriptor_loss(
+                scores[: tf.shape(observed)[0]], scores[tf.shape(observed)[0] :]
+            )
+        weights = self.trainable_variables
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        self.optimizer.apply(gradients, weights)
+        return loss
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "network": self.network,
+            "image_shape": self.image_shape,
+            "revision": dataclasses.asdict(self.revision),
+            "reference_stddev": self.reference_stddev,
+            "num_outputs": self.num_outputs,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "revision": Langevin(**config["revision"])})

@@ -1,0 +1,76 @@
+"""Energies and losses of the paper, one function per formula.
+
+An energy is -log p up to a constant and keeps the batch axis, [batch]: every chain
+follows the gradient of its own energy. Only a `*_loss` is a mean over the batch.
+Source of all: Xie et al., arXiv:1609.09408.
+"""
+
+import tensorflow as tf
+
+
+def gaussian_energy(values, *, stddev):
+    """`||values||^2 / (2 stddev^2)`, summed over all axes but the first: [batch]."""
+    squares = tf.square(values)
+    return tf.reduce_sum(squares, axis=range(1, squares.shape.rank)) / (2 * stddev**2)
+
+
+def descriptor_energy(scores, images, *, reference_stddev):
+    """Energy of the descriptor, `E(Y) = ||Y||^2 / (2 s^2) - f(Y)`.
+
+    Args:
+      scores: [batch]; f(Y; W_D), the sum of the descriptor's outputs.
+      images: [batch, height, width, channels]; Y.
+      reference_stddev: float; s, pixel units.
+
+    Returns:
+      [batch].
+    """
+    return gaussian_energy(images, stddev=reference_stddev) - scores
+
+
+def latent_energy(latents, images, generated, *, residual_stddev):
+    """Energy of latents given images, `||Y - g(X)||^2 / (2 sigma^2) + ||X||^2 / 2`.
+
+    Args:
+      latents: [batch, latent_size]; X.
+      images: [batch, height, width, channels]; Y.
+      generated: as `images`; g(X; W_G).
+      residual_stddev: float; sigma, pixel units.
+
+    Returns:
+      [batch].
+    """
+    residual = gaussian_energy(images - generated, stddev=residual_stddev)
+    return residual + gaussian_energy(latents, stddev=1.0)
+
+
+def descriptor_loss(observed_scores, revised_scores):
+    """`mean f(Y~) - mean f(Y)`, a scalar whose descent is step D2.
+
+    Args:
+      observed_scores: [batch]; f of observed images.
+      revised_scores: [chains]; f of revised images.
+    """
+    return tf.reduce_mean(revised_scores) - tf.reduce_mean(observed_scores)
+
+
+def generator_loss(images, generated, *, residual_stddev):
+    """`mean ||Y~ - g(X)||^2 / (2 sigma^2)`, a scalar whose descent is step G2.
+
+    Args:
+      images: [chains, height, width, channels]; the revised images Y~.
+      generated: as `images`; g(X; W_G).
+      residual_stddev: float; sigma, pixel units.
+    """
+    return tf.reduce_mean(gaussian_energy(images - generated, stddev=residual_stddev))
+
+
+def reference_gap(observed, revised, *, stddev):
+    """Mean of `||Y~||^2 / (2 s^2)` minus mean of `||Y||^2 / (2 s^2)`, a scalar.
+
+    Minus `descriptor_loss` this is the mean energy of revised images above that of
+    observed ones.
+    """
+    return tf.reduce_mean(gaussian_energy(revised, stddev=stddev)) - tf.reduce_mean(
+        gaussian_energy(observed, stddev=stddev)
+    )

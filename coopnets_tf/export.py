@@ -1,0 +1,27 @@
+"""A generator as a SavedModel that needs nothing of this package."""
+
+import keras
+import tensorflow as tf
+
+
+def export_generator(generator, directory):
+    """Writes a SavedModel with the endpoint `generate`, also the serving default.
+
+    `generate`: latents, float32 [batch, latent_size] from N(0, I) -> images, float32
+    [batch, height, width, channels] in [-1, 1]. Batch norm uses its moving averages as
+    they are now; call this inside `exact_statistics`.
+
+    Args:
+      generator: `Generator`.
+      directory: `Path`, not there yet.
+    """
+    archive = keras.export.ExportArchive()
+    archive.track(generator)
+    archive.add_endpoint(
+        "generate",
+        lambda latents: generator(latents, training=False),
+        input_signature=[
+            tf.TensorSpec([None, generator.latent_size], tf.float32, name="latents")
+        ],
+    )
+    archive.write_out(directory, verbose=False)

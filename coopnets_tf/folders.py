@@ -1,0 +1,146 @@
+"""A folder of image files -> arrays of one size and colour mode, uint8."""
+
+import concurrent.futures
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+CACHE_BYTES = 2**30  # a folder whose images need less, once decoded, is kept in memory
+
+
+class DatasetError(ValueError):
+    """The data cannot be used; the message says which and what to do."""
+
+
+class LazyImages:
+    """Images that are decoded when asked for: `lazy[indices]`, as from an array.
+
+    Args:
+      paths: list of `Path`.
+      image_size: int; height and width of every image.
+      color_mode: "rgb" or "grey".
+      resize: "crop" cuts out the largest centred square first, "stretch" does not.
+    """
+
+    def __init__(self, paths, *, image_size, color_mode, resize):
+        self.paths = paths
+        self.shape = (len(paths), image_size, image_size, _channels(color_mode))
+        self._decode = lambda path: decode(
+            path, image_size=image_size, color_mode=color_mode, resize=resize
+        )
+        self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "decode")
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, indices):
+        paths = [self.paths[index] for index in indices]
+        return np.stack(list(self._pool.map(self._decode, paths)))
+
+    def readable(self):
+        """The indices of the files that can be decoded; reads every one."""
+
+        def check(index):
+            try:
+                self._decode(self.paths[index])
+            except DatasetError:
+                return False
+            return True
+
+        checks = self._pool.map(check, range(len(self)))
+        return [index for index, readable in enumerate(checks) if readable]
+
+
+def read(
+    folder,
+    *,
+    image_size,
+    color_mode="rgb",
+    resize="crop",
+    skip_bad=False,
+    cache_bytes=CACHE_BYTES,
+):
+    """Finds the images of a folder and of the folders in it.
+
+    Hidden files are passed over, links to folders are not followed. Images that fit
+    into `cache_bytes` are decoded at once and kept, others whenever they are used.
+
+    Args:
+      folder: `Path`.
+      image_size, color_mode, resize: see `LazyImages`.
+      skip_bad: bool; leave out what cannot be decoded (every file is then read once
+        at the start), instead of stopping.
+      cache_bytes: int.
+
+    Returns:
+      The images, an array or `LazyImages`, and how many files were left out.
+
+    Raises:
+      DatasetError: if there is no image, or on a bad one unless `skip_bad`.
+    """
+    paths = sorted(
+        Path(place, name)
+        for place, folders, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".")
+    )
+    options = {"image_size": image_size, "color_mode": color_mode, "resize": resize}
+    lazy = LazyImages(paths, **options)
+    if skip_bad:
+        lazy = LazyImages([paths[index] for index in lazy.readable()], **options)
+    if not len(lazy):
+        raise DatasetError(
+            f"--dataset={folder} holds no image that Pillow can read. "
+            f"Received: {len(paths)} files."
+        )
+    num_skipped = len(paths) - len(lazy)
+    if np.prod(lazy.shape, dtype=np.int64) > cache_bytes:
+        return lazy, num_skipped
+    return lazy[range(len(lazy))], num_skipped
+
+
+def decode(path, *, image_size, color_mode, resize):
+    """Reads one image file: uint8 [image_size, image_size, channels].
+
+    The camera's orientation is applied, transparency becomes white, 16-bit grey is
+    scaled to 8 bits. Of an animation the first picture is taken.
+
+    Raises:
+      DatasetError: if Pillow cannot read the file, or refuses it for its size.
+    """
+    mode = {"rgb": "RGB", "grey": "L"}[color_mode]
+    size = (image_size, image_size)
+    try:
+        with Image.open(path) as image:
+            image = _eight_bits(ImageOps.exif_transpose(image))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image)
+            image = image.convert(mode)
+            if resize == "crop":
+                image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+            else:
+                image = image.resize(size, Image.Resampling.BICUBIC)
+            return np.asarray(image).reshape(*size, _channels(color_mode))
+    except Exception as error:  # Pillow's decoders raise many kinds on a bad file
+        raise DatasetError(
+            f"{path} cannot be read as an image: {error}. Remove it, or give "
+            "--skip_bad_images to leave such files out."
+        ) from error
+
+
+def _eight_bits(image):
+    """Scales 16-bit grey, which Pillow would clip, to 8 bits."""
+    if not image.mode.startswith("I"):
+        return image
+    pixels = np.asarray(image, np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError("its grey values need more than 16 bits")
+    return Image.fromarray((pixels // 257).astype(np.uint8))
+
+
+def _channels(color_mode):
+    return {"rgb": 3, "grey": 1}[color_mode]

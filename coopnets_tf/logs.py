@@ -1,0 +1,116 @@
+"""What a run tells: metrics.jsonl, TensorBoard, PNG files, and the terminal."""
+
+import json
+import sys
+import time
+
+import keras
+import tensorflow as tf
+
+from coopnets_tf import images
+
+ON_THE_BAR = ("descriptor_loss", "generator_loss", "displacement")
+
+
+class RunLog:
+    """Writes the metrics and pictures of a run as they come. A context manager.
+
+    Args:
+      run_dir: `Path`.
+      num_iterations: int; steps of the whole run, for the time left.
+      batch_size: int; observed images of one step, for images per second.
+      steps_per_epoch: float.
+    """
+
+    def __init__(self, run_dir, *, num_iterations, batch_size, steps_per_epoch):
+        self.run_dir = run_dir
+        self._batch_size = batch_size
+        self._steps_per_epoch = steps_per_epoch
+        self._progress = Progress(num_iterations)
+        self._last = (0, time.monotonic())
+
+    def __enter__(self):
+        self._lines = (self.run_dir / "metrics.jsonl").open("a", encoding="utf-8")
+        self._events = tf.summary.create_file_writer(str(self.run_dir / "tensorboard"))
+        return self
+
+    def __exit__(self, *exception):
+        self._lines.close()
+        self._events.close()
+        self._progress.close()
+
+    def settings(self, values):
+        """Hyper-parameters by name, to TensorBoard's HPARAMS and TEXT pages."""
+        from tensorboard.plugins.hparams import api as hparams
+
+        rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
+        with self._events.as_default(step=0):
+            hparams.hparams({name: str(value) for name, value in values.items()})
+            tf.summary.text("settings", f"| flag | value |\n|---|---|\n{rows}")
+
+    def metrics(self, step, values):
+        """One line of metrics, means since the last line.
+
+        Adds the speed: steps, and observed images, per second. The first line's speed
+        includes the compilation of the step.
+        """
+        now = time.monotonic()
+        last_step, last_time = self._last
+        self._last = step, now
+        rate = (step - last_step) / (now - last_time)
+        values = {
+            **values,
+            "steps_per_second": rate,
+            "images_per_second": rate * self._batch_size,
+        }
+        line = {"step": step, "epoch": step / self._steps_per_epoch, **values}
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+        with self._events.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self._progress.report(step, {name: values[name] for name in ON_THE_BAR})
+
+    def picture(self, step, name, grid):
+        """An image grid, uint8 [height, width, channels], to TensorBoard and PNG."""
+        images.save_png(self.run_dir / "samples" / f"{name}_{step:06d}.png", grid)
+        with self._events.as_default(step=step):
+            tf.summary.image(name, grid[None])
+
+    def histograms(self, step, values):
+        """Tensors by name, to TensorBoard's HISTOGRAMS page."""
+        with self._events.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.histogram(name, value)
+        self._events.flush()
+
+
+class Progress:
+    """A bar on a terminal; one line for each report where the output is a file."""
+
+    def __init__(self, num_iterations):
+        self._target = num_iterations
+        self._start = time.monotonic()
+        self._bar = None
+        if sys.stdout.isatty():
+            self._bar = keras.utils.Progbar(num_iterations, stateful_metrics=ON_THE_BAR)
+
+    def report(self, step, values):
+        if self._bar:
+            self._bar.update(step, values.items())
+            return
+        left = (time.monotonic() - self._start) / step * (self._target - step)
+        metrics = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        print(
+            f"step {step}/{self._target}  {metrics}  {_duration(left)} left", flush=True
+        )
+
+    def close(self):
+        if self._bar:
+            print()
+
+
+def _duration(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

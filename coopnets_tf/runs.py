@@ -1,0 +1,54 @@
+"""The folder of a run: made once, never deleted, never overwritten."""
+
+import re
+from pathlib import Path
+
+CONTENTS = ("flags.cfg", "metrics.jsonl", "tensorboard", "samples", "checkpoints")
+
+
+class RunError(ValueError):
+    """The run folder cannot be used; the message says why and what to do."""
+
+
+def create_run(workdir, *, dataset, root=Path("runs")):
+    """Makes the folder of a new run.
+
+    Args:
+      workdir: path, or None for the next free `<root>/<dataset>-<number>`.
+      dataset: str; a name, or a path whose last part is used.
+      root: `Path`; where unnamed runs go.
+
+    Returns:
+      `Path` of the folder, which holds no run yet.
+
+    Raises:
+      RunError: if `workdir` is a file, holds a run, or cannot be made.
+    """
+    try:
+        if workdir is None:
+            return _next_run(root, Path(dataset).resolve().name or "run")
+        folder = Path(workdir).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--workdir cannot be made: {error}. Give another.") from error
+    if any((folder / name).exists() for name in CONTENTS):
+        raise RunError(
+            f"Run folder {folder} holds a run already, which is never overwritten. "
+            "Give another --workdir, or none for a new one."
+        )
+    return folder
+
+
+def _next_run(root, name):
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [pattern.fullmatch(folder.name) for folder in root.iterdir()]
+    number = max((int(match[1]) for match in taken if match), default=0)
+    while True:
+        number += 1
+        try:
+            folder = root / f"{name}-{number}"
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue  # another process was faster

@@ -1,0 +1,55 @@
+"""Stateless randomness: every draw is a function of who draws and when.
+
+A run has one integer, its `run_seed`. The seed of one draw is folded from it, so a
+step's random numbers do not depend on how the program came to that step: the same run
+seed gives the same run, in eager and in graph mode.
+"""
+
+import enum
+
+import numpy as np
+import tensorflow as tf
+
+ALGORITHM = "philox"
+
+
+class Purpose(enum.IntEnum):
+    """What a draw is for; keeps the draws of one step apart. Values are part of runs."""
+
+    ORDER = 0
+    LATENTS = 1
+    REVISION = 2
+    INFERENCE = 3
+    STATISTICS = 4
+    SAMPLING = 5
+
+
+def fold_in(seed, data):
+    """Derives a new seed, int32 [2], from a seed and an integer (or scalar tensor)."""
+    return tf.random.fold_in(seed, data, alg=ALGORITHM)
+
+
+def draw_seed(run_seed, *, step, purpose, replica=0):
+    """The seed of one draw, int32 [2].
+
+    Args:
+      run_seed: int in [0, 2**31); the run's own number.
+      step: integer or integer tensor; training steps done before the draw.
+      purpose: `Purpose`.
+      replica: integer; the device that draws, where several train together.
+    """
+    seed = tf.constant([run_seed, 0], tf.int32)
+    for part in (int(purpose), replica, step):
+        seed = fold_in(seed, part)
+    return seed
+
+
+def standard_normal(shape, *, seed):
+    """Standard normal numbers, float32, a function of `shape` and `seed` alone."""
+    return tf.random.stateless_normal(shape, seed, alg=ALGORITHM)
+
+
+def epoch_order(num_items, *, run_seed, epoch):
+    """The order in which epoch number `epoch` visits the items: int64 [num_items]."""
+    seed = np.random.SeedSequence([run_seed, int(Purpose.ORDER), epoch])
+    return np.random.Generator(np.random.Philox(seed)).permutation(num_items)

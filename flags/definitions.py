@@ -1,0 +1,164 @@
+"""Every flag of main.py. The defaults are those of the official code (scenes, MNIST).
+
+Paper symbols: Y image, X latent vector, delta step size, l number of Langevin steps,
+n images of one step, n~ chains, s and sigma standard deviations.
+"""
+
+import math
+
+from absl import flags
+
+
+def _define_positive(name, default, help):
+    """A float flag that refuses 0, negative numbers, infinity and NaN."""
+    flag = flags.DEFINE_float(name, default, help)
+    flags.register_validator(
+        name,
+        lambda value: 0 < value < math.inf,
+        message="must be a positive number",
+    )
+    return flag
+
+
+# What to do, on what.
+MODE = flags.DEFINE_enum("mode", "train", ["train"], "What to do.")
+DATASET = flags.DEFINE_string(
+    "dataset",
+    "digits",
+    "digits, mnist, fashion_mnist, cifar10, or the path of a folder of images. "
+    "Loads the preset flags/<dataset>.cfg (flags/scene.cfg for a folder); your own "
+    "flags win.",
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder that holds the files of a named data set. Default: Keras' cache, "
+    "downloaded when missing.",
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of this run. Default: a new runs/<dataset>-<number>."
+)
+SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "All random numbers of a run follow from it.",
+    lower_bound=0,
+    upper_bound=2**31 - 1,
+)
+
+# Data.
+IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size",
+    64,
+    "Height and width in pixels to which the images of a folder are brought.",
+    lower_bound=8,
+)
+COLOR_MODE = flags.DEFINE_enum(
+    "color_mode", "rgb", ["rgb", "grey"], "Colours of the images of a folder."
+)
+RESIZE = flags.DEFINE_enum(
+    "resize",
+    "crop",
+    ["crop", "stretch"],
+    "How an image of a folder becomes a square: crop its centre, or stretch it.",
+)
+NORMALIZE = flags.DEFINE_enum(
+    "normalize",
+    "fixed",
+    ["fixed", "per_image"],
+    "Pixels to [-1, 1]: value / 127.5 - 1, or each image from its own minimum and "
+    "maximum as the official code does.",
+)
+SKIP_BAD_IMAGES = flags.DEFINE_boolean(
+    "skip_bad_images",
+    False,
+    "Leave out files of a folder that cannot be read, and say how many.",
+)
+NUM_HELD_OUT = flags.DEFINE_integer(
+    "num_held_out", 0, "The first images, kept out of training.", lower_bound=0
+)
+
+# Networks.
+NETWORK = flags.DEFINE_enum(
+    "network",
+    "scene",
+    ["digits", "mnist", "cifar", "scene"],
+    "Layers of both nets; their maps follow the size of the images.",
+)
+LATENT_SIZE = flags.DEFINE_integer(
+    "latent_size", 100, "d, length of a latent vector X.", lower_bound=1
+)
+NUM_OUTPUTS = flags.DEFINE_integer(
+    "num_outputs", 100, "Outputs of the descriptor, whose sum is f(Y).", lower_bound=1
+)
+
+# Descriptor.
+DESCRIPTOR_LEARNING_RATE = _define_positive(
+    "descriptor_learning_rate", 0.007, "Adam's rate in D2.")
+DESCRIPTOR_NUM_STEPS = flags.DEFINE_integer(
+    "descriptor_num_steps", 15, "l_D, Langevin steps of D1. 0: none.", lower_bound=0
+)
+DESCRIPTOR_STEP_SIZE = _define_positive(
+    "descriptor_step_size",
+    0.002,
+    "delta of D1, in pixel units of [-1, 1]: s.d. of the noise of one Langevin step.")
+REFERENCE_STDDEV = _define_positive(
+    "reference_stddev",
+    0.016,
+    "s, s.d. of the descriptor's Gaussian reference, in pixel units.")
+NUM_NOISE_STEPS = flags.DEFINE_integer(
+    "num_noise_steps",
+    None,
+    "Training steps after which D1 adds no noise. Default: it always does.",
+    lower_bound=0,
+)
+
+# Generator.
+GENERATOR_LEARNING_RATE = _define_positive(
+    "generator_learning_rate", 1e-4, "Adam's rate in G2.")
+GENERATOR_NUM_STEPS = flags.DEFINE_integer(
+    "generator_num_steps", 0, "l_G, Langevin steps of G1. 0: none.", lower_bound=0
+)
+GENERATOR_STEP_SIZE = _define_positive(
+    "generator_step_size",
+    0.1,
+    "delta of G1, in the unit of the latents.")
+RESIDUAL_STDDEV = _define_positive(
+    "residual_stddev",
+    0.3,
+    "sigma, s.d. of the residual Y - g(X), in pixel units.")
+
+# Training.
+NUM_ITERATIONS = flags.DEFINE_integer(
+    "num_iterations", 10_000, "Training steps.", lower_bound=1
+)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 100, "n, observed images of one step.", lower_bound=1
+)
+NUM_CHAINS = flags.DEFINE_integer(
+    "num_chains", 144, "n~, Langevin chains of one step.", lower_bound=1
+)
+ADAM_BETA_1 = flags.DEFINE_float(
+    "adam_beta_1", 0.5, "Adam's beta1, both nets.", lower_bound=0, upper_bound=0.999999
+)
+LANGEVIN_LOOP = flags.DEFINE_enum(
+    "langevin_loop",
+    "unrolled",
+    ["unrolled", "while"],
+    "Langevin steps in the compiled graph: one after the other, or a loop (starts "
+    "faster, same numbers).",
+)
+
+# Output.
+LOG_EVERY = flags.DEFINE_integer(
+    "log_every", 10, "Steps between two lines of metrics.", lower_bound=1
+)
+SAMPLE_EVERY = flags.DEFINE_integer(
+    "sample_every", 100, "Steps between two pictures.", lower_bound=1
+)
+CHECKPOINT_EVERY = flags.DEFINE_integer(
+    "checkpoint_every", 500, "Steps between two checkpoints.", lower_bound=1
+)
+NUM_SAMPLES = flags.DEFINE_integer(
+    "num_samples", 64, "Images in a picture.", lower_bound=1
+)

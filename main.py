@@ -1,0 +1,190 @@
+"""Trains cooperative networks: python main.py --dataset=digits|mnist|...|FOLDER
+
+Two nets learn together. The generator drafts images, the descriptor revises them by
+Langevin dynamics; the descriptor learns from the difference to real images, the
+generator from how its drafts were revised. Each run fills a folder of its own with
+metrics, pictures, TensorBoard events, checkpoints and a SavedModel of the generator.
+"""
+
+import contextlib
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from importlib import metadata
+
+from absl import app
+from absl import flags as absl_flags
+
+import flags
+from flags import definitions as f
+
+absl_flags.adopt_module_key_flags(f)
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Holds back what C++ libraries print; it is shown if an exception passes."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def build_model(image_shape):
+    """The one place where flag values become keyword arguments of the model."""
+    import keras
+
+    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
+
+    keras.utils.set_random_seed(f.SEED.value)  # of the initial weights
+    unroll = f.LANGEVIN_LOOP.value == "unrolled"
+    descriptor = Descriptor(
+        f.NETWORK.value,
+        image_shape,
+        revision=Langevin(
+            f.DESCRIPTOR_NUM_STEPS.value, f.DESCRIPTOR_STEP_SIZE.value, unroll
+        ),
+        reference_stddev=f.REFERENCE_STDDEV.value,
+        num_outputs=f.NUM_OUTPUTS.value,
+    )
+    generator = Generator(
+        f.NETWORK.value,
+        image_shape,
+        inference=Langevin(
+            f.GENERATOR_NUM_STEPS.value, f.GENERATOR_STEP_SIZE.value, unroll
+        ),
+        residual_stddev=f.RESIDUAL_STDDEV.value,
+        latent_size=f.LATENT_SIZE.value,
+    )
+    model = CoopNets(
+        descriptor,
+        generator,
+        num_chains=f.NUM_CHAINS.value,
+        num_noise_steps=f.NUM_NOISE_STEPS.value,
+        run_seed=f.SEED.value,
+    )
+    model.compile(
+        *(
+            keras.optimizers.Adam(rate, beta_1=f.ADAM_BETA_1.value, epsilon=1e-8)
+            for rate in (
+                f.DESCRIPTOR_LEARNING_RATE.value,
+                f.GENERATOR_LEARNING_RATE.value,
+            )
+        )
+    )
+    return model
+
+
+def load_dataset():
+    from coopnets_tf import datasets
+
+    folder_options = {}
+    if f.DATASET.value not in datasets.NAMES:
+        folder_options = {
+            "image_size": f.IMAGE_SIZE.value,
+            "color_mode": f.COLOR_MODE.value,
+            "resize": f.RESIZE.value,
+            "skip_bad": f.SKIP_BAD_IMAGES.value,
+        }
+    return datasets.load(
+        f.DATASET.value,
+        data_dir=f.DATA_DIR.value,
+        num_held_out=f.NUM_HELD_OUT.value,
+        per_image=f.NORMALIZE.value == "per_image",
+        **folder_options,
+    )
+
+
+def describe(model, dataset):
+    """One line: what runs where."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    height, width, channels = dataset.image_shape
+    skipped = f", {dataset.num_skipped} skipped" if dataset.num_skipped else ""
+    return (
+        f"{'GPU' if gpus else f'CPU, {os.cpu_count()} cores'} | "
+        f"{f.NETWORK.value} nets: descriptor {model.descriptor.count_params():,}, "
+        f"generator {model.generator.count_params():,} parameters | "
+        f"{dataset.name}: {dataset.num_images:,} images "
+        f"{height}x{width}x{channels}{skipped} | "
+        f"{f.NUM_CHAINS.value} chains of {f.DESCRIPTOR_NUM_STEPS.value} steps"
+    )
+
+
+def train():
+    """Trains a descriptor and a generator in a new run folder."""
+    from coopnets_tf import runs, training
+
+    dataset = load_dataset()
+    model = build_model(dataset.image_shape)
+    print(describe(model, dataset), flush=True)
+    run_dir = runs.create_run(f.WORKDIR.value, dataset=f.DATASET.value)
+    print(f"{run_dir} | look inside: tensorboard --logdir {run_dir}", flush=True)
+    flags.save(
+        run_dir / "flags.cfg",
+        [
+            shlex.join(["python", *sys.argv]),
+            f"{time.strftime('%Y-%m-%d %H:%M:%S %z')}, Python "
+            f"{platform.python_version()}, tensorflow "
+            f"{metadata.version('tensorflow')}, keras {metadata.version('keras')}",
+        ],
+    )
+    training.train(
+        model,
+        dataset,
+        run_dir,
+        num_iterations=f.NUM_ITERATIONS.value,
+        batch_size=f.BATCH_SIZE.value,
+        log_every=f.LOG_EVERY.value,
+        sample_every=f.SAMPLE_EVERY.value,
+        checkpoint_every=f.CHECKPOINT_EVERY.value,
+        num_samples=f.NUM_SAMPLES.value,
+        settings=flags.values(),
+    )
+    print(
+        f"Done. Pictures of both nets: {run_dir}/samples; the generator, a SavedModel: "
+        f"{run_dir}/export; curves: tensorboard --logdir {run_dir}\n"
+        f"Once more with the same settings: python main.py --flagfile="
+        f"{run_dir}/flags.cfg"
+    )
+
+
+MODES = {"train": train}
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Flags begin with --. Received: {shlex.join(argv[1:])}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import tensorflow  # noqa: F401
+
+        from coopnets_tf import datasets, runs, training
+    try:
+        MODES[f.MODE.value]()
+    except (datasets.DatasetError, runs.RunError) as error:
+        sys.exit(_failed(error, code=2))
+    except training.Diverged as error:
+        sys.exit(_failed(error, code=1))
+
+
+def _failed(error, *, code):
+    print(f"\nError: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=flags.parse)
