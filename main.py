@@ -17,6 +17,7 @@ from importlib import metadata
 
 from absl import app
 from absl import flags as absl_flags
+from absl import logging
 
 import flags
 from flags import definitions as f
@@ -168,6 +169,7 @@ MODES = {"train": train}
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Flags begin with --. Received: {shlex.join(argv[1:])}")
+    logging.set_verbosity(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_stderr():
         import tensorflow  # noqa: F401

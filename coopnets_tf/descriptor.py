@@ -21,7 +21,7 @@ class Conv(NamedTuple):
 
 # From the image upwards; above the last row comes `SummedOutputs` over the whole map.
 NETWORKS = {
-    "digits": [Conv(3, 1, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
+    "digits": [Conv(3, 1, 32), Conv(4, 2, 64), Conv(3, 1, 128)],
     "mnist": [Conv(4, 2, 64), Conv(4, 2, 128), Conv(4, 2, 256)],
     "cifar": [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
     "scene": [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)],

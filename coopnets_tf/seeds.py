@@ -26,7 +26,8 @@ class Purpose(enum.IntEnum):
 
 def fold_in(seed, data):
     """Derives a new seed, int32 [2], from a seed and an integer (or scalar tensor)."""
-    return tf.random.fold_in(seed, data, alg=ALGORITHM)
+    # The result hangs on the integer type as well; a step counter may have another.
+    return tf.random.fold_in(seed, tf.cast(data, tf.int32), alg=ALGORITHM)
 
 
 def draw_seed(run_seed, *, step, purpose, replica=0):

@@ -1,0 +1,61 @@
+"""Toy models and data shared by the tests."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
+
+
+def make_model(
+    *,
+    num_steps=3,
+    inference_steps=0,
+    num_noise_steps=None,
+    run_seed=0,
+    unroll=True,
+    num_chains=5,
+):
+    """A small cooperative model on 8x8 images, compiled."""
+    keras.utils.set_random_seed(11)
+    descriptor = Descriptor(
+        "digits",
+        (8, 8, 1),
+        revision=Langevin(num_steps, 0.05, unroll),
+        reference_stddev=0.3,
+        num_outputs=7,
+    )
+    generator = Generator(
+        "digits",
+        (8, 8, 1),
+        inference=Langevin(inference_steps, 0.1, unroll),
+        residual_stddev=0.3,
+        latent_size=6,
+    )
+    model = CoopNets(
+        descriptor,
+        generator,
+        num_chains=num_chains,
+        num_noise_steps=num_noise_steps,
+        run_seed=run_seed,
+    )
+    model.compile(
+        keras.optimizers.Adam(0.003, beta_1=0.5, epsilon=1e-8),
+        keras.optimizers.Adam(0.001, beta_1=0.5, epsilon=1e-8),
+    )
+    return model
+
+
+@pytest.fixture
+def model():
+    return make_model()
+
+
+@pytest.fixture
+def observed():
+    """Eight images of the toy size, in [-1, 1]."""
+    return np.random.default_rng(5).uniform(-1, 1, (8, 8, 8, 1)).astype(np.float32)

@@ -1,0 +1,333 @@
+"""One whole cooperative step against float64 NumPy, and the rules of the step."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coopnets_tf import descriptor as descriptors
+from coopnets_tf import generator as generators
+from coopnets_tf import seeds
+from coopnets_tf.seeds import Purpose, draw_seed
+from coopnets_tf.training import build_step
+from tests import oracle
+from tests.conftest import make_model
+
+# float32 has 1.2e-7; sums of some thousand terms and a chain of ten layers lose two to
+# three digits of that.
+CLOSE = {"rtol": 2e-4, "atol": 2e-5}
+# Batch norm takes these biases away again: their gradient is zero but for rounding,
+# of which Adam makes whole steps. They have no effect on images or losses.
+BEFORE_NORM = (["deconv_0", "bias"], ["deconv_1", "bias"])
+
+
+def double(variable):
+    return np.asarray(variable, np.float64)
+
+
+def oracle_descriptor(descriptor):
+    return oracle.Descriptor(
+        [
+            (double(layer.kernel), double(layer.bias), row.strides)
+            for layer, row in zip(
+                descriptor.convs, descriptors.NETWORKS["digits"], strict=True
+            )
+        ],
+        double(descriptor.outputs_sum.kernel),
+        double(descriptor.outputs_sum.bias),
+    )
+
+
+def oracle_generator(generator):
+    sizes = [(4, 4), (4, 4), (8, 8)]
+    betas = [double(norm.beta) for norm in generator.norms] + [None]
+    return oracle.Generator(
+        [
+            (
+                double(layer.kernel),
+                double(layer.bias),
+                row.strides,
+                size,
+                row.size is not None,
+                beta,
+            )
+            for layer, row, size, beta in zip(
+                generator.deconvs,
+                generators.NETWORKS["digits"],
+                sizes,
+                betas,
+                strict=True,
+            )
+        ]
+    )
+
+
+def sharpen(model):
+    """Larger weights: with the published initial ones every gradient is tiny."""
+    rng = np.random.default_rng(3)
+    for weight in model.trainable_variables:
+        scale = 0.3 if weight.name in ("bias", "beta") else 0.12
+        weight.assign(scale * rng.standard_normal(weight.shape))
+    return model
+
+
+def draft(model, step):
+    seed = draw_seed(model.run_seed, step=step, purpose=Purpose.LATENTS)
+    shape = [model.num_chains, model.generator.latent_size]
+    return double(seeds.standard_normal(shape, seed=seed))
+
+
+def langevin_noise(model, step, index, purpose, shape):
+    seed = draw_seed(model.run_seed, step=step, purpose=purpose)
+    return double(seeds.standard_normal(shape, seed=seeds.fold_in(seed, index)))
+
+
+def oracle_revision(model, net, images, step):
+    """D1 from its formula; returns the state after every Langevin step."""
+    delta, s = model.descriptor.revision.step_size, model.descriptor.reference_stddev
+    states, ones = [images], np.ones(len(images))
+    for index in range(model.descriptor.revision.num_steps):
+        image = states[-1]
+        slope, _ = net.gradients(image, ones)
+        noise = langevin_noise(model, step, index, Purpose.REVISION, image.shape)
+        states.append(image - delta**2 / 2 * (image / s**2 - slope) + delta * noise)
+    return states
+
+
+def oracle_inference(model, net, latents, images, step):
+    """G1 from its formula."""
+    delta, sigma = model.generator.inference.step_size, model.generator.residual_stddev
+    for index in range(model.generator.inference.num_steps):
+        residual = (images - net.images(latents)) / sigma**2
+        slope, _, _ = net.gradients(latents, residual)
+        noise = langevin_noise(model, step, index, Purpose.INFERENCE, latents.shape)
+        latents = latents + delta**2 / 2 * (slope - latents) + delta * noise
+    return latents
+
+
+@pytest.mark.parametrize("unroll", [True, False])
+@pytest.mark.parametrize("inference_steps", [0, 2])
+def test_three_steps_equal_numpy(observed, inference_steps, unroll):
+    model = sharpen(make_model(inference_steps=inference_steps, unroll=unroll))
+    weights = [
+        *[double(weight) for weight in model.descriptor.trainable_variables],
+        *[double(weight) for weight in model.generator.trainable_variables],
+    ]
+    rates = [0.003] * 8 + [0.001] * (len(weights) - 8)
+    adams = [oracle.Adam(rate) for rate in rates]
+    step_fn = build_step(model)
+    sigma, chains = model.generator.residual_stddev, model.num_chains
+
+    for step in range(3):
+        net_d, net_g = (
+            oracle_descriptor(model.descriptor),
+            oracle_generator(model.generator),
+        )
+        latents = draft(model, step)  # G0
+        generated = net_g.images(latents)
+        revised = oracle_revision(model, net_d, generated, step)[-1]  # D1
+        latents = oracle_inference(model, net_g, latents, revised, step)  # G1
+        batch = double(observed)
+        loss_d = net_d.scores(revised).mean() - net_d.scores(batch).mean()  # D2
+        _, up = net_d.gradients(revised, np.full(chains, 1 / chains))
+        _, down = net_d.gradients(batch, np.full(len(batch), -1 / len(batch)))
+        explained = net_g.images(latents)  # G2
+        loss_g = ((revised - explained) ** 2).sum() / (2 * sigma**2) / chains
+        _, kernels, betas = net_g.gradients(
+            latents, (explained - revised) / sigma**2 / chains
+        )
+        gradients = [a + b for a, b in zip(up, down, strict=True)] + kernels + betas
+        for weight, adam, gradient in zip(weights, adams, gradients, strict=True):
+            weight += adam.change(gradient)
+
+        model.reset_metrics()
+        metrics = step_fn(observed)
+        np.testing.assert_allclose(metrics["descriptor_loss"], loss_d, **CLOSE)
+        np.testing.assert_allclose(metrics["generator_loss"], loss_g, **CLOSE)
+        moved = [
+            *model.descriptor.trainable_variables,
+            *model.generator.trainable_variables,
+        ]
+        for weight, expected in zip(moved, weights, strict=True):
+            if weight.path.split("/")[-2:] in BEFORE_NORM:
+                continue
+            # Adam makes a whole step of the sign of a gradient lost in rounding, so a
+            # few entries may be off by that; none of the others is.
+            off = np.abs(double(weight) - expected) > 2e-5
+            assert off.mean() < 0.02, weight.path
+    assert int(model.step) == 3
+
+
+def test_every_langevin_state_and_both_gradients_equal_numpy(observed):
+    model = sharpen(make_model(num_steps=4))
+    net_d, net_g = (
+        oracle_descriptor(model.descriptor),
+        oracle_generator(model.generator),
+    )
+    seed = draw_seed(0, step=0, purpose=Purpose.LATENTS)
+    latents, generated = model.generator.propose(5, seed=seed, training=True)
+    np.testing.assert_allclose(generated, net_g.images(double(latents)), **CLOSE)
+    states = oracle_revision(model, net_d, net_g.images(double(latents)), step=0)
+    for number, state in enumerate(states):
+        partial = make_model(num_steps=number).descriptor
+        partial.set_weights(model.descriptor.get_weights())
+        revised, _ = partial.revise(
+            generated, seed=draw_seed(0, step=0, purpose=Purpose.REVISION)
+        )
+        np.testing.assert_allclose(revised, state, **CLOSE)
+
+    def assert_gradients(tape, loss, net, expected):
+        weights = [weight.value for weight in net.trainable_variables]
+        gradients = tape.gradient(loss, weights)
+        for gradient, value in zip(gradients, expected, strict=True):
+            atol = 1e-5 + 2e-4 * np.abs(value).max()
+            np.testing.assert_allclose(gradient, value, rtol=1e-3, atol=atol)
+
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model.descriptor(observed))
+    assert_gradients(
+        tape,
+        loss,
+        model.descriptor,
+        net_d.gradients(double(observed), np.ones(8))[1],
+    )
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model.generator(latents, training=True) * generated)
+    _, kernels, betas = net_g.gradients(double(latents), double(generated))
+    assert_gradients(tape, loss, model.generator, kernels + betas)
+
+
+def weights_of(net):
+    return [weight.copy() for weight in net.get_weights()]
+
+
+def assert_same(first, second):
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_d2_leaves_the_generator_untouched_and_g2_the_descriptor(model, observed):
+    before_d, before_g = weights_of(model.descriptor), weights_of(model.generator)
+    model.descriptor.update(observed, -observed)
+    assert_same(before_g, model.generator.get_weights())
+    assert any(
+        np.any(one != other)
+        for one, other in zip(before_d, model.descriptor.get_weights(), strict=True)
+    )
+    before_d = weights_of(model.descriptor)
+    model.generator.update(tf.ones([8, 6]), observed)
+    assert_same(before_d, model.descriptor.get_weights())
+    assert any(
+        np.any(one != other)
+        for one, other in zip(before_g, model.generator.get_weights(), strict=True)
+    )
+
+
+def test_g2_with_recorded_drafts_equals_g2_without(observed):
+    one, other = make_model(), make_model()
+    latents = tf.random.stateless_normal([8, 6], [1, 2])
+    with tf.GradientTape() as tape:
+        generated = one.generator(latents, training=True, move_averages=False)
+    loss = one.generator.update(latents, observed, recorded=(generated, tape))
+    assert loss == other.generator.update(latents, observed)
+    assert_same(one.generator.get_weights(), other.generator.get_weights())
+
+
+def test_moving_averages_move_once_per_step_whether_or_not_g1_runs(observed):
+    plain, inferring = make_model(), make_model(inference_steps=3)
+    for model in (plain, inferring):
+        build_step(model)(observed)
+    for one, other in zip(plain.generator.norms, inferring.generator.norms):
+        np.testing.assert_array_equal(one.moving_mean, other.moving_mean)
+        assert np.abs(one.moving_mean).max() > 0
+
+
+def test_same_seed_same_run_and_other_seed_other_run(observed):
+    def run(seed):
+        model = make_model(run_seed=seed)
+        step_fn = build_step(model)
+        return [step_fn(observed)["generator_loss"].numpy() for _ in range(3)], model
+
+    (first, one), (again, two), (other, _) = run(0), run(0), run(1)
+    assert first == again
+    assert_same(one.get_weights(), two.get_weights())
+    assert first != other
+
+
+def test_graph_and_eager_steps_agree(observed):
+    compiled, eager = make_model(), make_model()
+    expected = eager.train_step(tf.constant(observed))
+    for name, value in build_step(compiled)(observed).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, err_msg=name)
+
+
+def test_noise_stops_after_num_noise_steps(observed):
+    quiet = make_model(num_noise_steps=1)
+    noisy = make_model()
+    first = [build_step(model) for model in (quiet, noisy)]
+    for step, agree in enumerate([True, False]):
+        values = []
+        for model, step_fn in zip((quiet, noisy), first, strict=True):
+            model.reset_metrics()
+            values.append(float(step_fn(observed)["displacement"]))
+        assert (values[0] == values[1]) is agree, step
+    # Without noise three steps of this size move a pixel by far less than with it.
+    assert values[0] < 0.5 * values[1]
+
+
+def test_metrics_are_what_their_names_say(model, observed):
+    latents, generated = model.generator.propose(
+        5, seed=draw_seed(0, step=0, purpose=Purpose.LATENTS), training=True
+    )
+    revised, chains = model.descriptor.revise(
+        generated, seed=draw_seed(0, step=0, purpose=Purpose.REVISION)
+    )
+    gap = np.mean(model.descriptor.energy(revised)) - np.mean(
+        model.descriptor.energy(tf.constant(observed))
+    )
+    metrics = model.train_step(tf.constant(observed))
+    np.testing.assert_allclose(metrics["energy_gap"], gap, rtol=1e-4)
+    np.testing.assert_allclose(
+        metrics["gradient_norm"], np.mean(chains.gradient_norm), rtol=1e-5
+    )
+    moved = np.sqrt(np.mean(np.square(revised - generated), axis=(1, 2, 3))).mean()
+    np.testing.assert_allclose(metrics["displacement"], moved, rtol=1e-5)
+    outside = np.mean(np.abs(revised.numpy()) > 1)
+    np.testing.assert_allclose(metrics["saturation"], outside, atol=1e-6)
+
+
+def test_zero_descriptor_steps_leave_the_drafts(observed):
+    model = make_model(num_steps=0)
+    metrics = build_step(model)(observed)
+    assert metrics["displacement"] == 0
+    assert metrics["generator_loss"] == 0
+
+
+def test_keras_fit_trains(observed):
+    model = make_model()
+    data = tf.data.Dataset.from_tensor_slices(observed).batch(4).repeat(2)
+    history = model.fit(data, epochs=2, verbose=0, shuffle=False)
+    assert int(model.step) == 8
+    assert np.isfinite(history.history["generator_loss"]).all()
+
+
+def test_sample_draws_from_both_nets(model):
+    seed = tf.constant([1, 2])
+    drafts = model.sample(4, seed=seed, revise=False)
+    revised = model.sample(4, seed=seed)
+    assert drafts.shape == revised.shape == (4, 8, 8, 1)
+    assert np.abs(drafts).max() <= 1
+    assert np.any(drafts != revised)
+
+
+def test_the_step_is_traced_once(observed):
+    step_fn = build_step(make_model())
+    for _ in range(4):
+        step_fn(observed)
+    assert step_fn.experimental_get_tracing_count() == 1
+
+
+def test_optimizers_are_built_so_that_a_checkpoint_holds_their_slots(model):
+    for net in (model.descriptor, model.generator):
+        assert isinstance(net.optimizer, keras.optimizers.Adam)
+        assert len(net.optimizer.variables) > 2 * len(net.trainable_variables)
