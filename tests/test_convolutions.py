@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coopnets_tf.convolutions import ConvTranspose, strided_conv
+from tests import oracle
+
+# Sums of up to some hundred float32 products.
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (7, 7), (9, 6), (28, 28)])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_strided_conv_and_its_gradients_equal_numpy(shape, strides, size):
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, *shape, 3))
+    kernel = rng.standard_normal((size, size, 3, 4))
+    expected = oracle.conv(images, kernel, strides)
+    upstream = rng.standard_normal(expected.shape)
+    d_images, d_kernel = oracle.conv_gradients(images, kernel, strides, upstream)
+
+    images, kernel = (tf.constant(part, tf.float32) for part in (images, kernel))
+    with tf.GradientTape() as tape:
+        tape.watch([images, kernel])
+        result = strided_conv(images, kernel, strides=strides)
+    np.testing.assert_allclose(result, expected, **CLOSE)
+    gradients = tape.gradient(
+        result, [images, kernel], output_gradients=tf.constant(upstream, tf.float32)
+    )
+    np.testing.assert_allclose(gradients[0], d_images, **CLOSE)
+    np.testing.assert_allclose(gradients[1], d_kernel, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "size", "strides", "outputs", "padding"),
+    [
+        ((1, 1), 4, 1, (4, 4), "valid"),
+        ((4, 4), 4, 2, (7, 7), "same"),
+        ((4, 4), 5, 2, (8, 8), "same"),
+        ((3, 5), 3, 2, (6, 9), "same"),
+    ],
+)
+def test_conv_transpose_equals_numpy(inputs, size, strides, outputs, padding):
+    rng = np.random.default_rng(0)
+    maps = rng.standard_normal((2, *inputs, 3))
+    layer = ConvTranspose(
+        4, (size, size), strides, outputs, padding=padding, stddev=1.0
+    )
+    layer.build(maps.shape)
+    layer.bias.assign(rng.standard_normal(4))
+    expected = oracle.conv_transpose(
+        maps,
+        np.asarray(layer.kernel, np.float64),
+        strides,
+        outputs,
+        same=padding == "same",
+    )
+    expected = expected + np.asarray(layer.bias, np.float64)
+    result = layer(tf.constant(maps, tf.float32))
+    assert result.shape == layer.compute_output_shape(maps.shape)
+    np.testing.assert_allclose(result, expected, **CLOSE)

@@ -1,0 +1,50 @@
+"""Who may import whom: a module knows only modules of lower levels."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEVELS = [
+    {"seeds", "images"},
+    {"langevin", "energies", "convolutions", "folders", "runs", "logs"},
+    {"descriptor", "generator", "datasets"},
+    {"coopnets", "export"},
+    {"training"},
+    {"__init__"},
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+MODULES = sorted((ROOT / "coopnets_tf").glob("*.py"))
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_go_down(path):
+    for name in imports(path):
+        parts = name.split(".")
+        assert parts[0] not in ("absl", "flags", "main"), name
+        if parts[0] == "coopnets_tf" and len(parts) > 1 and parts[1] in LEVEL:
+            assert LEVEL[parts[1]] < LEVEL[path.stem], name
+
+
+def test_every_module_has_a_level():
+    assert {path.stem for path in MODULES} == set(LEVEL)
+
+
+def test_flags_know_nothing_of_the_package():
+    for path in (ROOT / "flags").glob("*.py"):
+        assert {name.split(".")[0] for name in imports(path)} <= {
+            "absl",
+            "flags",
+            "math",
+            "pathlib",
+        }
