@@ -15,9 +15,8 @@ import tempfile
 import time
 from importlib import metadata
 
-from absl import app
+from absl import app, logging
 from absl import flags as absl_flags
-from absl import logging
 
 import flags
 from flags import definitions as f
@@ -184,7 +183,7 @@ def main(argv):
 
 
 def _failed(error, *, code):
-    print(f"\nError: {error}", file=sys.stderr)
+    print(f"Error: {error}", file=sys.stderr)
     return code
 
 

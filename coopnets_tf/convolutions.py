@@ -1,4 +1,4 @@
-"""The convolutions of both networks that Keras does not have in the form needed here."""
+"""The convolutions that Keras does not have in the form the two networks need."""
 
 import keras
 import tensorflow as tf

@@ -1,12 +1,12 @@
 """CoopNets: the descriptor and the generator, each teaching the other.
 
-    paper        code        meaning
-    Y            observed    real images, [batch, height, width, channels] in [-1, 1]
-    X^           latents     drawn from N(0, I), [chains, latent_size]
-    Y^ = g(X^)   generated   the generator's drafts
-    Y~           revised     the drafts after the descriptor's Langevin steps
-    X~           inferred    the latents after the generator's Langevin steps
-    f(Y)         scores      [batch], the sum of the descriptor's outputs
+paper        code        meaning
+Y            observed    real images, [batch, height, width, channels] in [-1, 1]
+X^           latents     drawn from N(0, I), [chains, latent_size]
+Y^ = g(X^)   generated   the generator's drafts
+Y~           revised     the drafts after the descriptor's Langevin steps
+X~           inferred    the latents after the generator's Langevin steps
+f(Y)         scores      [batch], the sum of the descriptor's outputs
 """
 
 import functools
@@ -80,6 +80,26 @@ class CoopNets(keras.Model):
     @property
     def metrics(self):
         return list(self.means.values())
+
+    def checkpoint(self):
+        """A `tf.train.Checkpoint` of all that the next step depends on.
+
+        The variables are listed here: TensorFlow's own search does not look into the
+        lists in which Keras keeps layers, and would leave out the moving averages.
+        """
+        parts = {
+            "descriptor": self.descriptor.variables,
+            "generator": self.generator.variables,
+            "descriptor_optimizer": self.descriptor.optimizer.variables,
+            "generator_optimizer": self.generator.optimizer.variables,
+            "metrics": self.metrics_variables,
+        }
+        return tf.train.Checkpoint(
+            **{
+                part: [variable.value for variable in variables]
+                for part, variables in parts.items()
+            }
+        )
 
     def train_step(self, observed):
         """One iteration of Algorithm CoopNets.

@@ -14,7 +14,7 @@ ALGORITHM = "philox"
 
 
 class Purpose(enum.IntEnum):
-    """What a draw is for; keeps the draws of one step apart. Values are part of runs."""
+    """What a draw is for; keeps the draws of one step apart."""
 
     ORDER = 0
     LATENTS = 1

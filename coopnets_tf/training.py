@@ -53,7 +53,7 @@ def train(
     """
     step_fn = build_step(model)
     checkpoints = tf.train.CheckpointManager(
-        tf.train.Checkpoint(model=model), str(run_dir / "checkpoints"), max_to_keep=3
+        model.checkpoint(), str(run_dir / "checkpoints"), max_to_keep=3
     )
     log = RunLog(
         run_dir,

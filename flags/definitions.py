@@ -94,18 +94,21 @@ NUM_OUTPUTS = flags.DEFINE_integer(
 
 # Descriptor.
 DESCRIPTOR_LEARNING_RATE = _define_positive(
-    "descriptor_learning_rate", 0.007, "Adam's rate in D2.")
+    "descriptor_learning_rate", 0.007, "Adam's rate in D2."
+)
 DESCRIPTOR_NUM_STEPS = flags.DEFINE_integer(
     "descriptor_num_steps", 15, "l_D, Langevin steps of D1. 0: none.", lower_bound=0
 )
 DESCRIPTOR_STEP_SIZE = _define_positive(
     "descriptor_step_size",
     0.002,
-    "delta of D1, in pixel units of [-1, 1]: s.d. of the noise of one Langevin step.")
+    "delta of D1, in pixel units of [-1, 1]: s.d. of the noise of one Langevin step.",
+)
 REFERENCE_STDDEV = _define_positive(
     "reference_stddev",
     0.016,
-    "s, s.d. of the descriptor's Gaussian reference, in pixel units.")
+    "s, s.d. of the descriptor's Gaussian reference, in pixel units.",
+)
 NUM_NOISE_STEPS = flags.DEFINE_integer(
     "num_noise_steps",
     None,
@@ -115,18 +118,17 @@ NUM_NOISE_STEPS = flags.DEFINE_integer(
 
 # Generator.
 GENERATOR_LEARNING_RATE = _define_positive(
-    "generator_learning_rate", 1e-4, "Adam's rate in G2.")
+    "generator_learning_rate", 1e-4, "Adam's rate in G2."
+)
 GENERATOR_NUM_STEPS = flags.DEFINE_integer(
     "generator_num_steps", 0, "l_G, Langevin steps of G1. 0: none.", lower_bound=0
 )
 GENERATOR_STEP_SIZE = _define_positive(
-    "generator_step_size",
-    0.1,
-    "delta of G1, in the unit of the latents.")
+    "generator_step_size", 0.1, "delta of G1, in the unit of the latents."
+)
 RESIDUAL_STDDEV = _define_positive(
-    "residual_stddev",
-    0.3,
-    "sigma, s.d. of the residual Y - g(X), in pixel units.")
+    "residual_stddev", 0.3, "sigma, s.d. of the residual Y - g(X), in pixel units."
+)
 
 # Training.
 NUM_ITERATIONS = flags.DEFINE_integer(

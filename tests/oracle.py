@@ -26,7 +26,7 @@ def conv(images, kernel, strides):
     height, width = (-(-length // strides) for length in images.shape[1:3])
     result = np.zeros((len(images), height, width, kernel.shape[3]))
     for u, v in np.ndindex(size, size):
-        patch = padded[:, u :: strides, v :: strides][:, :height, :width]
+        patch = padded[:, u::strides, v::strides][:, :height, :width]
         result += patch @ kernel[u, v]
     return result
 
@@ -85,9 +85,7 @@ def conv_transpose_gradients(maps, kernel, strides, upstream, *, same):
             kernel.shape[2],
         )
     )
-    full[
-        :, top : top + upstream.shape[1], left : left + upstream.shape[2]
-    ] = upstream
+    full[:, top : top + upstream.shape[1], left : left + upstream.shape[2]] = upstream
     d_maps, d_kernel = np.zeros_like(maps), np.zeros_like(kernel)
     for u, v in np.ndindex(rows, columns):
         patch = full[:, u : u + (height - 1) * strides + 1 : strides]
@@ -143,7 +141,7 @@ class Descriptor:
 
 
 class Generator:
-    """g(X) with batch statistics; rows are (kernel, bias, strides, size, same, beta)."""
+    """g(X) on batch statistics; rows (kernel, bias, strides, size, same, beta)."""
 
     def __init__(self, rows):
         self.rows = rows

@@ -237,7 +237,9 @@ def test_moving_averages_move_once_per_step_whether_or_not_g1_runs(observed):
     plain, inferring = make_model(), make_model(inference_steps=3)
     for model in (plain, inferring):
         build_step(model)(observed)
-    for one, other in zip(plain.generator.norms, inferring.generator.norms):
+    for one, other in zip(
+        plain.generator.norms, inferring.generator.norms, strict=True
+    ):
         np.testing.assert_array_equal(one.moving_mean, other.moving_mean)
         assert np.abs(one.moving_mean).max() > 0
 

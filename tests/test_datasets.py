@@ -42,8 +42,7 @@ def test_any_position_is_reached_directly():
 
 def test_another_seed_gives_another_order():
     orders = [
-        next(numbered(10).batches(9, run_seed=seed)).ravel().tolist()
-        for seed in (0, 1)
+        next(numbered(10).batches(9, run_seed=seed)).ravel().tolist() for seed in (0, 1)
     ]
     assert orders[0] != orders[1]
 

@@ -137,9 +137,9 @@ def test_g1_moves_each_chain_by_its_own_energy():
     images = tf.random.stateless_uniform([6, 8, 8, 1], [2, 2], -1, 1)
 
     def inferred(number):
-        return net.infer(
-            latents[:number], images[:number], seed=SEED, noise_scale=0.0
-        )[0]
+        return net.infer(latents[:number], images[:number], seed=SEED, noise_scale=0.0)[
+            0
+        ]
 
     together, alone = inferred(6), inferred(2)
     np.testing.assert_allclose(together[:2], alone, rtol=1e-4, atol=1e-5)

@@ -14,7 +14,9 @@ def test_uint8_round_trip_and_scale():
 
 
 def test_to_uint8_clips_and_refuses_what_is_not_finite():
-    np.testing.assert_array_equal(images.to_uint8(np.array([-3, 0, 9.0])), [0, 128, 255])
+    np.testing.assert_array_equal(
+        images.to_uint8(np.array([-3, 0, 9.0])), [0, 128, 255]
+    )
     with pytest.raises(ValueError, match="must be finite"):
         images.to_uint8(np.array([0.0, np.nan]))
 

@@ -1,0 +1,96 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flags
+from flags import definitions
+
+ROOT = Path(__file__).parent.parent
+NAMES = [name for name in dir(definitions) if name.isupper()]
+
+
+def test_every_flag_is_read_by_main():
+    tree = ast.parse((ROOT / "main.py").read_text(encoding="utf-8"))
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "f"
+    }
+    assert read == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "preset"),
+    [
+        ("digits", "digits.cfg"),
+        ("mnist", "mnist.cfg"),
+        ("photos", "scene.cfg"),
+        ("./digits", "scene.cfg"),
+        ("some/mnist", "scene.cfg"),
+    ],
+)
+def test_preset_of_a_data_set(dataset, preset):
+    assert flags.preset_of(dataset).name == preset
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import flags
+flags.parse(["main.py", *sys.argv[1:]])
+flags.save(Path("saved.cfg"), ["heading"])
+print(flags.values())
+"""
+
+
+def parsed(*arguments, cwd):
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ast.literal_eval(result.stdout)
+
+
+def test_the_preset_gives_way_to_the_user(tmp_path):
+    preset = parsed("--dataset=mnist", cwd=tmp_path)
+    assert (preset["network"], preset["num_held_out"]) == ("mnist", 5000)
+    own = parsed("--num_held_out=7", "--dataset=mnist", cwd=tmp_path)
+    assert (own["network"], own["num_held_out"]) == ("mnist", 7)
+
+
+def test_the_official_settings_are_the_defaults(tmp_path):
+    """PAMI code of the authors: scenes and MNIST share them."""
+    official = {
+        "descriptor_learning_rate": 0.007,
+        "generator_learning_rate": 0.0001,
+        "adam_beta_1": 0.5,
+        "batch_size": 100,
+        "num_chains": 144,
+        "descriptor_num_steps": 15,
+        "descriptor_step_size": 0.002,
+        "reference_stddev": 0.016,
+        "residual_stddev": 0.3,
+        "generator_num_steps": 0,
+        "generator_step_size": 0.1,
+        "num_noise_steps": None,
+        "latent_size": 100,
+        "num_outputs": 100,
+    }
+    for dataset in ("mnist", "some_folder"):
+        values = parsed(f"--dataset={dataset}", cwd=tmp_path)
+        assert {name: values[name] for name in official} == official
+
+
+def test_saved_flags_give_the_same_values(tmp_path):
+    saved = parsed("--dataset=a b", "--skip_bad_images", "--seed=3", cwd=tmp_path)
+    assert (tmp_path / "saved.cfg").read_text().startswith("# heading\n")
+    assert parsed("--flagfile=saved.cfg", cwd=tmp_path) == saved

@@ -1,0 +1,172 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from coopnets_tf import datasets, training
+from coopnets_tf.generator import exact_statistics
+from coopnets_tf.seeds import Purpose, draw_seed
+from tests.conftest import make_model
+
+
+def train(model, run_dir, **changes):
+    options = {
+        "num_iterations": 5,
+        "batch_size": 8,
+        "log_every": 2,
+        "sample_every": 4,
+        "checkpoint_every": 3,
+        "num_samples": 6,
+        "settings": {"dataset": "digits"},
+        **changes,
+    }
+    training.train(model, datasets.load("digits"), run_dir, **options)
+    return model
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("run")
+    return train(make_model(), run_dir), run_dir
+
+
+def read_lines(run_dir):
+    return (run_dir / "metrics.jsonl").read_text().splitlines()
+
+
+def test_metrics_lines(trained):
+    _, run_dir = trained
+    lines = [json.loads(line) for line in read_lines(run_dir)]
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    assert lines[0]["epoch"] == pytest.approx(2 / (1_797 // 8))
+    assert set(lines[0]) == {
+        "step",
+        "epoch",
+        "descriptor_loss",
+        "generator_loss",
+        "energy_gap",
+        "gradient_norm",
+        "displacement",
+        "saturation",
+        "steps_per_second",
+        "images_per_second",
+    }
+
+
+def test_a_line_is_the_mean_of_its_steps(trained):
+    """The same run by hand, step by step."""
+    _, run_dir = trained
+    line = json.loads(read_lines(run_dir)[1])
+    model = make_model()
+    step_fn = training.build_step(model)
+    batches = datasets.load("digits").batches(8, run_seed=0)
+    losses = []
+    for _ in range(4):
+        model.reset_metrics()
+        losses.append(float(step_fn(next(batches))["generator_loss"]))
+    assert line["generator_loss"] == pytest.approx(np.mean(losses[2:]), rel=1e-5)
+
+
+def test_pictures(trained):
+    _, run_dir = trained
+    names = {path.name for path in (run_dir / "samples").iterdir()}
+    assert names == {
+        "observed_000000.png",
+        "generator_000004.png",
+        "descriptor_000004.png",
+        "generator_000005.png",
+        "descriptor_000005.png",
+    }
+    # 3 columns, 2 rows of 8x8 digits enlarged four times, gaps of two.
+    with Image.open(run_dir / "samples/generator_000005.png") as picture:
+        assert picture.size == (104, 70)
+
+
+def test_pictures_come_from_the_same_latents(tmp_path):
+    """A rate of nearly nothing leaves the nets, and so the pictures, as they are."""
+    model = make_model(num_noise_steps=0)
+    for net in (model.descriptor, model.generator):
+        net.optimizer.learning_rate = 1e-12
+    train(model, tmp_path, sample_every=1, num_iterations=2)
+    first, second = (
+        np.asarray(Image.open(tmp_path / f"samples/descriptor_00000{step}.png"), int)
+        for step in (1, 2)
+    )
+    assert np.abs(first - second).max() <= 1
+    assert first.std() > 1
+
+
+def test_tensorboard(trained):
+    _, run_dir = trained
+    folder = str(run_dir / "tensorboard")
+    events = EventAccumulator(folder, size_guidance={"tensors": 0})
+    tags = set(events.Reload().Tags()["tensors"])
+    assert {"generator_loss", "energy_gap", "steps_per_second"} <= tags
+    assert {"observed", "generator", "descriptor", "settings", "latents"} <= tags
+    assert any(tag.endswith("conv_0/kernel") for tag in tags)
+    assert [event.step for event in events.Tensors("generator_loss")] == [2, 4, 5]
+
+
+def test_the_last_checkpoint_holds_everything(trained):
+    model, run_dir = trained
+    restored = make_model(run_seed=0)
+    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
+    restored.checkpoint().restore(path).assert_consumed()
+    assert int(restored.step) == 5
+    for net in ("descriptor", "generator"):
+        one, other = getattr(model, net), getattr(restored, net)
+        for first, second in zip(
+            [*one.variables, *one.optimizer.variables],
+            [*other.variables, *other.optimizer.variables],
+            strict=True,
+        ):
+            np.testing.assert_array_equal(first, second)
+
+
+CLIENT = """
+import sys
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+latents = tf.constant(np.load(sys.argv[2]))
+served = model.signatures["serving_default"](latents=latents)
+np.save(sys.argv[3], model.generate(latents))
+assert np.array_equal(list(served.values())[0], model.generate(latents))
+assert not any("coopnets" in name for name in sys.modules)
+"""
+
+
+def test_the_export_equals_the_generator_in_a_process_without_the_package(
+    trained, tmp_path
+):
+    model, run_dir = trained
+    latents = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
+    np.save(tmp_path / "latents.npy", latents)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            CLIENT,
+            str(run_dir / "export"),
+            str(tmp_path / "latents.npy"),
+            str(tmp_path / "images.npy"),
+        ],
+        check=True,
+        cwd=tmp_path,
+    )
+    seed = draw_seed(0, step=5, purpose=Purpose.STATISTICS)
+    with exact_statistics(model.generator, seed=seed):
+        expected = model.generator(latents)
+    np.testing.assert_allclose(np.load(tmp_path / "images.npy"), expected, atol=1e-6)
+
+
+def test_divergence_is_named(tmp_path):
+    model = make_model()
+    model.descriptor.outputs_sum.bias.assign(np.full(7, np.nan))
+    with pytest.raises(training.Diverged, match="descriptor_loss became nan by step 2"):
+        train(model, tmp_path)
