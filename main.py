@@ -107,15 +107,22 @@ def load_dataset():
     )
 
 
-def describe(model, dataset):
-    """One line: what runs where."""
+def device():
+    """Where TensorFlow will run."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"CPU, {os.cpu_count()} cores"
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+
+
+def describe(model, dataset):
+    """One line: what runs where."""
     height, width, channels = dataset.image_shape
     skipped = f", {dataset.num_skipped} skipped" if dataset.num_skipped else ""
     return (
-        f"{'GPU' if gpus else f'CPU, {os.cpu_count()} cores'} | "
+        f"{device()} | "
         f"{f.NETWORK.value} nets: descriptor {model.descriptor.count_params():,}, "
         f"generator {model.generator.count_params():,} parameters | "
         f"{dataset.name}: {dataset.num_images:,} images "
@@ -178,6 +185,8 @@ def main(argv):
         MODES[f.MODE.value]()
     except (datasets.DatasetError, runs.RunError) as error:
         sys.exit(_failed(error, code=2))
+    except KeyboardInterrupt:
+        sys.exit(_failed("Interrupted.", code=130))
     except training.Diverged as error:
         sys.exit(_failed(error, code=1))
 

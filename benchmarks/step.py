@@ -1,0 +1,155 @@
+"""How fast is a training step, against this machine's own matrix product?
+
+    python -m benchmarks.step --dataset=mnist|scene|digits|... [any flag of main.py]
+
+Runs the step that main.py would run with these flags, on random images, and prints one
+JSON line. `flops_per_step` counts what the layer tables ask for, two operations for a
+multiplication and addition; what the code saves by summing filters first is not
+subtracted, so a `ratio` above 1 is possible.
+"""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from importlib import metadata
+
+from absl import app
+from absl import flags as absl_flags
+
+import flags
+import main
+from flags import definitions as f
+
+NUM_STEPS = absl_flags.DEFINE_integer(
+    "benchmark_steps", 7, "Steps that are timed, after two that are not.", lower_bound=1
+)
+MATRIX = 4096  # side of the matrices whose product is the yardstick
+IMAGE_SHAPES = {
+    "digits": (8, 8, 1),
+    "mnist": (28, 28, 1),
+    "cifar": (32, 32, 3),
+    "scene": (64, 64, 3),
+}
+
+
+def descriptor_flops(descriptor):
+    """Operations of one image on its way up, by layer."""
+    flops, shape = [], (None, *descriptor.image_shape)
+    for conv in descriptor.convs:
+        shape = conv.compute_output_shape(shape)
+        flops.append(2 * conv.kernel.shape.num_elements() * shape[1] * shape[2])
+    return [*flops, 2 * descriptor.outputs_sum.kernel.shape.num_elements()]
+
+
+def generator_flops(generator):
+    """Operations of one latent vector on its way down, by layer."""
+    flops, places = [], 1
+    for deconv in generator.deconvs:
+        flops.append(2 * deconv.kernel.shape.num_elements() * places)
+        places = deconv.output_size[0] * deconv.output_size[1]
+    return flops
+
+
+def step_flops(model, batch_size):
+    """Operations of one training step.
+
+    A pass down costs what the pass up does, for the inputs and for the weights each;
+    learning needs no gradient of a net's own input. G2 reuses the pass of G0 unless
+    G1 has moved the latents.
+    """
+    up, down = descriptor_flops(model.descriptor), generator_flops(model.generator)
+    chains, inference = model.num_chains, model.generator.inference.num_steps
+    revision = chains * model.descriptor.revision.num_steps * 2 * sum(up)
+    learn_descriptor = (batch_size + chains) * (3 * sum(up) - up[0])
+    learn_generator = chains * (3 * sum(down) - down[0])
+    infer = chains * (inference * 2 * sum(down) + (sum(down) if inference else 0))
+    return revision + learn_descriptor + learn_generator + infer
+
+
+def seconds(function, number):
+    """Times of `number` calls after two that do not count."""
+    times = []
+    for _ in range(number + 2):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return times[2:]
+
+
+def measure():
+    with main.quiet_stderr():
+        import tensorflow as tf
+
+        from coopnets_tf.training import build_step
+    model = main.build_model(IMAGE_SHAPES[f.NETWORK.value])
+    batch_size = f.BATCH_SIZE.value
+    observed = tf.random.stateless_uniform(
+        [batch_size, *model.descriptor.image_shape], [0, 0], -1, 1
+    )
+    step_fn = build_step(model)
+    start = time.perf_counter()
+    step_fn.get_concrete_function(observed)
+    trace_seconds = time.perf_counter() - start
+
+    matrix = tf.random.stateless_normal([MATRIX, MATRIX], [0, 0])
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)[0]))
+    # Half of the yardstick before and half after: a shared machine drifts.
+    matmul = seconds(lambda: float(product()), 3)
+    steps = seconds(lambda: float(step_fn(observed)["energy_gap"]), NUM_STEPS.value)
+    matmul += seconds(lambda: float(product()), 3)
+    step_seconds = statistics.median(steps)
+    flops = step_flops(model, batch_size)
+    gflops = flops / step_seconds / 1e9
+    matmul_gflops = 2 * MATRIX**3 / statistics.median(matmul) / 1e9
+    return {
+        "step_seconds": round(step_seconds, 4),
+        "flops_per_step": flops,
+        "gflops": round(gflops, 1),
+        "matmul_gflops": round(matmul_gflops, 1),
+        "ratio": round(gflops / matmul_gflops, 3),
+        "trace_seconds": round(trace_seconds, 2),
+        "peak_memory_mb": round(
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        ),
+        "network": f.NETWORK.value,
+        "batch_size": batch_size,
+        "num_chains": model.num_chains,
+        "descriptor_num_steps": model.descriptor.revision.num_steps,
+        "generator_num_steps": model.generator.inference.num_steps,
+        "langevin_loop": f.LANGEVIN_LOOP.value,
+        "device": main.device(),
+        "machine": f"{platform.machine()} {processor()}",
+        "tensorflow": metadata.version("tensorflow"),
+        "keras": metadata.version("keras"),
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def processor():
+    """The processor's name where Linux tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.split(":")[1] for line in lines if "model name" in line]
+    except OSError:
+        names = []
+    return names[0].strip() if names else platform.processor()
+
+
+def commit():
+    answer = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
+    return answer.stdout.strip() or None
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app.run(
+        lambda argv: sys.exit(print(json.dumps(measure()))), flags_parser=flags.parse
+    )
