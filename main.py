@@ -13,6 +13,7 @@ import shlex
 import sys
 import tempfile
 import time
+import warnings
 from importlib import metadata
 
 from absl import app, logging
@@ -48,8 +49,9 @@ def build_model(image_shape):
 
     from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
 
-    keras.utils.set_random_seed(f.SEED.value)  # of the initial weights
     unroll = f.LANGEVIN_LOOP.value == "unrolled"
+    # Initial weights: a net's own seed, so that they do not hang on the other net.
+    keras.utils.set_random_seed(2 * f.SEED.value)
     descriptor = Descriptor(
         f.NETWORK.value,
         image_shape,
@@ -59,6 +61,7 @@ def build_model(image_shape):
         reference_stddev=f.REFERENCE_STDDEV.value,
         num_outputs=f.NUM_OUTPUTS.value,
     )
+    keras.utils.set_random_seed(2 * f.SEED.value + 1)
     generator = Generator(
         f.NETWORK.value,
         image_shape,
@@ -127,7 +130,8 @@ def describe(model, dataset):
         f"generator {model.generator.count_params():,} parameters | "
         f"{dataset.name}: {dataset.num_images:,} images "
         f"{height}x{width}x{channels}{skipped} | "
-        f"{f.NUM_CHAINS.value} chains of {f.DESCRIPTOR_NUM_STEPS.value} steps"
+        f"{dataset.steps_per_epoch(f.BATCH_SIZE.value):,} steps an epoch, "
+        f"{model.num_chains} chains of {model.descriptor.revision.num_steps}"
     )
 
 
@@ -179,8 +183,11 @@ def main(argv):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_stderr():
         import tensorflow  # noqa: F401
+        from PIL import Image
 
         from coopnets_tf import datasets, runs, training
+    # A picture large enough to exhaust the memory is an error, not a line of warning.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         MODES[f.MODE.value]()
     except (datasets.DatasetError, runs.RunError) as error:

@@ -14,7 +14,6 @@ import platform
 import resource
 import statistics
 import subprocess
-import sys
 import time
 from importlib import metadata
 
@@ -29,12 +28,7 @@ NUM_STEPS = absl_flags.DEFINE_integer(
     "benchmark_steps", 7, "Steps that are timed, after two that are not.", lower_bound=1
 )
 MATRIX = 4096  # side of the matrices whose product is the yardstick
-IMAGE_SHAPES = {
-    "digits": (8, 8, 1),
-    "mnist": (28, 28, 1),
-    "cifar": (32, 32, 3),
-    "scene": (64, 64, 3),
-}
+IMAGE_SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar": (32, 32, 3)}
 
 
 def descriptor_flops(descriptor):
@@ -71,6 +65,11 @@ def step_flops(model, batch_size):
     return revision + learn_descriptor + learn_generator + infer
 
 
+def image_shape():
+    size, channels = f.IMAGE_SIZE.value, 3 if f.COLOR_MODE.value == "rgb" else 1
+    return IMAGE_SHAPES.get(f.NETWORK.value, (size, size, channels))
+
+
 def seconds(function, number):
     """Times of `number` calls after two that do not count."""
     times = []
@@ -86,7 +85,7 @@ def measure():
         import tensorflow as tf
 
         from coopnets_tf.training import build_step
-    model = main.build_model(IMAGE_SHAPES[f.NETWORK.value])
+    model = main.build_model(image_shape())
     batch_size = f.BATCH_SIZE.value
     observed = tf.random.stateless_uniform(
         [batch_size, *model.descriptor.image_shape], [0, 0], -1, 1
@@ -150,6 +149,4 @@ def commit():
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    app.run(
-        lambda argv: sys.exit(print(json.dumps(measure()))), flags_parser=flags.parse
-    )
+    app.run(lambda argv: print(json.dumps(measure())), flags_parser=flags.parse)

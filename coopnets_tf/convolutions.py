@@ -3,14 +3,24 @@
 import keras
 import tensorflow as tf
 
+LEAKY_SLOPE = 0.2
+
+
+def leaky_relu(maps):
+    """The non-linearity of both networks."""
+    return tf.nn.leaky_relu(maps, LEAKY_SLOPE)
+
 
 class ImageConv(keras.layers.Conv2D):
-    """A `Conv2D` with "same" padding whose gradient with respect to its input is fast.
+    """A "same"-padded `Conv2D` whose gradient with respect to its input is fast.
 
     Langevin dynamics on images needs that gradient in every step, and for the first
     layer (1 or 3 input channels, strided) the usual kernel runs far below the speed of
     the machine. Weights and results are those of `Conv2D`.
     """
+
+    def __init__(self, filters, kernel_size, strides, **kwargs):
+        super().__init__(filters, kernel_size, strides, padding="same", **kwargs)
 
     def convolution_op(self, inputs, kernel):
         return strided_conv(

@@ -30,6 +30,13 @@ class CoopNets(keras.Model):
         it always does.
       run_seed: int; all random numbers of the training follow from it.
 
+    `step` is an integer variable, the number of training steps done. The metrics are
+    `descriptor_loss` and `generator_loss` as they are optimised; `energy_gap`, mean
+    energy of revised minus observed images; `gradient_norm` of the energy along the
+    Langevin chains, per pixel unit; `displacement` of an image by the chains, root
+    mean square in pixel units; `saturation`, the share of revised pixels outside
+    [-1, 1].
+
     Source: Xie et al., arXiv:1609.09408, Algorithm CoopNets.
     """
 
@@ -60,10 +67,12 @@ class CoopNets(keras.Model):
                 "saturation",
             )
         }
+        self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
         self.built = True
 
     def compile(self, descriptor_optimizer, generator_optimizer, **kwargs):
         """Gives each net its own optimizer and builds both, so they can be restored."""
+        kwargs.setdefault("jit_compile", False)  # XLA would draw other noise
         super().compile(optimizer=None, **kwargs)
         for net, optimizer in (
             (self.descriptor, descriptor_optimizer),
@@ -71,11 +80,6 @@ class CoopNets(keras.Model):
         ):
             net.compile(optimizer=optimizer)
             optimizer.build(net.trainable_variables)
-
-    @property
-    def step(self):
-        """Training steps done so far, an integer variable."""
-        return self.descriptor.optimizer.iterations
 
     @property
     def metrics(self):
@@ -92,6 +96,7 @@ class CoopNets(keras.Model):
             "generator": self.generator.variables,
             "descriptor_optimizer": self.descriptor.optimizer.variables,
             "generator_optimizer": self.generator.optimizer.variables,
+            "step": [self.step],
             "metrics": self.metrics_variables,
         }
         return tf.train.Checkpoint(
@@ -110,7 +115,8 @@ class CoopNets(keras.Model):
         Returns:
           The running means of the metrics since they were last reset, by name.
         """
-        seed = functools.partial(draw_seed, self.run_seed, step=self.step.value)
+        step = tf.convert_to_tensor(self.step)
+        seed = functools.partial(draw_seed, self.run_seed, step=step)
         # G0: the generator drafts images from latents of the prior.
         with tf.GradientTape() as tape:
             latents, generated = self.generator.propose(
@@ -120,7 +126,7 @@ class CoopNets(keras.Model):
         revised, chains = self.descriptor.revise(
             generated,
             seed=seed(purpose=Purpose.REVISION),
-            noise_scale=self._noise_scale(),
+            noise_scale=self.noise_scale(),
         )
         # G1: the generator infers the latents of the revised images (Langevin on
         # latents). Where it makes no step, G2 reuses what G0 computed.
@@ -134,26 +140,16 @@ class CoopNets(keras.Model):
         descriptor_loss = self.descriptor.update(observed, revised)
         # G2: the generator learns how the descriptor revised its drafts.
         generator_loss = self.generator.update(latents, revised, recorded=recorded)
+        self.step.assign_add(1)
         return self._report(
             descriptor_loss, generator_loss, observed, generated, revised, chains
         )
 
-    def sample(self, num_images, *, seed, revise=True):
-        """Images from the frozen nets: G0, then (if `revise`) D1.
-
-        Returns:
-          float32 [num_images, height, width, channels]; drafts lie in [-1, 1],
-          revised images are not clipped.
-        """
-        _, images = self.generator.propose(num_images, seed=seed)
-        if revise:
-            images, _ = self.descriptor.revise(images, seed=seed)
-        return images
-
-    def _noise_scale(self):
+    def noise_scale(self):
+        """What D1 multiplies its noise with at the present step: 1, or 0 later on."""
         if self.num_noise_steps is None:
             return 1.0
-        return tf.cast(self.step.value < self.num_noise_steps, tf.float32)
+        return tf.cast(self.step < self.num_noise_steps, tf.float32)
 
     def _report(
         self, descriptor_loss, generator_loss, observed, generated, revised, chains

@@ -3,7 +3,6 @@
 import concurrent.futures
 import difflib
 import gzip
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,41 +18,36 @@ class ImageDataset:
 
     Args:
       name: str.
-      pixels: uint8 [num_images, height, width, channels], or a function of an array
-        of indices that returns such an array.
-      num_images: int.
-      image_shape: (height, width, channels).
+      pixels: uint8 [number, height, width, channels]; an array, or anything with a
+        `shape` that an array of indices turns into one.
+      num_held_out: int; the first images are kept out of training.
       per_image: bool; stretch each image to [-1, 1] instead of the fixed scale.
       num_skipped: int; files that were left out as unreadable.
+
+    Raises:
+      DatasetError: if no image is left to train on.
     """
 
-    def __init__(
-        self, name, pixels, *, num_images, image_shape, per_image=False, num_skipped=0
-    ):
+    def __init__(self, name, pixels, *, num_held_out=0, per_image=False, num_skipped=0):
         self.name = name
-        self.num_images = num_images
-        self.image_shape = tuple(image_shape)
+        self.image_shape = tuple(pixels.shape[1:])
+        self.num_images = pixels.shape[0] - num_held_out
         self.num_skipped = num_skipped
-        self._pixels = pixels if callable(pixels) else pixels.__getitem__
+        self._pixels = pixels
+        self._first = num_held_out
         self._per_image = per_image
-
-    def __len__(self):
-        return self.num_images
+        if self.num_images < 1:
+            raise DatasetError(
+                f"{name} has {pixels.shape[0]} images; --num_held_out leaves none to "
+                f"train on. Received: num_held_out={num_held_out}"
+            )
 
     def __getitem__(self, indices):
-        scaled = images.from_uint8(self._pixels(indices))
+        scaled = images.from_uint8(self._pixels[self._first + indices])
         return images.normalize_per_image(scaled) if self._per_image else scaled
 
-    def batches(self, batch_size, *, run_seed, first_step=0):
-        """Endless batches; which images step k sees depends on (run_seed, k) alone.
-
-        Every epoch visits the images in a new order and leaves out the last, short
-        batch. The next batch is read while the present one is used.
-
-        Args:
-          batch_size: int.
-          run_seed: int.
-          first_step: int; where to begin, without replaying the steps before it.
+    def steps_per_epoch(self, batch_size):
+        """Whole batches in one pass over the images; the short rest is left out.
 
         Raises:
           DatasetError: if there are fewer images than one batch holds.
@@ -63,10 +57,23 @@ class ImageDataset:
                 f"{self.name} has {self.num_images} images, fewer than one batch. "
                 f"Received: batch_size={batch_size}. Give a smaller --batch_size."
             )
+        return self.num_images // batch_size
+
+    def batches(self, batch_size, *, run_seed, first_step=0):
+        """Endless batches; which images step k sees depends on (run_seed, k) alone.
+
+        Every epoch visits the images in a new order. The next batch is read while the
+        present one is used; closing the generator ends that.
+
+        Args:
+          batch_size: int.
+          run_seed: int.
+          first_step: int; where to begin, without replaying the steps before it.
+        """
         return _prefetch(self._in_order(batch_size, run_seed, first_step))
 
     def _in_order(self, batch_size, run_seed, step):
-        per_epoch = self.num_images // batch_size
+        per_epoch = self.steps_per_epoch(batch_size)
         while True:
             epoch, position = divmod(step, per_epoch)
             order = seeds.epoch_order(self.num_images, run_seed=run_seed, epoch=epoch)
@@ -106,17 +113,10 @@ def load(name, *, data_dir=None, num_held_out=0, per_image=False, **folder_optio
         pixels = pixels.reshape(*pixels.shape[:3], -1)
     else:
         pixels, num_skipped = folders.read(_folder(name), **folder_options)
-    num_images = len(pixels) - num_held_out
-    if num_images < 1:
-        raise DatasetError(
-            f"{name} has {len(pixels)} images; --num_held_out leaves none to train on. "
-            f"Received: num_held_out={num_held_out}"
-        )
     return ImageDataset(
         name,
-        lambda indices: pixels[indices + num_held_out],
-        num_images=num_images,
-        image_shape=pixels.shape[1:],
+        pixels,
+        num_held_out=num_held_out,
         per_image=per_image,
         num_skipped=num_skipped,
     )
@@ -173,7 +173,7 @@ def _local(name, data_dir):
         ]
         records = np.concatenate(records).reshape(-1, 1 + 3 * 32 * 32)
         return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file fails in many ways
         raise DatasetError(
             f"{name} could not be read from --data_dir={data_dir}. It must hold "
             f"{_files(name)}. ({error})"

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import energies
-from coopnets_tf.convolutions import ImageConv
+from coopnets_tf.convolutions import ImageConv, leaky_relu
 from coopnets_tf.langevin import Langevin, langevin_chain
 
 
@@ -26,12 +26,20 @@ NETWORKS = {
     "cifar": [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
     "scene": [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
 }
-LEAKY_SLOPE = 0.2
 KERNEL_STDDEV = 0.01
 
 
-def leaky_relu(maps):
-    return tf.nn.leaky_relu(maps, LEAKY_SLOPE)
+def _conv(conv, position):
+    options = {
+        "activation": leaky_relu,
+        "kernel_initializer": keras.initializers.RandomNormal(stddev=KERNEL_STDDEV),
+        "name": f"conv_{position}",
+    }
+    if position == 0:
+        return ImageConv(conv.filters, conv.size, conv.strides, **options)
+    return keras.layers.Conv2D(
+        conv.filters, conv.size, conv.strides, padding="same", **options
+    )
 
 
 class SummedOutputs(keras.layers.Layer):
@@ -112,18 +120,7 @@ class Descriptor(keras.Model):
         self.reference_stddev = reference_stddev
         self.num_outputs = num_outputs
         self.convs = [
-            (keras.layers.Conv2D if position else ImageConv)(
-                conv.filters,
-                conv.size,
-                conv.strides,
-                padding="same",
-                activation=leaky_relu,
-                kernel_initializer=keras.initializers.RandomNormal(
-                    stddev=KERNEL_STDDEV
-                ),
-                name=f"conv_{position}",
-            )
-            for position, conv in enumerate(NETWORKS[network])
+            _conv(conv, position) for position, conv in enumerate(NETWORKS[network])
         ]
         self.outputs_sum = SummedOutputs(num_outputs, name="outputs_sum")
         self.build((None, *self.image_shape))
@@ -174,7 +171,8 @@ class Descriptor(keras.Model):
           `energies.descriptor_loss` before the step, a scalar.
         """
         with tf.GradientTape() as tape:
-            scores = self(tf.concat([observed, revised], axis=0))
+            images = tf.concat([observed, revised], axis=0)
+            scores = self(tf.stop_gradient(images))
             loss = energies.descriptor_loss(
                 scores[: tf.shape(observed)[0]], scores[tf.shape(observed)[0] :]
             )

@@ -36,8 +36,13 @@ class LazyImages:
         return len(self.paths)
 
     def __getitem__(self, indices):
-        paths = [self.paths[index] for index in indices]
-        return np.stack(list(self._pool.map(self._decode, paths)))
+        pixels = np.empty((len(indices), *self.shape[1:]), np.uint8)
+
+        def fill(position):
+            pixels[position] = self._decode(self.paths[indices[position]])
+
+        list(self._pool.map(fill, range(len(indices))))  # raises what a thread raised
+        return pixels
 
     def readable(self):
         """The indices of the files that can be decoded; reads every one."""
@@ -64,14 +69,14 @@ def read(
 ):
     """Finds the images of a folder and of the folders in it.
 
-    Hidden files are passed over, links to folders are not followed. Images that fit
-    into `cache_bytes` are decoded at once and kept, others whenever they are used.
+    Hidden files and folders are passed over, links to folders are not followed. Images
+    that fit into `cache_bytes` are decoded at once and kept, others whenever used.
 
     Args:
       folder: `Path`.
       image_size, color_mode, resize: see `LazyImages`.
-      skip_bad: bool; leave out what cannot be decoded (every file is then read once
-        at the start), instead of stopping.
+      skip_bad: bool; leave out what cannot be decoded, instead of stopping. To know
+        them, every file is decoded at the start, whether or not it is kept.
       cache_bytes: int.
 
     Returns:
@@ -80,12 +85,7 @@ def read(
     Raises:
       DatasetError: if there is no image, or on a bad one unless `skip_bad`.
     """
-    paths = sorted(
-        Path(place, name)
-        for place, folders, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".")
-    )
+    paths = sorted(_files(folder))
     options = {"image_size": image_size, "color_mode": color_mode, "resize": resize}
     lazy = LazyImages(paths, **options)
     if skip_bad:
@@ -101,6 +101,15 @@ def read(
     return lazy[range(len(lazy))], num_skipped
 
 
+def _files(folder):
+    def refuse(error):
+        raise DatasetError(f"--dataset: {error}. Make it readable.") from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
 def decode(path, *, image_size, color_mode, resize):
     """Reads one image file: uint8 [image_size, image_size, channels].
 
@@ -111,6 +120,7 @@ def decode(path, *, image_size, color_mode, resize):
       DatasetError: if Pillow cannot read the file, or refuses it for its size.
     """
     mode = {"rgb": "RGB", "grey": "L"}[color_mode]
+    fit = {"crop": ImageOps.fit, "stretch": Image.Image.resize}[resize]
     size = (image_size, image_size)
     try:
         with Image.open(path) as image:
@@ -120,10 +130,7 @@ def decode(path, *, image_size, color_mode, resize):
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image)
             image = image.convert(mode)
-            if resize == "crop":
-                image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
-            else:
-                image = image.resize(size, Image.Resampling.BICUBIC)
+            image = fit(image, size, Image.Resampling.BICUBIC)
             return np.asarray(image).reshape(*size, _channels(color_mode))
     except Exception as error:  # Pillow's decoders raise many kinds on a bad file
         raise DatasetError(
@@ -133,7 +140,9 @@ def decode(path, *, image_size, color_mode, resize):
 
 
 def _eight_bits(image):
-    """Scales 16-bit grey, which Pillow would clip, to 8 bits."""
+    """Scales 16-bit grey, which Pillow would clip, to 8 bits; refuses real numbers."""
+    if image.mode == "F":
+        raise ValueError("its pixels are real numbers of unknown range")
     if not image.mode.startswith("I"):
         return image
     pixels = np.asarray(image, np.int64)

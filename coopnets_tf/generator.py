@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import energies, seeds
-from coopnets_tf.convolutions import ConvTranspose
+from coopnets_tf.convolutions import ConvTranspose, leaky_relu
 from coopnets_tf.langevin import Langevin, langevin_chain
 
 
@@ -45,7 +45,6 @@ NETWORKS = {
         Deconv(5, 2, None),
     ],
 }
-LEAKY_SLOPE = 0.2
 KERNEL_STDDEV = 0.005
 
 
@@ -192,7 +191,7 @@ class Generator(keras.Model):
         maps = latents[:, None, None, :]
         for deconv, norm in zip(self.deconvs, self.norms, strict=False):
             maps = norm(deconv(maps), training=training, move_averages=move_averages)
-            maps = tf.nn.leaky_relu(maps, LEAKY_SLOPE)
+            maps = leaky_relu(maps)
         return tf.tanh(self.deconvs[-1](maps))
 
     def propose(self, num_images, *, seed, training=False):
@@ -260,7 +259,9 @@ class Generator(keras.Model):
             generated, tape = recorded
         with tape:
             loss = energies.generator_loss(
-                images, generated, residual_stddev=self.residual_stddev
+                tf.stop_gradient(images),
+                generated,
+                residual_stddev=self.residual_stddev,
             )
         weights = self.trainable_variables
         gradients = tape.gradient(loss, [weight.value for weight in weights])
@@ -315,11 +316,14 @@ def _measure_statistics(generator, depth, seed, num_latents, batch_size):
         for deconv, norm in zip(
             generator.deconvs[:depth], generator.norms[:depth], strict=True
         ):
-            maps = tf.nn.leaky_relu(norm(deconv(maps)), LEAKY_SLOPE)
+            maps = leaky_relu(norm(deconv(maps)))
         maps = generator.deconvs[depth](maps)
+        if not means:
+            shift = tf.reduce_mean(maps, axis=[0, 1, 2])
+        maps -= shift  # near the mean, a difference of squares keeps its digits
         means.append(tf.reduce_mean(maps, axis=[0, 1, 2]))
         squares.append(tf.reduce_mean(tf.square(maps), axis=[0, 1, 2]))
     mean = tf.reduce_mean(means, axis=0)
     variance = tf.reduce_mean(squares, axis=0) - tf.square(mean)
-    generator.norms[depth].moving_mean.assign(mean)
+    generator.norms[depth].moving_mean.assign(mean + shift)
     generator.norms[depth].moving_variance.assign(tf.maximum(variance, 0.0))

@@ -83,9 +83,9 @@ def energy_gradient(energy_fn: EnergyFn, states):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(states)
         energy = energy_fn(states)
-    if energy.shape.rank != 1:
+    if not energy.shape.is_compatible_with(states.shape[:1]):
         raise ValueError(
-            "`energy_fn` must return one energy per chain, shape [chains]. "
+            f"`energy_fn` must return one energy per chain, shape {states.shape[:1]}. "
             f"Received: shape {energy.shape}"
         )
     return tape.gradient(energy, states)
@@ -99,8 +99,8 @@ def langevin_chain(energy_fn: EnergyFn, states, dynamics, *, seed, noise_scale=1
       states: float32 [chains, ...]; where the chains start.
       dynamics: `Langevin`.
       seed: int32 [2]; the step's number is folded in for each step's noise.
-      noise_scale: float or scalar tensor; 1 is Langevin dynamics, 0.0 plain gradient
-        descent (and then no noise is drawn).
+      noise_scale: float or scalar tensor; 1 is Langevin dynamics, 0 plain gradient
+        descent. For a Python zero no noise is drawn at all.
 
     Returns:
       The last states, [chains, ...], and a `ChainInfo`.

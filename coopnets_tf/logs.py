@@ -9,7 +9,12 @@ import tensorflow as tf
 
 from coopnets_tf import images
 
-ON_THE_BAR = ("descriptor_loss", "generator_loss", "displacement")
+# Short names: a bar that is wider than the terminal would break into many lines.
+ON_THE_BAR = {
+    "descriptor_loss": "loss_D",
+    "generator_loss": "loss_G",
+    "displacement": "moved",
+}
 
 
 class RunLog:
@@ -19,7 +24,7 @@ class RunLog:
       run_dir: `Path`.
       num_iterations: int; steps of the whole run, for the time left.
       batch_size: int; observed images of one step, for images per second.
-      steps_per_epoch: float.
+      steps_per_epoch: int; for the epoch of a line.
     """
 
     def __init__(self, run_dir, *, num_iterations, batch_size, steps_per_epoch):
@@ -45,14 +50,16 @@ class RunLog:
 
         rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
         with self._events.as_default(step=0):
-            hparams.hparams({name: str(value) for name, value in values.items()})
+            hparams.hparams(
+                {name: "" if value is None else value for name, value in values.items()}
+            )
             tf.summary.text("settings", f"| flag | value |\n|---|---|\n{rows}")
 
     def metrics(self, step, values):
         """One line of metrics, means since the last line.
 
-        Adds the speed: steps, and observed images, per second. The first line's speed
-        includes the compilation of the step.
+        Adds the speed: steps, and observed images, per second, with all that happened
+        since the last line (pictures, checkpoints; at first the compilation).
         """
         now = time.monotonic()
         last_step, last_time = self._last
@@ -69,13 +76,15 @@ class RunLog:
         with self._events.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
-        self._progress.report(step, {name: values[name] for name in ON_THE_BAR})
+        self._progress.report(
+            step, {short: values[name] for name, short in ON_THE_BAR.items()}
+        )
 
     def picture(self, step, name, grid):
         """An image grid, uint8 [height, width, channels], to TensorBoard and PNG."""
         images.save_png(self.run_dir / "samples" / f"{name}_{step:06d}.png", grid)
         with self._events.as_default(step=step):
-            tf.summary.image(name, grid[None])
+            tf.summary.image(f"samples/{name}", grid[None])
 
     def histograms(self, step, values):
         """Tensors by name, to TensorBoard's HISTOGRAMS page."""
@@ -93,7 +102,10 @@ class Progress:
         self._start = time.monotonic()
         self._bar = None
         if sys.stdout.isatty():
-            self._bar = keras.utils.Progbar(num_iterations, stateful_metrics=ON_THE_BAR)
+            self._bar = keras.utils.Progbar(
+                num_iterations, width=12, stateful_metrics=ON_THE_BAR.values()
+            )
+            self._bar.update(0)
 
     def report(self, step, values):
         if self._bar:

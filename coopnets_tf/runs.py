@@ -3,7 +3,14 @@
 import re
 from pathlib import Path
 
-CONTENTS = ("flags.cfg", "metrics.jsonl", "tensorboard", "samples", "checkpoints")
+CONTENTS = (
+    "flags.cfg",
+    "metrics.jsonl",
+    "tensorboard",
+    "samples",
+    "checkpoints",
+    "export",
+)
 
 
 class RunError(ValueError):

@@ -1,5 +1,6 @@
 """The training loop: steps, metrics, pictures, checkpoints, export."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from coopnets_tf import images
 from coopnets_tf.export import export_generator
 from coopnets_tf.generator import exact_statistics
 from coopnets_tf.logs import RunLog
-from coopnets_tf.seeds import Purpose, draw_seed
+from coopnets_tf.seeds import Purpose, draw_seed, fold_in
 
 
 class Diverged(RuntimeError):
@@ -59,30 +60,35 @@ def train(
         run_dir,
         num_iterations=num_iterations,
         batch_size=batch_size,
-        steps_per_epoch=dataset.num_images // batch_size,
+        steps_per_epoch=dataset.steps_per_epoch(batch_size),
     )
     batches = dataset.batches(batch_size, run_seed=model.run_seed)
-    with log:
+    with log, contextlib.closing(batches):
         log.settings(settings)
         shown = np.arange(min(num_samples, dataset.num_images))
         log.picture(0, "observed", images.grid(dataset[shown]))
         for step in range(1, num_iterations + 1):
             metrics = step_fn(next(batches))
-            last = step == num_iterations
-            if last or step % log_every == 0:
-                log.metrics(step, _read(model, metrics, step))
-            if last or step % checkpoint_every == 0:
-                checkpoints.save(checkpoint_number=step)
-            if last or step % sample_every == 0:
+            to_log, to_show, to_save = (
+                step % every == 0 or step == num_iterations
+                for every in (log_every, sample_every, checkpoint_every)
+            )
+            if to_log or to_show or to_save:
+                values = _fetch(metrics, step)
+            if to_log:
+                log.metrics(step, values)
+                model.reset_metrics()
+            if to_show:
                 _show(model, log, step, num_samples)
+            if to_save:  # at the end, so that what it holds has been shown
+                checkpoints.save(checkpoint_number=step)
     with _exact(model):
         export_generator(model.generator, run_dir / "export")
 
 
-def _read(model, metrics, step):
-    """Fetches the metrics from the device and begins new means."""
+def _fetch(metrics, step):
+    """Fetches the metrics from the device; refuses what is not finite."""
     values = {name: float(value) for name, value in metrics.items()}
-    model.reset_metrics()
     for name, value in values.items():
         if not math.isfinite(value):
             raise Diverged(
@@ -94,7 +100,7 @@ def _read(model, metrics, step):
 
 
 def _exact(model):
-    seed = draw_seed(model.run_seed, step=model.step.value, purpose=Purpose.STATISTICS)
+    seed = draw_seed(model.run_seed, step=model.step, purpose=Purpose.STATISTICS)
     return exact_statistics(model.generator, seed=seed)
 
 
@@ -103,9 +109,11 @@ def _show(model, log, step, num_samples):
     seed = draw_seed(model.run_seed, step=0, purpose=Purpose.SAMPLING)
     with _exact(model):
         latents, generated = model.generator.propose(num_samples, seed=seed)
-        revised, _ = model.descriptor.revise(generated, seed=seed)
-        latents, _ = model.generator.infer(latents, revised, seed=seed)
+        revised, _ = model.descriptor.revise(
+            generated, seed=fold_in(seed, 0), noise_scale=model.noise_scale()
+        )
+        latents, _ = model.generator.infer(latents, revised, seed=fold_in(seed, 1))
     log.picture(step, "generator", images.grid(generated))
     log.picture(step, "descriptor", images.grid(revised))
-    weights = {weight.path: weight for weight in model.trainable_variables}
+    weights = {f"weights/{one.path}": one for one in model.trainable_variables}
     log.histograms(step, {"latents": latents, **weights})

@@ -1,4 +1,5 @@
-"""Every flag of main.py. The defaults are those of the official code (scenes, MNIST).
+"""Every flag of main.py. The defaults of nets, chains and optimizers are those of
+the official code (scenes, MNIST).
 
 Paper symbols: Y image, X latent vector, delta step size, l number of Langevin steps,
 n images of one step, n~ chains, s and sigma standard deviations.
@@ -141,7 +142,10 @@ NUM_CHAINS = flags.DEFINE_integer(
     "num_chains", 144, "n~, Langevin chains of one step.", lower_bound=1
 )
 ADAM_BETA_1 = flags.DEFINE_float(
-    "adam_beta_1", 0.5, "Adam's beta1, both nets.", lower_bound=0, upper_bound=0.999999
+    "adam_beta_1", 0.5, "Adam's beta1, both nets, in [0, 1)."
+)
+flags.register_validator(
+    "adam_beta_1", lambda value: 0 <= value < 1, message="must be in [0, 1)"
 )
 LANGEVIN_LOOP = flags.DEFINE_enum(
     "langevin_loop",

@@ -33,7 +33,7 @@ def make_model(
         "digits",
         (8, 8, 1),
         inference=Langevin(inference_steps, 0.1, unroll),
-        residual_stddev=0.3,
+        residual_stddev=0.4,
         latent_size=6,
     )
     model = CoopNets(

@@ -233,15 +233,25 @@ def test_g2_with_recorded_drafts_equals_g2_without(observed):
     assert_same(one.generator.get_weights(), other.generator.get_weights())
 
 
-def test_moving_averages_move_once_per_step_whether_or_not_g1_runs(observed):
-    plain, inferring = make_model(), make_model(inference_steps=3)
-    for model in (plain, inferring):
-        build_step(model)(observed)
-    for one, other in zip(
-        plain.generator.norms, inferring.generator.norms, strict=True
-    ):
-        np.testing.assert_array_equal(one.moving_mean, other.moving_mean)
-        assert np.abs(one.moving_mean).max() > 0
+@pytest.mark.parametrize("inference_steps", [0, 3])
+def test_moving_averages_move_once_per_step_by_the_drafts_statistics(
+    observed, inference_steps
+):
+    model = sharpen(make_model(inference_steps=inference_steps))
+    net = oracle_generator(model.generator)
+    latents = draft(model, 0)
+    kernel, bias = net.rows[0][:2]
+    maps = oracle.conv_transpose(
+        latents[:, None, None, :], kernel, 1, (4, 4), same=False
+    )
+    mean = (maps + bias).mean(axis=(0, 1, 2))
+    variance = maps.var(axis=(0, 1, 2), ddof=1)
+    build_step(model)(observed)
+    norm = model.generator.norms[0]
+    np.testing.assert_allclose(norm.moving_mean, 0.001 * mean, rtol=1e-3, atol=1e-7)
+    np.testing.assert_allclose(
+        norm.moving_variance, 0.999 + 0.001 * variance, rtol=1e-5
+    )
 
 
 def test_same_seed_same_run_and_other_seed_other_run(observed):
@@ -313,15 +323,6 @@ def test_keras_fit_trains(observed):
     assert np.isfinite(history.history["generator_loss"]).all()
 
 
-def test_sample_draws_from_both_nets(model):
-    seed = tf.constant([1, 2])
-    drafts = model.sample(4, seed=seed, revise=False)
-    revised = model.sample(4, seed=seed)
-    assert drafts.shape == revised.shape == (4, 8, 8, 1)
-    assert np.abs(drafts).max() <= 1
-    assert np.any(drafts != revised)
-
-
 def test_the_step_is_traced_once(observed):
     step_fn = build_step(make_model())
     for _ in range(4):
@@ -329,7 +330,7 @@ def test_the_step_is_traced_once(observed):
     assert step_fn.experimental_get_tracing_count() == 1
 
 
-def test_optimizers_are_built_so_that_a_checkpoint_holds_their_slots(model):
+def test_optimizers_have_their_slots_before_the_first_step(model):
     for net in (model.descriptor, model.generator):
         assert isinstance(net.optimizer, keras.optimizers.Adam)
         assert len(net.optimizer.variables) > 2 * len(net.trainable_variables)

@@ -12,9 +12,7 @@ from coopnets_tf.datasets import DatasetError, ImageDataset
 
 def numbered(num_images):
     pixels = np.arange(num_images, dtype=np.uint8)[:, None, None, None]
-    return ImageDataset(
-        "numbers", pixels, num_images=num_images, image_shape=pixels.shape[1:]
-    )
+    return ImageDataset("numbers", pixels)
 
 
 def take(dataset, number, **options):
@@ -49,7 +47,7 @@ def test_another_seed_gives_another_order():
 
 def test_fewer_images_than_a_batch_are_refused():
     with pytest.raises(DatasetError, match="2 images.*batch_size=3.*--batch_size"):
-        numbered(2).batches(3, run_seed=0)
+        numbered(2).steps_per_epoch(3)
 
 
 def assert_in_range(dataset, shape):

@@ -14,20 +14,24 @@ def build(network, shape, **changes):
 
 
 @pytest.mark.parametrize(
-    ("network", "shape", "parameters"),
+    ("network", "shape", "parameters", "sizes"),
     [
         # The published tables, layer by layer.
-        ("mnist", (28, 28, 1), [1_088, 131_200, 524_544, 409_700]),
-        ("scene", (64, 64, 3), [4_864, 73_856, 295_168, 6_553_700]),
-        ("cifar", (32, 32, 3), [4_864, 73_856, 295_168, 8 * 8 * 256 * 100 + 100]),
+        ("mnist", (28, 28, 1), [1_088, 131_200, 524_544, 409_700], [14, 7, 4]),
+        ("scene", (64, 64, 3), [4_864, 73_856, 295_168, 6_553_700], [32, 16, 16]),
+        ("cifar", (32, 32, 3), [4_864, 73_856, 295_168, 1_638_500], [16, 8, 8]),
         # 3*3*1*32 + 32, 4*4*32*64 + 64, 3*3*64*128 + 128, 4*4*128*100 + 100
-        ("digits", (8, 8, 1), [320, 32_832, 73_856, 204_900]),
+        ("digits", (8, 8, 1), [320, 32_832, 73_856, 204_900], [8, 4, 4]),
     ],
 )
-def test_layer_tables(network, shape, parameters):
+def test_layer_tables(network, shape, parameters, sizes):
     net = build(network, shape)
     layers = [*net.convs, net.outputs_sum]
     assert [layer.count_params() for layer in layers] == parameters
+    maps = np.zeros((2, *shape), np.float32)
+    for conv, size in zip(net.convs, sizes, strict=True):
+        maps = conv(maps)
+        assert maps.shape[1:3] == (size, size)
     scores = net(np.zeros((2, *shape), np.float32))
     assert scores.shape == (2,)
     assert scores.dtype == tf.float32

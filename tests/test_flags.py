@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import flags
+from coopnets_tf import descriptor, generator
 from flags import definitions
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,12 @@ def test_every_flag_is_read_by_main():
 )
 def test_preset_of_a_data_set(dataset, preset):
     assert flags.preset_of(dataset).name == preset
+
+
+def test_every_network_can_be_named():
+    choices = set(flags.FLAGS["network"].parser.enum_values)
+    for table in (descriptor.NETWORKS, generator.NETWORKS):
+        assert set(table) == choices
 
 
 PROGRAM = """
@@ -94,3 +101,43 @@ def test_saved_flags_give_the_same_values(tmp_path):
     saved = parsed("--dataset=a b", "--skip_bad_images", "--seed=3", cwd=tmp_path)
     assert (tmp_path / "saved.cfg").read_text().startswith("# heading\n")
     assert parsed("--flagfile=saved.cfg", cwd=tmp_path) == saved
+
+
+BUILD = """
+import sys
+import flags
+import main
+flags.parse(["main.py", "--dataset=mnist", "--descriptor_num_steps=3", "--seed=4"])
+model = main.build_model((28, 28, 1))
+nets = model.descriptor, model.generator
+print({
+    "rates": [round(float(net.optimizer.learning_rate), 6) for net in nets],
+    "betas": [(net.optimizer.beta_1, net.optimizer.beta_2) for net in nets],
+    "epsilons": [net.optimizer.epsilon for net in nets],
+    "revision": (nets[0].revision.num_steps, nets[0].revision.step_size),
+    "inference": (nets[1].inference.num_steps, nets[1].inference.step_size),
+    "stddevs": (nets[0].reference_stddev, nets[1].residual_stddev),
+    "sizes": (nets[0].num_outputs, nets[1].latent_size, model.num_chains),
+    "seed": model.run_seed,
+})
+"""
+
+
+def test_flags_reach_the_model():
+    result = subprocess.run(
+        [sys.executable, "-c", BUILD],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ast.literal_eval(result.stdout.splitlines()[-1]) == {
+        "rates": [0.007, 0.0001],
+        "betas": [(0.5, 0.999)] * 2,
+        "epsilons": [1e-8] * 2,
+        "revision": (3, 0.002),
+        "inference": (0, 0.1),
+        "stddevs": (0.016, 0.3),
+        "sizes": (100, 100, 144),
+        "seed": 4,
+    }

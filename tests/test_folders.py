@@ -24,6 +24,8 @@ def test_flat_and_nested_files_of_many_formats_in_sorted_order(tmp_path):
         options = {"format": "PNG"} if name == "no_suffix" else {}
         save(tmp_path / name, flat((number * 30,) * 3), **options)
     (tmp_path / ".DS_Store").write_bytes(b"hidden")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_bytes(b"hidden")
     pixels, num_skipped = folders.read(tmp_path, image_size=8)
     assert pixels.shape == (7, 8, 8, 3) and pixels.dtype == np.uint8
     assert num_skipped == 0
@@ -65,7 +67,8 @@ def test_crop_keeps_proportions_and_stretch_does_not(tmp_path):
 )
 def test_modes(tmp_path, mode, array, expected):
     Image.fromarray(array).save(tmp_path / "image.png")
-    assert Image.open(tmp_path / "image.png").mode == mode
+    with Image.open(tmp_path / "image.png") as image:
+        assert image.mode == mode
     pixels = folders.decode(tmp_path / "image.png", **SMALL)
     np.testing.assert_array_equal(pixels, flat(expected))
 
@@ -80,6 +83,12 @@ def test_palette_bilevel_and_cmyk(tmp_path):
     np.testing.assert_allclose(
         folders.decode(tmp_path / "cmyk.tif", **SMALL)[0, 0], [10, 200, 30], atol=3
     )
+
+
+def test_real_numbers_are_refused(tmp_path):
+    save(tmp_path / "real.tif", np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8))
+    with pytest.raises(DatasetError, match="real numbers"):
+        folders.decode(tmp_path / "real.tif", **SMALL)
 
 
 def test_grey(tmp_path):
@@ -128,8 +137,9 @@ def test_bad_files_are_skipped_and_counted(tmp_path, cache_bytes):
     assert np.all(pixels[np.array([0])] == 50)
 
 
-def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+@pytest.mark.parametrize("limit", [20, 40])  # Pillow warns from once, raises from twice
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     save(tmp_path / "bomb.png", flat((0, 0, 0)))
     with pytest.raises(DatasetError, match=r"bomb\.png.*exceeds limit"):
         folders.decode(tmp_path / "bomb.png", **SMALL)

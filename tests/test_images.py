@@ -51,6 +51,5 @@ def test_png_keeps_every_pixel(tmp_path, channels):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
     path = tmp_path / "new" / "picture.png"
     images.save_png(path, pixels)
-    np.testing.assert_array_equal(
-        np.asarray(Image.open(path)).reshape(pixels.shape), pixels
-    )
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(image).reshape(pixels.shape), pixels)

@@ -91,7 +91,7 @@ def test_unrolled_equals_while():
     )
 
 
-def test_a_longer_chain_continues_a_shorter_one():
+def test_the_noise_of_a_step_hangs_on_its_number():
     start = tf.ones([3, 2])
     short, _ = langevin_chain(gaussian(1.0), start, Langevin(1, 0.1), seed=SEED)
     noise = seeds.standard_normal([3, 2], seed=seeds.fold_in(SEED, 0))
@@ -99,8 +99,9 @@ def test_a_longer_chain_continues_a_shorter_one():
 
 
 def test_an_energy_without_chain_axis_is_refused():
-    with pytest.raises(ValueError, match="one energy per chain"):
-        energy_gradient(tf.reduce_mean, tf.ones([3, 2]))
+    for energy_fn in (tf.reduce_mean, tf.square, lambda states: states[:1, 0]):
+        with pytest.raises(ValueError, match="one energy per chain"):
+            energy_gradient(energy_fn, tf.ones([3, 2]))
 
 
 @pytest.mark.parametrize(("num_steps", "step_size"), [(-1, 0.1), (1, 0.0), (1, -1.0)])

@@ -24,6 +24,9 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module
+            # The public names of the whole package belong to users, not to modules.
+            names = {alias.name for alias in node.names}
+            assert node.module != "coopnets_tf" or names <= set(LEVEL), path
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 

@@ -13,6 +13,8 @@ from coopnets_tf.generator import exact_statistics
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests.conftest import make_model
 
+SAMPLED = ("observed", "generator", "descriptor")
+
 
 def train(model, run_dir, **changes):
     options = {
@@ -107,7 +109,8 @@ def test_tensorboard(trained):
     events = EventAccumulator(folder, size_guidance={"tensors": 0})
     tags = set(events.Reload().Tags()["tensors"])
     assert {"generator_loss", "energy_gap", "steps_per_second"} <= tags
-    assert {"observed", "generator", "descriptor", "settings", "latents"} <= tags
+    assert {"settings", "latents"} <= tags
+    assert {f"samples/{name}" for name in SAMPLED} <= tags
     assert any(tag.endswith("conv_0/kernel") for tag in tags)
     assert [event.step for event in events.Tensors("generator_loss")] == [2, 4, 5]
 
