@@ -43,6 +43,18 @@ def quiet_stderr():
             os.close(kept)
 
 
+def load_tensorflow():
+    """Imports TensorFlow, which `--help` and a wrong flag do without."""
+    logging.set_verbosity(logging.WARNING)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            # The step is one operation after the other: two at a time only compete.
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def build_model(image_shape):
     """The one place where flag values become keyword arguments of the model."""
     import keras
@@ -179,13 +191,11 @@ MODES = {"train": train}
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Flags begin with --. Received: {shlex.join(argv[1:])}")
-    logging.set_verbosity(logging.WARNING)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_stderr():
-        import tensorflow  # noqa: F401
-        from PIL import Image
+    load_tensorflow()
+    from PIL import Image
 
-        from coopnets_tf import datasets, runs, training
+    from coopnets_tf import datasets, runs, training
+
     # A picture large enough to exhaust the memory is an error, not a line of warning.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:

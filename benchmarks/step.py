@@ -9,7 +9,6 @@ subtracted, so a `ratio` above 1 is possible.
 """
 
 import json
-import os
 import platform
 import resource
 import statistics
@@ -70,21 +69,26 @@ def image_shape():
     return IMAGE_SHAPES.get(f.NETWORK.value, (size, size, channels))
 
 
-def seconds(function, number):
-    """Times of `number` calls after two that do not count."""
-    times = []
+def median_seconds(functions, number):
+    """The median time of each function over `number` calls, after two more.
+
+    They take turns, since a shared machine is not equally fast all the time.
+    """
+    times = [[] for _ in functions]
     for _ in range(number + 2):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return times[2:]
+        for function, own in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function()
+            own.append(time.perf_counter() - start)
+    return [statistics.median(own[2:]) for own in times]
 
 
 def measure():
-    with main.quiet_stderr():
-        import tensorflow as tf
+    main.load_tensorflow()
+    import tensorflow as tf
 
-        from coopnets_tf.training import build_step
+    from coopnets_tf.training import build_step
+
     model = main.build_model(image_shape())
     batch_size = f.BATCH_SIZE.value
     observed = tf.random.stateless_uniform(
@@ -97,14 +101,13 @@ def measure():
 
     matrix = tf.random.stateless_normal([MATRIX, MATRIX], [0, 0])
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)[0]))
-    # Half of the yardstick before and half after: a shared machine drifts.
-    matmul = seconds(lambda: float(product()), 3)
-    steps = seconds(lambda: float(step_fn(observed)["energy_gap"]), NUM_STEPS.value)
-    matmul += seconds(lambda: float(product()), 3)
-    step_seconds = statistics.median(steps)
+    step_seconds, matmul_seconds = median_seconds(
+        [lambda: float(step_fn(observed)["energy_gap"]), lambda: float(product())],
+        NUM_STEPS.value,
+    )
     flops = step_flops(model, batch_size)
     gflops = flops / step_seconds / 1e9
-    matmul_gflops = 2 * MATRIX**3 / statistics.median(matmul) / 1e9
+    matmul_gflops = 2 * MATRIX**3 / matmul_seconds / 1e9
     return {
         "step_seconds": round(step_seconds, 4),
         "flops_per_step": flops,
@@ -148,5 +151,4 @@ def commit():
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     app.run(lambda argv: print(json.dumps(measure())), flags_parser=flags.parse)
