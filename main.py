@@ -4,6 +4,17 @@ Two nets learn together. The generator drafts images, the descriptor revises the
 Langevin dynamics; the descriptor learns from the difference to real images, the
 generator from how its drafts were revised. Each run fills a folder of its own with
 metrics, pictures, TensorBoard events, checkpoints and a SavedModel of the generator.
+
+The flags by what they are about; all of them are explained below.
+  run         dataset data_dir workdir resume seed mode
+  data        image_size color_mode resize normalize skip_bad_images num_held_out
+  networks    network latent_size num_outputs
+  descriptor  descriptor_learning_rate descriptor_num_steps descriptor_step_size
+              reference_stddev num_noise_steps
+  generator   generator_learning_rate generator_num_steps generator_step_size
+              residual_stddev
+  training    num_iterations batch_size num_chains adam_beta_1 langevin_loop
+  output      log_every sample_every num_samples checkpoint_every keep_checkpoints
 """
 
 import contextlib
@@ -148,13 +159,29 @@ def describe(model, dataset):
 
 
 def train():
-    """Trains a descriptor and a generator in a new run folder."""
-    from coopnets_tf import runs, training
+    """Trains both nets, in a new run folder or on with `--resume`."""
+    from coopnets_tf import runs
 
     dataset = load_dataset()
     model = build_model(dataset.image_shape)
     print(describe(model, dataset), flush=True)
-    run_dir = runs.create_run(f.WORKDIR.value, dataset=f.DATASET.value)
+    if f.RESUME.value:
+        run_dir = runs.find_run(f.WORKDIR.value)
+    else:
+        run_dir = runs.create_run(f.WORKDIR.value, dataset=f.DATASET.value)
+    with runs.locked(run_dir):
+        train_in(run_dir, model, dataset)
+    print(
+        f"Done. Pictures of both nets: {run_dir}/samples; the generator, a SavedModel: "
+        f"{run_dir}/export; curves: tensorboard --logdir {run_dir}\n"
+        f"Longer: python main.py --resume --workdir={run_dir} --num_iterations=N; once "
+        f"more from the start: python main.py --flagfile={run_dir}/flags.cfg"
+    )
+
+
+def train_in(run_dir, model, dataset):
+    from coopnets_tf import training
+
     print(f"{run_dir} | look inside: tensorboard --logdir {run_dir}", flush=True)
     flags.save(
         run_dir / "flags.cfg",
@@ -165,24 +192,23 @@ def train():
             f"{metadata.version('tensorflow')}, keras {metadata.version('keras')}",
         ],
     )
-    training.train(
-        model,
-        dataset,
-        run_dir,
-        num_iterations=f.NUM_ITERATIONS.value,
-        batch_size=f.BATCH_SIZE.value,
-        log_every=f.LOG_EVERY.value,
-        sample_every=f.SAMPLE_EVERY.value,
-        checkpoint_every=f.CHECKPOINT_EVERY.value,
-        num_samples=f.NUM_SAMPLES.value,
-        settings=flags.values(),
-    )
-    print(
-        f"Done. Pictures of both nets: {run_dir}/samples; the generator, a SavedModel: "
-        f"{run_dir}/export; curves: tensorboard --logdir {run_dir}\n"
-        f"Once more with the same settings: python main.py --flagfile="
-        f"{run_dir}/flags.cfg"
-    )
+    try:
+        training.train(
+            model,
+            dataset,
+            run_dir,
+            num_iterations=f.NUM_ITERATIONS.value,
+            batch_size=f.BATCH_SIZE.value,
+            log_every=f.LOG_EVERY.value,
+            sample_every=f.SAMPLE_EVERY.value,
+            checkpoint_every=f.CHECKPOINT_EVERY.value,
+            keep_checkpoints=f.KEEP_CHECKPOINTS.value,
+            num_samples=f.NUM_SAMPLES.value,
+            settings=flags.values(),
+        )
+    except training.Stopped as stop:
+        print(f"{stop}. Go on with: python main.py --resume --workdir={run_dir}")
+        sys.exit(128 + stop.signal)
 
 
 MODES = {"train": train}
@@ -203,7 +229,9 @@ def main(argv):
     except (datasets.DatasetError, runs.RunError) as error:
         sys.exit(_failed(error, code=2))
     except KeyboardInterrupt:
-        sys.exit(_failed("Interrupted.", code=130))
+        sys.exit(
+            _failed("Interrupted. The last checkpoint is what --resume has.", code=130)
+        )
     except training.Diverged as error:
         sys.exit(_failed(error, code=1))
 

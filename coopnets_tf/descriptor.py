@@ -101,9 +101,10 @@ class Descriptor(keras.Model):
         revision,
         reference_stddev,
         num_outputs=100,
+        name="descriptor",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(name=name, **kwargs)
         if network not in NETWORKS:
             raise ValueError(
                 f"`network` must be one of {', '.join(NETWORKS)}. "

@@ -1,5 +1,7 @@
 """A generator as a SavedModel that needs nothing of this package."""
 
+import shutil
+
 import keras
 import tensorflow as tf
 
@@ -13,8 +15,10 @@ def export_generator(generator, directory):
 
     Args:
       generator: `Generator`.
-      directory: `Path`, not there yet.
+      directory: `Path`; an older export there is replaced once the new one is whole.
     """
+    new = directory.with_name(f".{directory.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
     archive = keras.export.ExportArchive()
     archive.track(generator)
     archive.add_endpoint(
@@ -24,4 +28,6 @@ def export_generator(generator, directory):
             tf.TensorSpec([None, generator.latent_size], tf.float32, name="latents")
         ],
     )
-    archive.write_out(directory, verbose=False)
+    archive.write_out(new, verbose=False)
+    shutil.rmtree(directory, ignore_errors=True)
+    new.rename(directory)

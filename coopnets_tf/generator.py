@@ -141,9 +141,10 @@ class Generator(keras.Model):
         inference,
         residual_stddev,
         latent_size=100,
+        name="generator",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(name=name, **kwargs)
         if network not in NETWORKS:
             raise ValueError(
                 f"`network` must be one of {', '.join(NETWORKS)}. "

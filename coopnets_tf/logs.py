@@ -1,11 +1,13 @@
 """What a run tells: metrics.jsonl, TensorBoard, PNG files, and the terminal."""
 
 import json
+import os
 import sys
 import time
 
 import keras
 import tensorflow as tf
+from tensorboard.compat.proto import event_pb2
 
 from coopnets_tf import images
 
@@ -25,16 +27,26 @@ class RunLog:
       num_iterations: int; steps of the whole run, for the time left.
       batch_size: int; observed images of one step, for images per second.
       steps_per_epoch: int; for the epoch of a line.
+      first_step: int; steps done before. What an interrupted run told of later ones is
+        taken back, since they will be done again.
     """
 
-    def __init__(self, run_dir, *, num_iterations, batch_size, steps_per_epoch):
+    def __init__(
+        self, run_dir, *, num_iterations, batch_size, steps_per_epoch, first_step=0
+    ):
         self.run_dir = run_dir
+        self._first_step = first_step
         self._batch_size = batch_size
         self._steps_per_epoch = steps_per_epoch
-        self._progress = Progress(num_iterations)
-        self._last = (0, time.monotonic())
+        self._progress = Progress(num_iterations, first_step=first_step)
+        self._last = (first_step, time.monotonic())
 
     def __enter__(self):
+        _keep_lines(self.run_dir / "metrics.jsonl", self._first_step)
+        # Before the first checkpoint a run begins anew, with what it tells at step 0.
+        last_step = self._first_step or -1
+        for events in (self.run_dir / "tensorboard").glob("events.*"):
+            _keep_events(events, last_step)
         self._lines = (self.run_dir / "metrics.jsonl").open("a", encoding="utf-8")
         self._events = tf.summary.create_file_writer(str(self.run_dir / "tensorboard"))
         return self
@@ -91,27 +103,33 @@ class RunLog:
         with self._events.as_default(step=step):
             for name, value in values.items():
                 tf.summary.histogram(name, value)
+
+    def flush(self):
+        """Brings all of it to the disk, as a checkpoint will claim it is there."""
         self._events.flush()
+        os.fsync(self._lines.fileno())
 
 
 class Progress:
     """A bar on a terminal; one line for each report where the output is a file."""
 
-    def __init__(self, num_iterations):
+    def __init__(self, num_iterations, *, first_step=0):
         self._target = num_iterations
+        self._first_step = first_step
         self._start = time.monotonic()
         self._bar = None
         if sys.stdout.isatty():
             self._bar = keras.utils.Progbar(
                 num_iterations, width=12, stateful_metrics=ON_THE_BAR.values()
             )
-            self._bar.update(0)
+            self._bar.update(first_step)
 
     def report(self, step, values):
         if self._bar:
             self._bar.update(step, values.items())
             return
-        left = (time.monotonic() - self._start) / step * (self._target - step)
+        seconds_per_step = (time.monotonic() - self._start) / (step - self._first_step)
+        left = seconds_per_step * (self._target - step)
         metrics = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         print(
             f"step {step}/{self._target}  {metrics}  {_duration(left)} left", flush=True
@@ -120,6 +138,41 @@ class Progress:
     def close(self):
         if self._bar:
             print()
+
+
+def _keep_lines(path, last_step):
+    """Shortens metrics.jsonl to the lines up to a step; a broken line is dropped."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] <= last_step:
+                kept.append(line)
+        except ValueError:  # the process ended while it wrote this one
+            continue
+    _replace(path, "".join(kept).encode())
+
+
+def _keep_events(path, last_step):
+    """Shortens a TensorBoard file to the events up to a step."""
+    kept = path.with_name(f".{path.name}.kept")
+    with tf.io.TFRecordWriter(str(kept)) as writer:
+        try:
+            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                event = event_pb2.Event.FromString(record)
+                if event.file_version or event.step <= last_step:
+                    writer.write(record)
+        except tf.errors.DataLossError:
+            pass  # the process ended while it wrote this one, the last
+    os.replace(kept, path)
+
+
+def _replace(path, content):
+    """Writes a file so that a crash leaves either the old or the new one."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(content)
+    os.replace(new, path)
 
 
 def _duration(seconds):

@@ -1,5 +1,6 @@
 """The folder of a run: made once, never deleted, never overwritten."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -42,6 +43,42 @@ def create_run(workdir, *, dataset, root=Path("runs")):
         raise RunError(
             f"Run folder {folder} holds a run already, which is never overwritten. "
             "Give another --workdir, or none for a new one."
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def locked(run_dir):
+    """Keeps a second process out of a run folder.
+
+    The lock belongs to the process, so a crash of its owner frees it.
+
+    Raises:
+      RunError: if another process trains in the folder.
+    """
+    import fcntl
+
+    with (run_dir / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(
+                f"Another process trains in {run_dir}. Wait for it, or stop it."
+            ) from error
+        yield
+
+
+def find_run(workdir):
+    """The folder of an existing run, a `Path`.
+
+    Raises:
+      RunError: if there is no run in it.
+    """
+    folder = Path(workdir).expanduser()
+    if not (folder / "flags.cfg").is_file():
+        raise RunError(
+            f"--workdir={workdir} holds no run to resume: it has no flags.cfg. Without "
+            "--resume a new run is made there."
         )
     return folder
 

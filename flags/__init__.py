@@ -1,5 +1,6 @@
 """Flags and presets of main.py. Knows absl, not the package."""
 
+import sys
 from pathlib import Path
 
 from absl import app
@@ -10,7 +11,17 @@ from flags import definitions
 PRESETS = Path(__file__).parent
 FLAGS = absl_flags.FLAGS
 # Facts about one call and not about the run: a flagfile must not repeat them.
-NOT_SAVED = ("mode", "workdir")
+NOT_SAVED = ("mode", "workdir", "resume")
+# What a resumed run may do otherwise than before; all else is its mathematics.
+MAY_CHANGE = (
+    "num_iterations",
+    "data_dir",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "num_samples",
+)
 
 
 def preset_of(dataset):
@@ -23,15 +34,52 @@ def preset_of(dataset):
 def parse(argv):
     """Parses the preset of `--dataset` first, then the user's own flags, which win.
 
+    With `--resume` the flags of the run take the place of the preset, and what would
+    change its mathematics is refused.
+
     A `flags_parser` for `absl.app.run`: a wrong flag ends the program with a hint.
     """
     try:
         FLAGS(argv, known_only=True)
     except absl_flags.Error:
         pass  # the last line meets it again and explains it
-    preset = preset_of(FLAGS["dataset"].value)
+    base = preset_of(FLAGS["dataset"].value)
+    saved = None
+    if FLAGS["resume"].value:
+        workdir = FLAGS["workdir"].value or newest_run()
+        own = Path(workdir or "", "flags.cfg")
+        argv = [*argv, f"--workdir={workdir}"] if workdir else argv
+        if workdir and own.is_file():
+            base, saved = own, _parse_alone(argv[0], own)
     FLAGS.unparse_flags()
-    return app.parse_flags_with_usage([argv[0], f"--flagfile={preset}", *argv[1:]])
+    rest = app.parse_flags_with_usage([argv[0], f"--flagfile={base}", *argv[1:]])
+    if saved is not None:
+        _refuse_changes(saved, base)
+    return rest
+
+
+def newest_run(root=Path("runs")):
+    """The folder in `root` whose run was begun or resumed last; None without one."""
+    runs = sorted(root.glob("*/flags.cfg"), key=lambda path: path.stat().st_mtime)
+    return runs[-1].parent if runs else None
+
+
+def _parse_alone(program, flagfile):
+    FLAGS.unparse_flags()
+    app.parse_flags_with_usage([program, f"--flagfile={flagfile}"])
+    return values()
+
+
+def _refuse_changes(saved, flagfile):
+    for name, value in values().items():
+        if name not in MAY_CHANGE and value != saved[name]:
+            print(
+                f"Error: --{name}={value} would change the run, which has "
+                f"--{name}={saved[name]} in {flagfile}. Leave it out, or begin a new "
+                "run without --resume.",
+                file=sys.stderr,
+            )
+            sys.exit(2)
 
 
 def values():
@@ -44,11 +92,15 @@ def save(path, heading):
     """Writes the run's flags as a flagfile that repeats the run.
 
     Args:
-      path: `Path`.
+      path: `Path`; the comments of a file that is there already are kept.
       heading: list of str, comment lines.
     """
-    lines = [f"# {line}" for line in heading]
+    old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = [line for line in old if line.startswith("#")]
+    lines += [f"# {line}" for line in heading]
     lines += [
         FLAGS[name].serialize() for name in values() if FLAGS[name].value is not None
     ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    new = path.with_name(f".{path.name}.new")
+    new.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    new.replace(path)

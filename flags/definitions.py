@@ -39,6 +39,12 @@ DATA_DIR = flags.DEFINE_string(
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of this run. Default: a new runs/<dataset>-<number>."
 )
+RESUME = flags.DEFINE_boolean(
+    "resume",
+    False,
+    "Continue the run in --workdir (default: the newest in runs/) with its own flags, "
+    "up to --num_iterations.",
+)
 SEED = flags.DEFINE_integer(
     "seed",
     0,
@@ -164,6 +170,9 @@ SAMPLE_EVERY = flags.DEFINE_integer(
 )
 CHECKPOINT_EVERY = flags.DEFINE_integer(
     "checkpoint_every", 500, "Steps between two checkpoints.", lower_bound=1
+)
+KEEP_CHECKPOINTS = flags.DEFINE_integer(
+    "keep_checkpoints", 3, "So many of the newest checkpoints are kept.", lower_bound=1
 )
 NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", 64, "Images in a picture.", lower_bound=1

@@ -50,4 +50,5 @@ def test_flags_know_nothing_of_the_package():
             "flags",
             "math",
             "pathlib",
+            "sys",
         }

@@ -23,6 +23,7 @@ def train(model, run_dir, **changes):
         "log_every": 2,
         "sample_every": 4,
         "checkpoint_every": 3,
+        "keep_checkpoints": 3,
         "num_samples": 6,
         "settings": {"dataset": "digits"},
         **changes,

@@ -1,0 +1,221 @@
+"""An interrupted and resumed run equals the unbroken one, bit for bit."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from coopnets_tf import logs, runs, training
+from tests.conftest import make_model
+from tests.test_training import train
+
+ROOT = Path(__file__).parent.parent
+# A checkpoint every 3 steps, a line every 2, pictures every 4: all of them meet.
+LENGTH = {"num_iterations": 7}
+
+
+def new_model():
+    """What a new process would build."""
+    return make_model(inference_steps=1)
+
+
+def metrics(run_dir):
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in lines]
+    return [
+        {key: line[key] for key in line if "per_second" not in key} for line in lines
+    ]
+
+
+def scalars(run_dir):
+    folder = str(run_dir / "tensorboard")
+    events = EventAccumulator(folder, size_guidance={"tensors": 0}).Reload()
+    return {
+        tag: [
+            (event.step, event.tensor_proto.SerializeToString())
+            for event in events.Tensors(tag)
+        ]
+        for tag in events.Tags()["tensors"]
+        if "per_second" not in tag
+    }
+
+
+def checkpoint(run_dir):
+    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
+    reader = tf.train.load_checkpoint(path)
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if "VARIABLE_VALUE" in name
+    }
+
+
+def assert_same_run(one, other):
+    assert metrics(one) == metrics(other)
+    assert scalars(one) == scalars(other)
+    first, second = checkpoint(one), checkpoint(other)
+    assert set(first) == set(second)
+    for name, value in first.items():
+        if "save_counter" not in name:
+            np.testing.assert_array_equal(value, second[name], err_msg=name)
+    pictures = sorted(path.name for path in (one / "samples").iterdir())
+    assert pictures == sorted(path.name for path in (other / "samples").iterdir())
+    for name in pictures:
+        same = (one / "samples" / name).read_bytes()
+        assert same == (other / "samples" / name).read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("unbroken")
+    train(new_model(), run_dir, **LENGTH)
+    return run_dir
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (training, "_fetch", 1),  # before anything was written
+        (logs.RunLog, "metrics", 3),  # after step 6, before its line
+        (logs.RunLog, "histograms", 1),  # after step 4 was told, before a checkpoint
+        (tf.train.CheckpointManager, "save", 2),  # before the second checkpoint
+    ],
+)
+def test_a_crash_leaves_no_trace(unbroken, tmp_path, monkeypatch, owner, name, call):
+    original, calls = getattr(owner, name), []
+
+    def crash(*arguments, **options):
+        calls.append(name)
+        if len(calls) == call:
+            raise Crash
+        return original(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, crash)
+        with pytest.raises(Crash):
+            train(new_model(), tmp_path, **LENGTH)
+    train(new_model(), tmp_path, **LENGTH)
+    assert_same_run(unbroken, tmp_path)
+
+
+def test_a_signal_ends_after_a_checkpoint(unbroken, tmp_path, monkeypatch):
+    original = training._fetch
+
+    def interrupt(values, step):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        return original(values, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_fetch", interrupt)
+        with pytest.raises(training.Stopped, match="Stopped at step 4") as stop:
+            train(new_model(), tmp_path, **LENGTH)
+    assert stop.value.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(new_model(), tmp_path, **LENGTH)
+    assert_same_run(unbroken, tmp_path)
+
+
+def test_a_finished_run_can_be_made_longer(unbroken, tmp_path):
+    """All but the pictures and the line of what was the last step."""
+    train(new_model(), tmp_path, num_iterations=4)
+    train(new_model(), tmp_path, **LENGTH)
+    for name, value in checkpoint(unbroken).items():
+        if "save_counter" not in name:
+            np.testing.assert_array_equal(value, checkpoint(tmp_path)[name])
+    assert metrics(tmp_path) == metrics(unbroken)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(unbroken, tmp_path, caplog):
+    run_dir = tmp_path / "run"
+    shutil.copytree(unbroken, run_dir)
+    data = run_dir / "checkpoints" / "ckpt-7.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    train(new_model(), run_dir, **LENGTH)
+    assert "ckpt-7 cannot be read, trying the one before" in caplog.text
+    assert_same_run(unbroken, run_dir)
+    for damaged in (run_dir / "checkpoints").glob("*.data*"):
+        damaged.write_bytes(b"")
+    with pytest.raises(runs.RunError, match="No checkpoint in .* can be read"):
+        train(new_model(), run_dir, **LENGTH)
+
+
+TINY = [
+    "--num_iterations=40",
+    "--batch_size=4",
+    "--num_chains=4",
+    "--descriptor_num_steps=1",
+    "--latent_size=4",
+    "--num_samples=4",
+    "--log_every=3",
+    "--checkpoint_every=5",
+    "--sample_every=10",
+]
+
+
+def main(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_sigkill_and_resume_from_the_command_line(tmp_path):
+    whole = main(*TINY, "--workdir=whole", cwd=tmp_path)
+    assert whole.wait() == 0, whole.stderr.read()
+    whole.communicate()
+
+    killed = main(*TINY, "--workdir=killed", cwd=tmp_path)
+    while not list(tmp_path.glob("killed/checkpoints/ckpt-1*.index")):
+        assert killed.poll() is None, killed.stderr.read()
+        time.sleep(0.005)
+    killed.kill()
+    killed.communicate()
+    resumed = main("--resume", "--workdir=killed", cwd=tmp_path)
+    _, errors = resumed.communicate()
+    assert resumed.returncode == 0, errors
+    assert errors == ""
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--workdir=nowhere"], "--workdir=nowhere holds no run to resume"),
+        (["--workdir=run", "--latent_size=5"], "--latent_size=5 would change the run"),
+        (["--workdir=run", "--dataset=mnist"], "which has --dataset=digits in run/"),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused(tmp_path, arguments, text):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "flags.cfg").write_text("--dataset=digits\n--latent_size=4\n")
+    refused = main("--resume", *arguments, cwd=tmp_path)
+    _, errors = refused.communicate()
+    assert refused.returncode == 2
+    assert text in errors and "Traceback" not in errors
+
+
+def test_a_lock_keeps_a_second_process_out(tmp_path):
+    with runs.locked(tmp_path):
+        with pytest.raises(runs.RunError, match="Another process trains in"):
+            with runs.locked(tmp_path):
+                pass
+    with runs.locked(tmp_path):
+        pass
