@@ -14,6 +14,8 @@ The flags by what they are about; all of them are explained below.
   generator   generator_learning_rate generator_num_steps generator_step_size
               residual_stddev
   training    num_iterations batch_size num_chains adam_beta_1 langevin_loop
+  divergence  guard max_loss max_gradient_norm max_displacement max_saturation
+              max_rollbacks rollback_rate_factor
   output      log_every sample_every num_samples checkpoint_every keep_checkpoints
 """
 
@@ -100,6 +102,7 @@ def build_model(image_shape):
         num_chains=f.NUM_CHAINS.value,
         num_noise_steps=f.NUM_NOISE_STEPS.value,
         run_seed=f.SEED.value,
+        limits=guard_limits(),
     )
     model.compile(
         *(
@@ -111,6 +114,19 @@ def build_model(image_shape):
         )
     )
     return model
+
+
+def guard_limits():
+    """The largest sizes of the metrics before a rollback; none without a guard."""
+    if not f.GUARD.value:
+        return None
+    return {
+        "descriptor_loss": f.MAX_LOSS.value,
+        "generator_loss": f.MAX_LOSS.value,
+        "gradient_norm": f.MAX_GRADIENT_NORM.value,
+        "displacement": f.MAX_DISPLACEMENT.value,
+        "saturation": f.MAX_SATURATION.value,
+    }
 
 
 def load_dataset():
@@ -203,6 +219,8 @@ def train_in(run_dir, model, dataset):
             sample_every=f.SAMPLE_EVERY.value,
             checkpoint_every=f.CHECKPOINT_EVERY.value,
             keep_checkpoints=f.KEEP_CHECKPOINTS.value,
+            max_rollbacks=f.MAX_ROLLBACKS.value if f.GUARD.value else 0,
+            rollback_rate_factor=f.ROLLBACK_RATE_FACTOR.value,
             num_samples=f.NUM_SAMPLES.value,
             settings=flags.values(),
         )
@@ -233,7 +251,11 @@ def main(argv):
             _failed("Interrupted. The last checkpoint is what --resume has.", code=130)
         )
     except training.Diverged as error:
-        sys.exit(_failed(error, code=1))
+        advice = (
+            "Try a smaller --descriptor_learning_rate, --descriptor_step_size or "
+            "--generator_learning_rate, or --rollback_rate_factor=0.5."
+        )
+        sys.exit(_failed(f"{error}, after all rollbacks. {advice}", code=1))
 
 
 def _failed(error, *, code):

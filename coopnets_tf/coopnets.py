@@ -29,6 +29,8 @@ class CoopNets(keras.Model):
       num_noise_steps: int or None; training steps after which D1 adds no noise. None:
         it always does.
       run_seed: int; all random numbers of the training follow from it.
+      limits: dict or None; the largest sizes of metrics, by name. The first step with
+        a metric beyond its limit, or not finite, raises the alarm. None: no guard.
 
     `step` is an integer variable, the number of training steps done. The metrics are
     `descriptor_loss` and `generator_loss` as they are optimised; `energy_gap`, mean
@@ -48,6 +50,7 @@ class CoopNets(keras.Model):
         num_chains,
         num_noise_steps=None,
         run_seed=0,
+        limits=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -68,6 +71,13 @@ class CoopNets(keras.Model):
             )
         }
         self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
+        self.rollbacks = keras.Variable(
+            0, dtype="int64", trainable=False, name="rollbacks"
+        )
+        self.limits = limits
+        # The first step whose metrics were out of bounds (0: none), and their sizes.
+        self._alarm_step = keras.Variable(0, dtype="int64", trainable=False)
+        self._alarm_sizes = keras.Variable([0.0] * len(self.means), trainable=False)
         self.built = True
 
     def compile(self, descriptor_optimizer, generator_optimizer, **kwargs):
@@ -96,7 +106,7 @@ class CoopNets(keras.Model):
             "generator": self.generator.variables,
             "descriptor_optimizer": self.descriptor.optimizer.variables,
             "generator_optimizer": self.generator.optimizer.variables,
-            "step": [self.step],
+            "step": [self.step, self.rollbacks],
             "metrics": self.metrics_variables,
         }
         return tf.train.Checkpoint(
@@ -116,7 +126,9 @@ class CoopNets(keras.Model):
           The running means of the metrics since they were last reset, by name.
         """
         step = tf.convert_to_tensor(self.step)
-        seed = functools.partial(draw_seed, self.run_seed, step=step)
+        seed = functools.partial(
+            draw_seed, self.run_seed, step=step, stream=self.rollbacks
+        )
         # G0: the generator drafts images from latents of the prior.
         with tf.GradientTape() as tape:
             latents, generated = self.generator.propose(
@@ -166,6 +178,30 @@ class CoopNets(keras.Model):
             "displacement": tf.reduce_mean(tf.sqrt(moves)),
             "saturation": tf.reduce_mean(outside),
         }
+        if self.limits is not None:
+            self._watch(values)
         for name, value in values.items():
             self.means[name].update_state(value)
         return {name: mean.result() for name, mean in self.means.items()}
+
+    def _watch(self, values):
+        """Keeps the first step that is out of bounds, without asking the host."""
+        sizes = tf.abs(tf.stack(list(values.values())))
+        limits = [self.limits.get(name, tf.float32.max) for name in values]
+        good = tf.reduce_all(sizes <= tf.constant(limits))  # false for NaN
+        first = tf.logical_not(good) & tf.equal(self._alarm_step, 0)
+        step = tf.convert_to_tensor(self.step)
+        self._alarm_step.assign(tf.where(first, step, self._alarm_step))
+        self._alarm_sizes.assign(tf.where(first, sizes, self._alarm_sizes))
+
+    def alarm(self):
+        """Ends an alarm and returns its step, metric and size; None without one."""
+        step = int(self._alarm_step)
+        if not step:
+            return None
+        sizes = dict(zip(self.means, self._alarm_sizes.numpy(), strict=True))
+        self._alarm_step.assign(0)
+        self._alarm_sizes.assign(tf.zeros_like(self._alarm_sizes))
+        for name, size in sizes.items():
+            if not size <= self.limits.get(name, tf.float32.max):
+                return step, name, float(size)

@@ -92,6 +92,14 @@ class RunLog:
             step, {short: values[name] for name, short in ON_THE_BAR.items()}
         )
 
+    def rollback(self, step, number, story):
+        """That the run went back to this step, for the `number`th time, and why."""
+        line = {"step": step, "rollbacks": number, "story": story}
+        self._lines.write(json.dumps(line) + "\n")
+        with self._events.as_default(step=step):
+            tf.summary.text("rollback", story)
+            tf.summary.scalar("rollbacks", number)
+
     def picture(self, step, name, grid):
         """An image grid, uint8 [height, width, channels], to TensorBoard and PNG."""
         images.save_png(self.run_dir / "samples" / f"{name}_{step:06d}.png", grid)
@@ -107,6 +115,7 @@ class RunLog:
     def flush(self):
         """Brings all of it to the disk, as a checkpoint will claim it is there."""
         self._events.flush()
+        self._lines.flush()
         os.fsync(self._lines.fileno())
 
 

@@ -30,7 +30,7 @@ def fold_in(seed, data):
     return tf.random.fold_in(seed, tf.cast(data, tf.int32), alg=ALGORITHM)
 
 
-def draw_seed(run_seed, *, step, purpose, replica=0):
+def draw_seed(run_seed, *, step, purpose, replica=0, stream=0):
     """The seed of one draw, int32 [2].
 
     Args:
@@ -38,8 +38,10 @@ def draw_seed(run_seed, *, step, purpose, replica=0):
       step: integer or integer tensor; training steps done before the draw.
       purpose: `Purpose`.
       replica: integer; the device that draws, where several train together.
+      stream: integer or integer tensor; which of the run's streams of noise. A run
+        that was rolled back goes on with the next one.
     """
-    seed = tf.constant([run_seed, 0], tf.int32)
+    seed = tf.stack([run_seed, tf.cast(stream, tf.int32)])
     for part in (int(purpose), replica, step):
         seed = fold_in(seed, part)
     return seed

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import signal
 
 import numpy as np
@@ -19,7 +18,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Diverged(RuntimeError):
-    """A metric is no longer finite; the message names it and the step."""
+    """A metric was out of bounds; the message names it, its value and the step."""
+
+    def __init__(self, step, name, value):
+        super().__init__(f"{name} became {value:.4g} at step {step}")
+        self.step = step
 
 
 class Stopped(Exception):
@@ -41,42 +44,75 @@ def train(
     dataset,
     run_dir,
     *,
-    num_iterations,
-    batch_size,
-    log_every,
-    sample_every,
-    checkpoint_every,
     keep_checkpoints,
-    num_samples,
-    settings,
+    max_rollbacks,
+    rollback_rate_factor=1.0,
+    **schedule,
 ):
     """Trains a compiled model and leaves everything in the run's folder.
 
     A run that has checkpoints is continued from the newest that can be read, and
-    becomes what it would have been without the interruption.
+    becomes what it would have been without the interruption. When a metric is out of
+    bounds the run goes back to a healthy checkpoint and on with other noise.
 
     Args:
       model: `CoopNets`, compiled.
       dataset: `ImageDataset`.
       run_dir: `Path`, from `runs.create_run` or `runs.find_run`.
-      num_iterations: int; training steps, those of earlier sessions included.
-      batch_size: int; observed images of a step.
-      log_every, sample_every, checkpoint_every: int; steps from one to the next. The
-        last step always makes a line of metrics, pictures and a checkpoint.
       keep_checkpoints: int; so many of the newest are kept.
-      num_samples: int; images in a picture.
-      settings: dict; hyper-parameters by name, shown in TensorBoard.
+      max_rollbacks: int; rollbacks of the whole run before it gives up.
+      rollback_rate_factor: float; each rollback multiplies both learning rates by it.
+      **schedule: num_iterations, int, training steps, those of earlier sessions
+        included; batch_size, int, observed images of a step; log_every, sample_every
+        and checkpoint_every, int, steps from one to the next (the last step always
+        makes a line of metrics, pictures and a checkpoint); num_samples, int, images
+        in a picture; settings, dict, hyper-parameters to show in TensorBoard.
 
     Raises:
-      Diverged: if a metric is NaN or infinite when it is read.
+      Diverged: if a metric is out of bounds and no rollback is left.
       Stopped: after SIGINT or SIGTERM; the step was finished and a checkpoint written.
     """
     checkpoints = tf.train.CheckpointManager(
         model.checkpoint(), str(run_dir / "checkpoints"), max_to_keep=keep_checkpoints
     )
     restore(checkpoints)
-    first_step = int(model.step)
     step_fn = build_step(model)
+    story = None
+    while True:
+        try:
+            _go_on(model, dataset, run_dir, checkpoints, step_fn, story, **schedule)
+            break
+        except Diverged as error:
+            story = _roll_back(
+                model,
+                checkpoints,
+                error,
+                margin=schedule["log_every"],
+                max_rollbacks=max_rollbacks,
+                rate_factor=rollback_rate_factor,
+            )
+    with _exact(model):
+        export_generator(model.generator, run_dir / "export")
+
+
+def _go_on(
+    model,
+    dataset,
+    run_dir,
+    checkpoints,
+    step_fn,
+    story,
+    *,
+    num_iterations,
+    batch_size,
+    log_every,
+    sample_every,
+    checkpoint_every,
+    num_samples,
+    settings,
+):
+    """Trains from the model's step to the last. `story` tells of a rollback, if any."""
+    first_step = int(model.step)
     log = RunLog(
         run_dir,
         num_iterations=num_iterations,
@@ -92,6 +128,10 @@ def train(
             log.settings(settings)
             shown = np.arange(min(num_samples, dataset.num_images))
             log.picture(0, "observed", images.grid(dataset[shown]))
+        if story:
+            log.rollback(first_step, int(model.rollbacks), story)
+        if story or first_step == 0:
+            _save(checkpoints, log, first_step)
         for step in range(first_step + 1, num_iterations + 1):
             metrics = step_fn(next(batches))
             to_log, to_show, to_save = (
@@ -99,19 +139,55 @@ def train(
                 for every in (log_every, sample_every, checkpoint_every)
             )
             if to_log or to_show or to_save or received:
-                values = _fetch(metrics, step)
+                _refuse_alarm(model)
             if to_log:
-                log.metrics(step, values)
+                log.metrics(step, {name: float(metrics[name]) for name in metrics})
                 model.reset_metrics()
             if to_show:
                 _show(model, log, step, num_samples)
             if to_save or received:  # at the end: what it holds has been shown
-                log.flush()
-                checkpoints.save(checkpoint_number=step)
+                _save(checkpoints, log, step)
             if received:
                 raise Stopped(received[0], step)
-    with _exact(model):
-        export_generator(model.generator, run_dir / "export")
+
+
+def _refuse_alarm(model):
+    alarm = model.alarm()
+    if alarm:
+        raise Diverged(*alarm)
+
+
+def _save(checkpoints, log, step):
+    log.flush()
+    checkpoints.save(checkpoint_number=step)
+
+
+def _roll_back(model, checkpoints, error, *, margin, max_rollbacks, rate_factor):
+    """Restores a healthy checkpoint, to go on with another stream of noise.
+
+    Healthy is a checkpoint after which `margin` steps went well; where there is none,
+    the oldest is taken. Returns the story in one sentence.
+    """
+    rollbacks = int(model.rollbacks) + 1
+    if rollbacks > max_rollbacks:
+        raise error
+    paths = sorted(checkpoints.checkpoints, key=_step_of)
+    healthy = [path for path in paths if _step_of(path) + margin < error.step]
+    path = (healthy or paths[:1])[-1]
+    checkpoints.checkpoint.restore(path).assert_consumed()
+    factor = rate_factor ** (rollbacks - int(model.rollbacks))
+    for net in (model.descriptor, model.generator):
+        net.optimizer.learning_rate.assign(net.optimizer.learning_rate * factor)
+    model.rollbacks.assign(rollbacks)
+    story = (
+        f"{error}. Back to step {_step_of(path)}, {rollbacks} of {max_rollbacks} times"
+    )
+    logging.warning("%s", story)
+    return story
+
+
+def _step_of(path):
+    return int(path.rsplit("-", 1)[1])
 
 
 def restore(checkpoints):
@@ -141,32 +217,26 @@ def restore(checkpoints):
 
 @contextlib.contextmanager
 def _stop_signals():
-    """Collects SIGINT and SIGTERM in a list; a second SIGINT acts at once."""
+    """Collects SIGINT and SIGTERM in a list; a second SIGINT acts at once.
+
+    A signal that is ignored (SIGINT, in a job in the background) stays ignored.
+    """
     received = []
+    kept = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    kept = {key: value for key, value in kept.items() if value != signal.SIG_IGN}
 
     def note(number, frame):
         received.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    kept = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    for number in kept:
+        signal.signal(number, note)
     try:
         yield received
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-
-
-def _fetch(metrics, step):
-    """Fetches the metrics from the device; refuses what is not finite."""
-    values = {name: float(value) for name, value in metrics.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise Diverged(
-                f"{name} became {value} by step {step}. Try a smaller "
-                "--descriptor_learning_rate, --descriptor_step_size or "
-                "--generator_learning_rate."
-            )
-    return values
 
 
 def _exact(model):

@@ -21,6 +21,7 @@ MAY_CHANGE = (
     "checkpoint_every",
     "keep_checkpoints",
     "num_samples",
+    "max_rollbacks",
 )
 
 

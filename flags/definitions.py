@@ -161,6 +161,32 @@ LANGEVIN_LOOP = flags.DEFINE_enum(
     "faster, same numbers).",
 )
 
+# Divergence.
+GUARD = flags.DEFINE_boolean(
+    "guard",
+    True,
+    "Go back to a healthy checkpoint, and on with other noise, when a metric is not "
+    "finite or beyond its --max_...",
+)
+MAX_LOSS = _define_positive("max_loss", 1e9, "Size of either loss.")
+MAX_GRADIENT_NORM = _define_positive(
+    "max_gradient_norm", 1e8, "Mean norm of the energy's gradient along the chains."
+)
+MAX_DISPLACEMENT = _define_positive(
+    "max_displacement",
+    2.0,
+    "Displacement of an image by the chains, root mean square, in pixel units.",
+)
+MAX_SATURATION = _define_positive(
+    "max_saturation", 0.99, "Share of revised pixels outside [-1, 1]."
+)
+MAX_ROLLBACKS = flags.DEFINE_integer(
+    "max_rollbacks", 3, "Rollbacks of a run before it gives up.", lower_bound=0
+)
+ROLLBACK_RATE_FACTOR = _define_positive(
+    "rollback_rate_factor", 1.0, "Each rollback multiplies both learning rates by it."
+)
+
 # Output.
 LOG_EVERY = flags.DEFINE_integer(
     "log_every", 10, "Steps between two lines of metrics.", lower_bound=1

@@ -19,6 +19,7 @@ def make_model(
     run_seed=0,
     unroll=True,
     num_chains=5,
+    limits=None,
 ):
     """A small cooperative model on 8x8 images, compiled."""
     keras.utils.set_random_seed(11)
@@ -42,6 +43,7 @@ def make_model(
         num_chains=num_chains,
         num_noise_steps=num_noise_steps,
         run_seed=run_seed,
+        limits=limits,
     )
     model.compile(
         keras.optimizers.Adam(0.003, beta_1=0.5, epsilon=1e-8),

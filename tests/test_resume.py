@@ -88,10 +88,10 @@ class Crash(Exception):
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        (training, "_fetch", 1),  # before anything was written
+        (training, "_refuse_alarm", 1),  # before anything was written
         (logs.RunLog, "metrics", 3),  # after step 6, before its line
         (logs.RunLog, "histograms", 1),  # after step 4 was told, before a checkpoint
-        (tf.train.CheckpointManager, "save", 2),  # before the second checkpoint
+        (tf.train.CheckpointManager, "save", 3),  # before that of step 6
     ],
 )
 def test_a_crash_leaves_no_trace(unbroken, tmp_path, monkeypatch, owner, name, call):
@@ -112,20 +112,21 @@ def test_a_crash_leaves_no_trace(unbroken, tmp_path, monkeypatch, owner, name, c
 
 
 def test_a_signal_ends_after_a_checkpoint(unbroken, tmp_path, monkeypatch):
-    original = training._fetch
+    original = training._refuse_alarm
+    before = signal.getsignal(signal.SIGTERM)
 
-    def interrupt(values, step):
-        if step == 4:
+    def interrupt(model):
+        if int(model.step) == 4:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.01)
-        return original(values, step)
+        original(model)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_fetch", interrupt)
+        patch.setattr(training, "_refuse_alarm", interrupt)
         with pytest.raises(training.Stopped, match="Stopped at step 4") as stop:
             train(new_model(), tmp_path, **LENGTH)
     assert stop.value.signal == signal.SIGTERM
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == before
     train(new_model(), tmp_path, **LENGTH)
     assert_same_run(unbroken, tmp_path)
 

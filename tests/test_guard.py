@@ -1,0 +1,132 @@
+"""A run that diverges goes back to a healthy checkpoint and on with other noise."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coopnets_tf import training
+from tests.conftest import make_model
+from tests.test_training import read_lines, train
+
+LIMITS = {"displacement": 1.0}
+LENGTH = {"num_iterations": 12, "log_every": 2, "checkpoint_every": 3}
+
+
+def poison(monkeypatch, step, value=np.nan, times=1):
+    """Spoils the descriptor once the given step is done, so often in all."""
+    original, left = training.build_step, [times]
+
+    def build(model):
+        step_fn = original(model)
+
+        def spoiling(batch):
+            metrics = step_fn(batch)
+            if int(model.step) == step and left[0]:
+                left[0] -= 1
+                model.descriptor.outputs_sum.kernel.assign(
+                    model.descriptor.outputs_sum.kernel * value
+                )
+            return metrics
+
+        return spoiling
+
+    monkeypatch.setattr(training, "build_step", build)
+
+
+def stories(run_dir):
+    lines = [json.loads(line) for line in read_lines(run_dir)]
+    return [line for line in lines if "story" in line]
+
+
+def test_a_run_recovers_from_nan(tmp_path, monkeypatch):
+    """The net is spoilt after step 7, so step 8 is the first that shows it. The newest
+    checkpoint, 6, has no two good steps behind it; 3 has.
+    """
+    poison(monkeypatch, 7)
+    model = train(make_model(limits=LIMITS), tmp_path, max_rollbacks=1, **LENGTH)
+    assert int(model.step) == 12 and int(model.rollbacks) == 1
+    for weight in model.get_weights():
+        assert np.isfinite(weight).all()
+    (story,) = stories(tmp_path)
+    assert story["step"] == 3 and story["rollbacks"] == 1
+    assert "became nan at step 8. Back to step 3, 1 of 1 times" in story["story"]
+    steps = [json.loads(line)["step"] for line in read_lines(tmp_path)]
+    assert steps == [2, 3, 4, 6, 8, 10, 12]
+
+
+def test_an_explosion_counts_too_and_the_rates_shrink(tmp_path, monkeypatch):
+    poison(monkeypatch, 7, value=1e4)
+    model = train(
+        make_model(limits=LIMITS),
+        tmp_path,
+        max_rollbacks=1,
+        rollback_rate_factor=0.5,
+        **LENGTH,
+    )
+    assert "displacement became" in stories(tmp_path)[0]["story"]
+    assert float(model.descriptor.optimizer.learning_rate) == pytest.approx(0.0015)
+    assert float(model.generator.optimizer.learning_rate) == pytest.approx(0.0005)
+
+
+def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):
+    poison(monkeypatch, 1, times=2)
+    model = train(
+        make_model(limits=LIMITS),
+        tmp_path,
+        max_rollbacks=2,
+        rollback_rate_factor=0.5,
+        **LENGTH,
+    )
+    assert int(model.rollbacks) == 2
+    assert float(model.descriptor.optimizer.learning_rate) == pytest.approx(0.00075)
+
+
+def test_it_gives_up_after_max_rollbacks(tmp_path, monkeypatch):
+    poison(monkeypatch, 7, times=9)
+    with pytest.raises(training.Diverged, match="became nan at step 8"):
+        train(make_model(limits=LIMITS), tmp_path, max_rollbacks=2, **LENGTH)
+
+
+def test_after_a_rollback_the_noise_is_another(observed):
+    one, other = make_model(limits=LIMITS), make_model(limits=LIMITS)
+    other.rollbacks.assign(1)
+    losses = [
+        float(training.build_step(model)(observed)["generator_loss"])
+        for model in (one, other)
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_a_rolled_back_run_resumes_exactly(tmp_path, monkeypatch):
+    """A crash right after the rollback: the new stream must not be forgotten."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    with monkeypatch.context() as patch:
+        poison(patch, 7)
+        expected = train(make_model(limits=LIMITS), whole, max_rollbacks=1, **LENGTH)
+    with monkeypatch.context() as patch:
+        poison(patch, 7)
+        original = training._refuse_alarm
+
+        def crash(model):
+            original(model)
+            if int(model.rollbacks):
+                raise KeyboardInterrupt
+
+        patch.setattr(training, "_refuse_alarm", crash)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_model(limits=LIMITS), broken, max_rollbacks=1, **LENGTH)
+    resumed = train(make_model(limits=LIMITS), broken, max_rollbacks=1, **LENGTH)
+    for one, other in zip(expected.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert stories(whole) == stories(broken)
+
+
+def test_without_limits_nothing_is_watched(observed):
+    model = make_model()
+    model.descriptor.outputs_sum.bias.assign(np.full(7, np.nan))
+    training.build_step(model)(tf.constant(observed))
+    assert model.alarm() is None
