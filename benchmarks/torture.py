@@ -99,18 +99,18 @@ def kill(process, run_dir, rng, *, while_saving):
     return alive
 
 
-def kills(place, rng):
+def kills(place, rng, number):
     """One row for all kills of one training, or none if it could not be compared."""
-    length = f"--num_iterations={40 * KILLS.value}"
+    length = f"--num_iterations={40 * number}"
     assert_ended(start(length, f"--workdir={place / 'whole'}"))
     run_dir, tried, saving = place / "killed", 0, 0
     process = start(length, f"--workdir={run_dir}")
-    while tried < KILLS.value and process.poll() is None:
+    while tried < number and process.poll() is None:
         while_saving = tried % 2 == 1
         alive = kill(process, run_dir, rng, while_saving=while_saving)
         tried += alive
         saving += alive and while_saving
-        print(f"kill {tried}/{KILLS.value}", file=sys.stderr, flush=True)
+        print(f"kill {tried}/{number}", file=sys.stderr, flush=True)
         process = start("--resume", f"--workdir={run_dir}")
     assert_ended(process)
     whole, killed = contents(place / "whole"), contents(run_dir)
@@ -128,7 +128,7 @@ def assert_ended(process):
         raise RuntimeError(errors.decode())
 
 
-def divergences(place, rng):
+def divergences(place, rng, number):
     """Every training is spoilt once, at another step."""
     import numpy as np
 
@@ -136,20 +136,18 @@ def divergences(place, rng):
 
     logging.disable(logging.WARNING)
     survived = 0
-    for number in range(DIVERGENCES.value):
-        main.flags.parse(["", *SMALL, "--num_iterations=40", f"--seed={number}"])
+    for seed in range(number):
+        main.flags.parse(["", *SMALL, "--num_iterations=40", f"--seed={seed}"])
         dataset = datasets.load("digits")
         model = main.build_model(dataset.image_shape)
         with spoilt_at(rng.randrange(1, 30), model, training):
             with contextlib.redirect_stdout(io.StringIO()):
-                run_dir = place / f"diverging-{number}"
+                run_dir = place / f"diverging-{seed}"
                 run_dir.mkdir()
                 main.train_in(run_dir, model, dataset)
         finite = all(np.isfinite(weight).all() for weight in model.get_weights())
         survived += finite and int(model.step) == 40 and int(model.rollbacks) == 1
-    return Row(
-        "NaN put into the descriptor", number + 1, survived, number + 1 - survived
-    )
+    return Row("NaN put into the descriptor", number, survived, number - survived)
 
 
 @contextlib.contextmanager
@@ -191,7 +189,7 @@ def mutate(content, rng):
     return bytes(content)
 
 
-def fuzz(place, rng):
+def fuzz(place, rng, number):
     """Decodes mutated files of several formats."""
     import numpy as np
     from PIL import Image
@@ -205,9 +203,9 @@ def fuzz(place, rng):
         Image.fromarray(pixels).save(stream, kind)
         originals[kind] = stream.getvalue()
     outcome, slowest = collections.Counter(), 0.0
-    for number in range(FUZZ.value):
+    for file in range(number):
         kind = rng.choice(list(originals))
-        path = place / f"{number}.{kind}"
+        path = place / f"{file}.{kind}"
         path.write_bytes(mutate(originals[kind], rng))
         begin = time.perf_counter()
         try:
@@ -225,18 +223,21 @@ def fuzz(place, rng):
         f"mutated images: {outcome['decoded']} decoded, {outcome['refused by name']} "
         f"refused by name, slowest {slowest:.2f} s, peak memory {peak} MB"
     )
-    return Row(what, FUZZ.value, FUZZ.value - outcome["lost"], outcome["lost"])
+    return Row(what, number, number - outcome["lost"], outcome["lost"])
 
 
 def torture(argv):
     del argv
     main.load_tensorflow()
+    trials = [
+        (trial, number.value, random.Random(TORTURE_SEED.value))
+        for trial, number in ((fuzz, FUZZ), (divergences, DIVERGENCES), (kills, KILLS))
+    ]
     rows = []
     with tempfile.TemporaryDirectory() as place:
-        for trial, number in ((fuzz, FUZZ), (divergences, DIVERGENCES), (kills, KILLS)):
-            if number.value:
-                rng = random.Random(TORTURE_SEED.value)
-                rows.append(trial(Path(place), rng))
+        for trial, number, rng in trials:
+            if number:
+                rows.append(trial(Path(place), rng, number))
                 print("| {} | {} | {} | {} |".format(*rows[-1]), flush=True)
     sys.exit(any(row.lost for row in rows))
 
