@@ -5,7 +5,8 @@ Langevin dynamics; the descriptor learns from the difference to real images, the
 generator from how its drafts were revised. Each run fills a folder of its own with
 metrics, pictures, TensorBoard events, checkpoints and a SavedModel of the generator.
 
-The flags by what they are about; all of them are explained below.
+The flags by what they are about; all of them are explained below. Defaults are those
+without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has them all.
   run         dataset data_dir workdir resume seed mode
   data        image_size color_mode resize normalize skip_bad_images num_held_out
   networks    network latent_size num_outputs
@@ -187,18 +188,28 @@ def train():
         run_dir = runs.create_run(f.WORKDIR.value, dataset=f.DATASET.value)
     with runs.locked(run_dir):
         train_in(run_dir, model, dataset)
+    folder = shlex.quote(str(run_dir))
     print(
         f"Done. Pictures of both nets: {run_dir}/samples; the generator, a SavedModel: "
-        f"{run_dir}/export; curves: tensorboard --logdir {run_dir}\n"
-        f"Longer: python main.py --resume --workdir={run_dir} --num_iterations=N; once "
-        f"more from the start: python main.py --flagfile={run_dir}/flags.cfg"
+        f"{run_dir}/export; curves: tensorboard --logdir {folder}\n"
+        f"Longer: python main.py --resume --workdir={folder} --num_iterations=N; once "
+        f"more from the start: python main.py --flagfile={folder}/flags.cfg"
     )
 
 
 def train_in(run_dir, model, dataset):
-    from coopnets_tf import training
+    from coopnets_tf import runs, training
 
-    print(f"{run_dir} | look inside: tensorboard --logdir {run_dir}", flush=True)
+    folder = shlex.quote(str(run_dir))
+    step = runs.last_step(run_dir)
+    if step > f.NUM_ITERATIONS.value:
+        raise runs.RunError(
+            f"{run_dir} is at step {step} already. Received: "
+            f"--num_iterations={f.NUM_ITERATIONS.value}. Give a larger one."
+        )
+    runs.check_data(run_dir, fingerprint=dataset.fingerprint())
+    since = f"from step {step} on | " if f.RESUME.value else ""
+    print(f"{since}{run_dir} | look inside: tensorboard --logdir {folder}", flush=True)
     flags.save(
         run_dir / "flags.cfg",
         [
@@ -225,7 +236,7 @@ def train_in(run_dir, model, dataset):
             settings=flags.values(),
         )
     except training.Stopped as stop:
-        print(f"{stop}. Go on with: python main.py --resume --workdir={run_dir}")
+        print(f"{stop}. Go on with: python main.py --resume --workdir={folder}")
         sys.exit(128 + stop.signal)
 
 
@@ -234,7 +245,16 @@ MODES = {"train": train}
 
 def main(argv):
     if len(argv) > 1:
-        raise app.UsageError(f"Flags begin with --. Received: {shlex.join(argv[1:])}")
+        text = f"Flags begin with --. Received: {shlex.join(argv[1:])}. See --help."
+        sys.exit(_failed(text, code=2))
+    try:
+        run_mode()
+    except KeyboardInterrupt:
+        text = "Interrupted. What was saved before can be continued with --resume."
+        sys.exit(_failed(text, code=130))
+
+
+def run_mode():
     load_tensorflow()
     from PIL import Image
 
@@ -246,10 +266,6 @@ def main(argv):
         MODES[f.MODE.value]()
     except (datasets.DatasetError, runs.RunError) as error:
         sys.exit(_failed(error, code=2))
-    except KeyboardInterrupt:
-        sys.exit(
-            _failed("Interrupted. The last checkpoint is what --resume has.", code=130)
-        )
     except training.Diverged as error:
         advice = (
             "Try a smaller --descriptor_learning_rate, --descriptor_step_size or "

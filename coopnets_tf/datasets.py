@@ -3,6 +3,7 @@
 import concurrent.futures
 import difflib
 import gzip
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,18 @@ class ImageDataset:
     def __getitem__(self, indices):
         scaled = images.from_uint8(self._pixels[self._first + indices])
         return images.normalize_per_image(scaled) if self._per_image else scaled
+
+    def fingerprint(self):
+        """A text that changes with the images: of their pixels, or, where they are
+        decoded when used, of the names and sizes of their files.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        if isinstance(self._pixels, np.ndarray):
+            digest.update(np.ascontiguousarray(self._pixels))
+        else:
+            for path in self._pixels.paths:
+                digest.update(f"{path} {path.stat().st_size}\n".encode())
+        return f"{self._pixels.shape[0]} images, blake2b {digest.hexdigest()}"
 
     def steps_per_epoch(self, batch_size):
         """Whole batches in one pass over the images; the short rest is left out.

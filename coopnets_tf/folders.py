@@ -69,8 +69,9 @@ def read(
 ):
     """Finds the images of a folder and of the folders in it.
 
-    Hidden files and folders are passed over, links to folders are not followed. Images
-    that fit into `cache_bytes` are decoded at once and kept, others whenever used.
+    Hidden files and folders and those of runs are passed over, links to folders are not
+    followed. Images that fit into `cache_bytes` are decoded at once and kept, others
+    whenever used.
 
     Args:
       folder: `Path`.
@@ -106,6 +107,9 @@ def _files(folder):
         raise DatasetError(f"--dataset: {error}. Make it readable.") from error
 
     for place, folders, names in os.walk(folder, onerror=refuse):
+        if "flags.cfg" in names:  # the folder of a run, with pictures of its own
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in names if not name.startswith("."))
 

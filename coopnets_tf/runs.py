@@ -1,6 +1,7 @@
 """The folder of a run: made once, never deleted, never overwritten."""
 
 import contextlib
+import json
 import re
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def create_run(workdir, *, dataset, root=Path("runs")):
     if any((folder / name).exists() for name in CONTENTS):
         raise RunError(
             f"Run folder {folder} holds a run already, which is never overwritten. "
-            "Give another --workdir, or none for a new one."
+            "Give another --workdir, none for a new one, or --resume to go on with it."
         )
     return folder
 
@@ -74,6 +75,8 @@ def find_run(workdir):
     Raises:
       RunError: if there is no run in it.
     """
+    if workdir is None:
+        raise RunError("runs/ holds no run to resume. Name its folder by --workdir.")
     folder = Path(workdir).expanduser()
     if not (folder / "flags.cfg").is_file():
         raise RunError(
@@ -81,6 +84,29 @@ def find_run(workdir):
             "--resume a new run is made there."
         )
     return folder
+
+
+def last_step(run_dir):
+    """The step of the newest checkpoint, 0 without one."""
+    names = (path.stem for path in (run_dir / "checkpoints").glob("ckpt-*.index"))
+    return max((int(name.split("-")[1]) for name in names), default=0)
+
+
+def check_data(run_dir, *, fingerprint):
+    """Remembers what a new run is trained on, and compares it for a resumed one.
+
+    Raises:
+      RunError: if the images are others than at the start of the run.
+    """
+    record = run_dir / "data.json"
+    if not record.exists():
+        record.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+    elif json.loads(record.read_text())["fingerprint"] != fingerprint:
+        raise RunError(
+            f"The images are not those with which {run_dir} was begun, so it cannot go "
+            "on with them as if nothing had happened. Bring the old ones back, or "
+            "begin a new run without --resume."
+        )
 
 
 def _next_run(root, name):

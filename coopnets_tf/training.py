@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import signal
 
 import numpy as np
@@ -227,6 +228,7 @@ def _stop_signals():
 
     def note(number, frame):
         received.append(number)
+        os.write(2, b"\nFinishing the step and a checkpoint; Ctrl-C stops at once.\n")
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -54,6 +54,11 @@ def parse(argv):
             base, saved = own, _parse_alone(argv[0], own)
     FLAGS.unparse_flags()
     rest = app.parse_flags_with_usage([argv[0], f"--flagfile={base}", *argv[1:]])
+    dataset = FLAGS["dataset"].value
+    folder = Path(dataset).expanduser()
+    if preset_of(dataset).name == "scene.cfg" and folder.is_dir():
+        # A flagfile has to mean the same folder wherever it is used.
+        FLAGS["dataset"].value = str(folder.resolve())
     if saved is not None:
         _refuse_changes(saved, base)
     return rest

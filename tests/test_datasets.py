@@ -158,3 +158,22 @@ def test_what_is_no_data_set_is_refused(name, text):
     with pytest.raises(DatasetError) as refusal:
         datasets.load(name)
     assert text in str(refusal.value)
+
+
+def test_a_fingerprint_changes_with_the_images(tmp_path):
+    for number in range(3):
+        pixels = np.full((16, 16, 3), number, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+
+    def fingerprints():
+        options = ({}, {"cache_bytes": 0})
+        return [
+            datasets.load(str(tmp_path), image_size=16, **option).fingerprint()
+            for option in options
+        ]
+
+    first = fingerprints()
+    assert fingerprints() == first
+    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes() + b" ")
+    for one, other in zip(first, fingerprints(), strict=True):
+        assert one.startswith("3 images") and one != other

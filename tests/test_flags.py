@@ -27,7 +27,7 @@ def test_every_flag_is_read_by_main():
 
 def test_the_overview_of_help_names_every_flag():
     text = ast.get_docstring(ast.parse((ROOT / "main.py").read_text(encoding="utf-8")))
-    listed = text.split("explained below.")[1].split()
+    listed = text.split("has them all.")[1].split()
     groups = set("run data networks descriptor generator training output".split())
     groups.add("divergence")
     assert set(listed) - groups == {name.lower() for name in NAMES}

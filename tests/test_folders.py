@@ -24,6 +24,8 @@ def test_flat_and_nested_files_of_many_formats_in_sorted_order(tmp_path):
         options = {"format": "PNG"} if name == "no_suffix" else {}
         save(tmp_path / name, flat((number * 30,) * 3), **options)
     (tmp_path / ".DS_Store").write_bytes(b"hidden")
+    save(tmp_path / "runs" / "a-1" / "samples" / "grid.png", flat((9, 9, 9)))
+    (tmp_path / "runs" / "a-1" / "flags.cfg").touch()
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_bytes(b"hidden")
     pixels, num_skipped = folders.read(tmp_path, image_size=8)

@@ -200,6 +200,8 @@ def test_sigkill_and_resume_from_the_command_line(tmp_path):
     ("arguments", "text"),
     [
         (["--workdir=nowhere"], "--workdir=nowhere holds no run to resume"),
+        ([], "runs/ holds no run to resume. Name its folder by --workdir."),
+        (["--workdir=run", "--num_iterations=5"], "run is at step 24 already"),
         (["--workdir=run", "--latent_size=5"], "--latent_size=5 would change the run"),
         (["--workdir=run", "--dataset=mnist"], "which has --dataset=digits in run/"),
     ],
@@ -207,6 +209,8 @@ def test_sigkill_and_resume_from_the_command_line(tmp_path):
 def test_what_cannot_be_resumed_is_refused(tmp_path, arguments, text):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "flags.cfg").write_text("--dataset=digits\n--latent_size=4\n")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "ckpt-24.index").touch()
     refused = main("--resume", *arguments, cwd=tmp_path)
     _, errors = refused.communicate()
     assert refused.returncode == 2

@@ -1,6 +1,6 @@
 import pytest
 
-from coopnets_tf.runs import RunError, create_run
+from coopnets_tf.runs import RunError, check_data, create_run, last_step
 
 
 def test_unnamed_runs_are_numbered(tmp_path):
@@ -29,3 +29,18 @@ def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="--workdir cannot be made.*file"):
         create_run(tmp_path / "file", dataset="digits")
+
+
+def test_other_images_are_refused_for_a_resumed_run(tmp_path):
+    check_data(tmp_path, fingerprint="a")
+    check_data(tmp_path, fingerprint="a")
+    with pytest.raises(RunError, match="not those with which"):
+        check_data(tmp_path, fingerprint="b")
+
+
+def test_last_step(tmp_path):
+    assert last_step(tmp_path) == 0
+    (tmp_path / "checkpoints").mkdir()
+    for step in (5, 20, 15):
+        (tmp_path / "checkpoints" / f"ckpt-{step}.index").touch()
+    assert last_step(tmp_path) == 20
