@@ -22,8 +22,8 @@ benchmark: .venv/installed
 	$(VENV)/python -m benchmarks.step --dataset=scene
 
 .venv/installed: requirements.txt
-	$(PYTHON) -c "import sys; ok = (3, 10) <= sys.version_info < (3, 14); \
-	    sys.exit(0 if ok else 'Python 3.10 to 3.13 is needed, this is ' + sys.version \
+	$(PYTHON) -c "import sys; ok = (3, 11) <= sys.version_info < (3, 14); \
+	    sys.exit(0 if ok else 'Python 3.11 to 3.13 is needed, this is ' + sys.version \
 	    + '. Name another: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
 	$(VENV)/python -m pip install --quiet -r requirements.txt "ruff>=0.14,<1"
