@@ -3,7 +3,7 @@ VENV := .venv/bin
 
 .PHONY: demo test lint format benchmark
 
-demo: .venv/installed  ## trains on the embedded digits, about five minutes on two cores
+demo: .venv/installed  ## trains on the embedded digits, about four minutes on two cores
 	$(VENV)/python main.py
 
 test: lint

@@ -61,6 +61,7 @@ def load_tensorflow():
     """Imports TensorFlow, which `--help` and a wrong flag do without."""
     logging.set_verbosity(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json says
     with quiet_stderr():
         import tensorflow as tf
 

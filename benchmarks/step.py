@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import time
 from importlib import metadata
+from pathlib import Path
 
 from absl import app
 from absl import flags as absl_flags
@@ -26,6 +27,7 @@ from flags import definitions as f
 NUM_STEPS = absl_flags.DEFINE_integer(
     "benchmark_steps", 7, "Steps that are timed, after two that are not.", lower_bound=1
 )
+ROOT = Path(__file__).parent.parent
 MATRIX = 4096  # side of the matrices whose product is the yardstick
 IMAGE_SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar": (32, 32, 3)}
 
@@ -144,9 +146,11 @@ def processor():
 
 
 def commit():
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
-    )
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return None
     return answer.stdout.strip() or None
 
 

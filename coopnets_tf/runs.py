@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+import tensorflow as tf
+
 CONTENTS = (
     "flags.cfg",
     "metrics.jsonl",
@@ -62,7 +64,7 @@ def locked(run_dir):
     with (run_dir / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise RunError(
                 f"Another process trains in {run_dir}. Wait for it, or stop it."
             ) from error
@@ -88,8 +90,8 @@ def find_run(workdir):
 
 def last_step(run_dir):
     """The step of the newest checkpoint, 0 without one."""
-    names = (path.stem for path in (run_dir / "checkpoints").glob("ckpt-*.index"))
-    return max((int(name.split("-")[1]) for name in names), default=0)
+    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
+    return int(path.rsplit("-", 1)[1]) if path else 0
 
 
 def check_data(run_dir, *, fingerprint):

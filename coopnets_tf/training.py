@@ -1,9 +1,11 @@
 """The training loop: steps, metrics, pictures, checkpoints, export."""
 
 import contextlib
+import functools
 import logging
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -77,21 +79,24 @@ def train(
         model.checkpoint(), str(run_dir / "checkpoints"), max_to_keep=keep_checkpoints
     )
     restore(checkpoints)
-    step_fn = build_step(model)
+    go_on = functools.partial(
+        _go_on, model, dataset, run_dir, checkpoints, build_step(model), **schedule
+    )
     story = None
-    while True:
-        try:
-            _go_on(model, dataset, run_dir, checkpoints, step_fn, story, **schedule)
-            break
-        except Diverged as error:
-            story = _roll_back(
-                model,
-                checkpoints,
-                error,
-                margin=schedule["log_every"],
-                max_rollbacks=max_rollbacks,
-                rate_factor=rollback_rate_factor,
-            )
+    with _stop_signals() as received:
+        while True:
+            try:
+                go_on(story, received)
+                break
+            except Diverged as error:
+                story = _roll_back(
+                    model,
+                    checkpoints,
+                    error,
+                    margin=schedule["log_every"],
+                    max_rollbacks=max_rollbacks,
+                    rate_factor=rollback_rate_factor,
+                )
     with _exact(model):
         export_generator(model.generator, run_dir / "export")
 
@@ -103,6 +108,7 @@ def _go_on(
     checkpoints,
     step_fn,
     story,
+    received,
     *,
     num_iterations,
     batch_size,
@@ -112,7 +118,10 @@ def _go_on(
     num_samples,
     settings,
 ):
-    """Trains from the model's step to the last. `story` tells of a rollback, if any."""
+    """Trains from the model's step to the last, or until a signal was received.
+
+    `story` tells of the rollback from which to go on, if there was one.
+    """
     first_step = int(model.step)
     log = RunLog(
         run_dir,
@@ -124,7 +133,7 @@ def _go_on(
     batches = dataset.batches(
         batch_size, run_seed=model.run_seed, first_step=first_step
     )
-    with log, contextlib.closing(batches), _stop_signals() as received:
+    with log, contextlib.closing(batches):
         if first_step == 0:
             log.settings(settings)
             shown = np.arange(min(num_samples, dataset.num_images))
@@ -205,13 +214,11 @@ def restore(checkpoints):
             checkpoints.checkpoint.restore(path).assert_consumed()
             return
         except Exception as error:  # a damaged file fails in many ways
-            reason = str(error).splitlines()[0]
-            logging.warning(
-                "%s cannot be read, trying the one before: %s", path, reason
-            )
-    if checkpoints.checkpoints:
+            logging.warning("%s cannot be read, trying the one before: %r", path, error)
+    files = Path(checkpoints.directory).glob("ckpt-*.index")
+    if checkpoints.checkpoints or any(_step_of(path.stem) for path in files):
         raise RunError(
-            f"No checkpoint in {checkpoints.directory} can be read. Remove them to "
+            f"No checkpoint in {checkpoints.directory} can be read. Move them away to "
             "begin again from step 0."
         )
 
@@ -229,7 +236,7 @@ def _stop_signals():
     def note(number, frame):
         received.append(number)
         os.write(2, b"\nFinishing the step and a checkpoint; Ctrl-C stops at once.\n")
-        if number == signal.SIGINT:
+        if signal.SIGINT in kept:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     for number in kept:

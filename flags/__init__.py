@@ -48,7 +48,7 @@ def parse(argv):
     saved = None
     if FLAGS["resume"].value:
         workdir = FLAGS["workdir"].value or newest_run()
-        own = Path(workdir or "", "flags.cfg")
+        own = Path(workdir or "").expanduser() / "flags.cfg"
         argv = [*argv, f"--workdir={workdir}"] if workdir else argv
         if workdir and own.is_file():
             base, saved = own, _parse_alone(argv[0], own)

@@ -45,7 +45,9 @@ def test_a_run_recovers_from_nan(tmp_path, monkeypatch):
     checkpoint, 6, has no two good steps behind it; 3 has.
     """
     poison(monkeypatch, 7)
-    model = train(make_model(limits=LIMITS), tmp_path, max_rollbacks=1, **LENGTH)
+    model = train(
+        make_model(limits=LIMITS, unroll=False), tmp_path, max_rollbacks=1, **LENGTH
+    )
     assert int(model.step) == 12 and int(model.rollbacks) == 1
     for weight in model.get_weights():
         assert np.isfinite(weight).all()
@@ -59,7 +61,7 @@ def test_a_run_recovers_from_nan(tmp_path, monkeypatch):
 def test_an_explosion_counts_too_and_the_rates_shrink(tmp_path, monkeypatch):
     poison(monkeypatch, 7, value=1e4)
     model = train(
-        make_model(limits=LIMITS),
+        make_model(limits=LIMITS, unroll=False),
         tmp_path,
         max_rollbacks=1,
         rollback_rate_factor=0.5,
@@ -73,7 +75,7 @@ def test_an_explosion_counts_too_and_the_rates_shrink(tmp_path, monkeypatch):
 def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):
     poison(monkeypatch, 1, times=2)
     model = train(
-        make_model(limits=LIMITS),
+        make_model(limits=LIMITS, unroll=False),
         tmp_path,
         max_rollbacks=2,
         rollback_rate_factor=0.5,
@@ -86,11 +88,13 @@ def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):
 def test_it_gives_up_after_max_rollbacks(tmp_path, monkeypatch):
     poison(monkeypatch, 7, times=9)
     with pytest.raises(training.Diverged, match="became nan at step 8"):
-        train(make_model(limits=LIMITS), tmp_path, max_rollbacks=2, **LENGTH)
+        train(
+            make_model(limits=LIMITS, unroll=False), tmp_path, max_rollbacks=2, **LENGTH
+        )
 
 
 def test_after_a_rollback_the_noise_is_another(observed):
-    one, other = make_model(limits=LIMITS), make_model(limits=LIMITS)
+    one, other = make_model(limits=LIMITS, unroll=False), make_model(limits=LIMITS)
     other.rollbacks.assign(1)
     losses = [
         float(training.build_step(model)(observed)["generator_loss"])
@@ -106,7 +110,9 @@ def test_a_rolled_back_run_resumes_exactly(tmp_path, monkeypatch):
     broken.mkdir()
     with monkeypatch.context() as patch:
         poison(patch, 7)
-        expected = train(make_model(limits=LIMITS), whole, max_rollbacks=1, **LENGTH)
+        expected = train(
+            make_model(limits=LIMITS, unroll=False), whole, max_rollbacks=1, **LENGTH
+        )
     with monkeypatch.context() as patch:
         poison(patch, 7)
         original = training._refuse_alarm
@@ -118,8 +124,15 @@ def test_a_rolled_back_run_resumes_exactly(tmp_path, monkeypatch):
 
         patch.setattr(training, "_refuse_alarm", crash)
         with pytest.raises(KeyboardInterrupt):
-            train(make_model(limits=LIMITS), broken, max_rollbacks=1, **LENGTH)
-    resumed = train(make_model(limits=LIMITS), broken, max_rollbacks=1, **LENGTH)
+            train(
+                make_model(limits=LIMITS, unroll=False),
+                broken,
+                max_rollbacks=1,
+                **LENGTH,
+            )
+    resumed = train(
+        make_model(limits=LIMITS, unroll=False), broken, max_rollbacks=1, **LENGTH
+    )
     for one, other in zip(expected.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert stories(whole) == stories(broken)

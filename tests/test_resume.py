@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from coopnets_tf import logs, runs, training
 from tests.conftest import make_model
+from tests.test_runs import write_checkpoint
 from tests.test_training import train
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +26,7 @@ LENGTH = {"num_iterations": 7}
 
 def new_model():
     """What a new process would build."""
-    return make_model(inference_steps=1)
+    return make_model(inference_steps=1, unroll=False)
 
 
 def metrics(run_dir):
@@ -111,22 +112,28 @@ def test_a_crash_leaves_no_trace(unbroken, tmp_path, monkeypatch, owner, name, c
     assert_same_run(unbroken, tmp_path)
 
 
-def test_a_signal_ends_after_a_checkpoint(unbroken, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_after_a_checkpoint(unbroken, tmp_path, monkeypatch, number):
     original = training._refuse_alarm
-    before = signal.getsignal(signal.SIGTERM)
+    # A test that runs in the background may have inherited that SIGINT is ignored.
+    outer = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handlers = [signal.getsignal(one) for one in training.STOP_SIGNALS]
 
     def interrupt(model):
         if int(model.step) == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             time.sleep(0.01)
+            # Another one would now stop at once.
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         original(model)
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_refuse_alarm", interrupt)
         with pytest.raises(training.Stopped, match="Stopped at step 4") as stop:
             train(new_model(), tmp_path, **LENGTH)
-    assert stop.value.signal == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert stop.value.signal == number
+    assert [signal.getsignal(one) for one in training.STOP_SIGNALS] == handlers
+    signal.signal(signal.SIGINT, outer)
     train(new_model(), tmp_path, **LENGTH)
     assert_same_run(unbroken, tmp_path)
 
@@ -153,6 +160,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(unbroken, tmp_path, ca
         damaged.write_bytes(b"")
     with pytest.raises(runs.RunError, match="No checkpoint in .* can be read"):
         train(new_model(), run_dir, **LENGTH)
+    (run_dir / "checkpoints" / "checkpoint").unlink()
+    with pytest.raises(runs.RunError, match="No checkpoint in .* can be read"):
+        train(new_model(), run_dir, **LENGTH)
 
 
 TINY = [
@@ -164,13 +174,17 @@ TINY = [
     "--num_samples=4",
     "--log_every=3",
     "--checkpoint_every=5",
+    "--keep_checkpoints=100",
     "--sample_every=10",
 ]
 
 
 def main(*arguments, **options):
+    environment = dict(os.environ)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     return subprocess.Popen(
         [sys.executable, str(ROOT / "main.py"), *arguments],
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -196,6 +210,18 @@ def test_sigkill_and_resume_from_the_command_line(tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
+def test_sigterm_ends_with_the_conventional_code(tmp_path):
+    process = main(*TINY, "--num_iterations=4000", "--workdir=run", cwd=tmp_path)
+    while not list(tmp_path.glob("run/checkpoints/ckpt-5.index")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.terminate()
+    output, errors = process.communicate()
+    assert process.returncode == 143
+    assert "Finishing the step and a checkpoint" in errors
+    assert "Go on with: python main.py --resume --workdir=run" in output
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -209,8 +235,7 @@ def test_sigkill_and_resume_from_the_command_line(tmp_path):
 def test_what_cannot_be_resumed_is_refused(tmp_path, arguments, text):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "flags.cfg").write_text("--dataset=digits\n--latent_size=4\n")
-    (tmp_path / "run" / "checkpoints").mkdir()
-    (tmp_path / "run" / "checkpoints" / "ckpt-24.index").touch()
+    write_checkpoint(tmp_path / "run" / "checkpoints", 24)
     refused = main("--resume", *arguments, cwd=tmp_path)
     _, errors = refused.communicate()
     assert refused.returncode == 2

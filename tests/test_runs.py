@@ -38,9 +38,15 @@ def test_other_images_are_refused_for_a_resumed_run(tmp_path):
         check_data(tmp_path, fingerprint="b")
 
 
+def write_checkpoint(folder, step):
+    """What TensorFlow leaves of a checkpoint, without its contents."""
+    folder.mkdir()
+    (folder / f"ckpt-{step}.index").touch()
+    (folder / f"ckpt-{step}.data-00000-of-00001").touch()
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "ckpt-{step}"\n')
+
+
 def test_last_step(tmp_path):
     assert last_step(tmp_path) == 0
-    (tmp_path / "checkpoints").mkdir()
-    for step in (5, 20, 15):
-        (tmp_path / "checkpoints" / f"ckpt-{step}.index").touch()
+    write_checkpoint(tmp_path / "checkpoints", 20)
     assert last_step(tmp_path) == 20
