@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import math
 import os
 import signal
 from pathlib import Path
@@ -262,6 +263,10 @@ def _show(model, log, step, num_samples):
             generated, seed=fold_in(seed, 0), noise_scale=model.noise_scale()
         )
         latents, _ = model.generator.infer(latents, revised, seed=fold_in(seed, 1))
+    # A step's metrics are older than its updates, which only the pictures show.
+    for name, shown in (("generated", generated), ("revised", revised)):
+        if not np.isfinite(shown).all():
+            raise Diverged(step, f"a pixel of the {name} images", math.nan)
     log.picture(step, "generator", images.grid(generated))
     log.picture(step, "descriptor", images.grid(revised))
     weights = {f"weights/{one.path}": one for one in model.trainable_variables}

@@ -72,6 +72,18 @@ def test_an_explosion_counts_too_and_the_rates_shrink(tmp_path, monkeypatch):
     assert float(model.generator.optimizer.learning_rate) == pytest.approx(0.0005)
 
 
+def test_what_only_the_pictures_show_counts_too(tmp_path, monkeypatch):
+    """Spoilt after step 8 has its metrics, and before its pictures are made."""
+    poison(monkeypatch, 8)
+    model = train(
+        make_model(limits=LIMITS, unroll=False), tmp_path, max_rollbacks=1, **LENGTH
+    )
+    assert int(model.step) == 12
+    (story,) = stories(tmp_path)
+    assert story["step"] == 3
+    assert "a pixel of the revised images became nan at step 8" in story["story"]
+
+
 def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):
     poison(monkeypatch, 1, times=2)
     model = train(
