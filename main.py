@@ -7,7 +7,7 @@ metrics, pictures, TensorBoard events, checkpoints and a SavedModel of the gener
 
 The flags by what they are about; all of them are explained below. Defaults are those
 without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has them all.
-  run         dataset data_dir workdir resume seed mode
+  run         dataset data_dir workdir resume init_from seed deterministic mode debug
   data        image_size color_mode resize normalize skip_bad_images num_held_out
   networks    network latent_size num_outputs
   descriptor  descriptor_learning_rate descriptor_num_steps descriptor_step_size
@@ -15,9 +15,13 @@ without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has th
   generator   generator_learning_rate generator_num_steps generator_step_size
               residual_stddev
   training    num_iterations batch_size num_chains adam_beta_1 langevin_loop
+  stabilisers learning_rate_schedule final_rate_factor schedule_steps
+              descriptor_clip_norm generator_clip_norm descriptor_gradient_cap
+              generator_gradient_cap langevin_clamp energy_penalty generator_average
   divergence  guard max_loss max_gradient_norm max_displacement max_saturation
               max_rollbacks rollback_rate_factor
   output      log_every sample_every num_samples checkpoint_every keep_checkpoints
+              keep_best
 """
 
 import contextlib
@@ -27,6 +31,7 @@ import shlex
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from importlib import metadata
 
@@ -68,6 +73,8 @@ def load_tensorflow():
         if not tf.config.list_physical_devices("GPU"):
             # The step is one operation after the other: two at a time only compete.
             tf.config.threading.set_inter_op_parallelism_threads(1)
+        if f.DETERMINISTIC.value:
+            tf.config.experimental.enable_op_determinism()
 
 
 def build_model(image_shape):
@@ -83,10 +90,14 @@ def build_model(image_shape):
         f.NETWORK.value,
         image_shape,
         revision=Langevin(
-            f.DESCRIPTOR_NUM_STEPS.value, f.DESCRIPTOR_STEP_SIZE.value, unroll
+            f.DESCRIPTOR_NUM_STEPS.value,
+            f.DESCRIPTOR_STEP_SIZE.value,
+            unroll,
+            f.LANGEVIN_CLAMP.value,
         ),
         reference_stddev=f.REFERENCE_STDDEV.value,
         num_outputs=f.NUM_OUTPUTS.value,
+        penalty=f.ENERGY_PENALTY.value,
     )
     keras.utils.set_random_seed(2 * f.SEED.value + 1)
     generator = Generator(
@@ -107,15 +118,41 @@ def build_model(image_shape):
         limits=guard_limits(),
     )
     model.compile(
-        *(
-            keras.optimizers.Adam(rate, beta_1=f.ADAM_BETA_1.value, epsilon=1e-8)
-            for rate in (
-                f.DESCRIPTOR_LEARNING_RATE.value,
-                f.GENERATOR_LEARNING_RATE.value,
-            )
-        )
+        build_optimizer(
+            f.DESCRIPTOR_LEARNING_RATE.value,
+            model.rollbacks,
+            global_clipnorm=f.DESCRIPTOR_CLIP_NORM.value,
+            gradient_cap=f.DESCRIPTOR_GRADIENT_CAP.value,
+        ),
+        build_optimizer(
+            f.GENERATOR_LEARNING_RATE.value,
+            model.rollbacks,
+            global_clipnorm=f.GENERATOR_CLIP_NORM.value,
+            gradient_cap=f.GENERATOR_GRADIENT_CAP.value,
+            use_ema=f.GENERATOR_AVERAGE.value is not None,
+            ema_momentum=f.GENERATOR_AVERAGE.value or 0.0,
+        ),
     )
     return model
+
+
+def build_optimizer(rate, rollbacks, **options):
+    """Adam with the flags that both nets share."""
+    from coopnets_tf import optimizers
+
+    rate = optimizers.rate_schedule(
+        f.LEARNING_RATE_SCHEDULE.value,
+        rate,
+        num_steps=f.SCHEDULE_STEPS.value,
+        final_factor=f.FINAL_RATE_FACTOR.value,
+    )
+    if f.ROLLBACK_RATE_FACTOR.value != 1:
+        rate = optimizers.RateAfterRollbacks(
+            rate, rollbacks, f.ROLLBACK_RATE_FACTOR.value
+        )
+    return optimizers.CappedAdam(
+        rate, beta_1=f.ADAM_BETA_1.value, epsilon=1e-8, **options
+    )
 
 
 def guard_limits():
@@ -178,14 +215,15 @@ def describe(model, dataset):
 
 def train():
     """Trains both nets, in a new run folder or on with `--resume`."""
-    from coopnets_tf import runs
+    from coopnets_tf import checkpoints, runs
 
+    run_dir = runs.find_run(f.WORKDIR.value) if f.RESUME.value else None
     dataset = load_dataset()
     model = build_model(dataset.image_shape)
     print(describe(model, dataset), flush=True)
-    if f.RESUME.value:
-        run_dir = runs.find_run(f.WORKDIR.value)
-    else:
+    if f.INIT_FROM.value and (not run_dir or checkpoints.last_step(run_dir) is None):
+        print(init_from(model), flush=True)
+    if not run_dir:
         run_dir = runs.create_run(f.WORKDIR.value, dataset=f.DATASET.value)
     with runs.locked(run_dir):
         train_in(run_dir, model, dataset)
@@ -199,10 +237,10 @@ def train():
 
 
 def train_in(run_dir, model, dataset):
-    from coopnets_tf import runs, training
+    from coopnets_tf import checkpoints, runs, training
 
     folder = shlex.quote(str(run_dir))
-    step = runs.last_step(run_dir)
+    step = checkpoints.last_step(run_dir) or 0
     if step > f.NUM_ITERATIONS.value:
         raise runs.RunError(
             f"{run_dir} is at step {step} already. Received: "
@@ -225,14 +263,19 @@ def train_in(run_dir, model, dataset):
             model,
             dataset,
             run_dir,
+            checkpoints.Checkpoints(
+                model,
+                run_dir,
+                keep=f.KEEP_CHECKPOINTS.value,
+                best=f.KEEP_BEST.value,
+                window=f.CHECKPOINT_EVERY.value,
+            ),
             num_iterations=f.NUM_ITERATIONS.value,
             batch_size=f.BATCH_SIZE.value,
             log_every=f.LOG_EVERY.value,
             sample_every=f.SAMPLE_EVERY.value,
             checkpoint_every=f.CHECKPOINT_EVERY.value,
-            keep_checkpoints=f.KEEP_CHECKPOINTS.value,
             max_rollbacks=f.MAX_ROLLBACKS.value if f.GUARD.value else 0,
-            rollback_rate_factor=f.ROLLBACK_RATE_FACTOR.value,
             num_samples=f.NUM_SAMPLES.value,
             settings=flags.values(),
         )
@@ -241,22 +284,31 @@ def train_in(run_dir, model, dataset):
         sys.exit(128 + stop.signal)
 
 
+def init_from(model):
+    """Begins with the nets of `--init_from`; says what does not fit."""
+    from coopnets_tf import checkpoints
+
+    path, misfits = checkpoints.load_networks(model, f.INIT_FROM.value)
+    return "\n  does not fit and begins anew: ".join([f"Nets of {path}", *misfits])
+
+
 MODES = {"train": train}
 
 
 def main(argv):
     if len(argv) > 1:
         text = f"Flags begin with --. Received: {shlex.join(argv[1:])}. See --help."
-        sys.exit(_failed(text, code=2))
+        sys.exit(_failed(None, code=2, text=text))
     try:
         run_mode()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         text = "Interrupted. What was saved before can be continued with --resume."
-        sys.exit(_failed(text, code=130))
+        sys.exit(_failed(error, code=130, text=text))
 
 
 def run_mode():
     load_tensorflow()
+    import tensorflow as tf
     from PIL import Image
 
     from coopnets_tf import datasets, runs, training
@@ -267,16 +319,25 @@ def run_mode():
         MODES[f.MODE.value]()
     except (datasets.DatasetError, runs.RunError) as error:
         sys.exit(_failed(error, code=2))
+    except tf.errors.ResourceExhaustedError as error:
+        text = "Out of memory. Give a smaller --num_chains and --batch_size."
+        sys.exit(_failed(error, code=1, text=text))
+    except OSError as error:
+        sys.exit(_failed(error, code=1))
     except training.Diverged as error:
         advice = (
             "Try a smaller --descriptor_learning_rate, --descriptor_step_size or "
             "--generator_learning_rate, or --rollback_rate_factor=0.5."
         )
-        sys.exit(_failed(f"{error}, after all rollbacks. {advice}", code=1))
+        text = f"{error}, after all rollbacks. {advice}"
+        sys.exit(_failed(error, code=1, text=text))
 
 
-def _failed(error, *, code):
-    print(f"Error: {error}", file=sys.stderr)
+def _failed(error, *, code, text=None):
+    """Says what went wrong, and on demand where; returns the exit code."""
+    if f.DEBUG.value and error:
+        traceback.print_exception(error)
+    print(f"Error: {text or error}", file=sys.stderr)
     return code
 
 

@@ -18,6 +18,14 @@ from coopnets_tf import energies
 from coopnets_tf.seeds import Purpose, draw_seed
 
 
+def named_variables(net):
+    """The `tf.Variable`s of a net by name, such as `conv_0_kernel`."""
+    return {
+        "_".join(variable.path.split("/")[1:]): variable.value
+        for variable in net.variables
+    }
+
+
 class CoopNets(keras.Model):
     """Cooperative training of a descriptor and a generator.
 
@@ -101,19 +109,19 @@ class CoopNets(keras.Model):
         The variables are listed here: TensorFlow's own search does not look into the
         lists in which Keras keeps layers, and would leave out the moving averages.
         """
-        parts = {
-            "descriptor": self.descriptor.variables,
-            "generator": self.generator.variables,
+        nets = {"descriptor": self.descriptor, "generator": self.generator}
+        others = {
             "descriptor_optimizer": self.descriptor.optimizer.variables,
             "generator_optimizer": self.generator.optimizer.variables,
             "step": [self.step, self.rollbacks],
             "metrics": self.metrics_variables,
         }
         return tf.train.Checkpoint(
+            **{name: named_variables(net) for name, net in nets.items()},
             **{
-                part: [variable.value for variable in variables]
-                for part, variables in parts.items()
-            }
+                name: [variable.value for variable in variables]
+                for name, variables in others.items()
+            },
         )
 
     def train_step(self, observed):

@@ -116,7 +116,7 @@ def load(name, *, data_dir=None, num_held_out=0, per_image=False, **folder_optio
       **folder_options: for a folder, see `folders.read`.
 
     Raises:
-      DatasetError: if the data are missing or cannot be read.
+      DatasetError: if the data are missing, cannot be read, or are one image repeated.
     """
     num_skipped = 0
     if name == "digits":
@@ -126,6 +126,7 @@ def load(name, *, data_dir=None, num_held_out=0, per_image=False, **folder_optio
         pixels = pixels.reshape(*pixels.shape[:3], -1)
     else:
         pixels, num_skipped = folders.read(_folder(name), **folder_options)
+    _refuse_one_image(name, pixels)
     return ImageDataset(
         name,
         pixels,
@@ -146,6 +147,17 @@ def _folder(name):
         f"Received: {name}, which {found}."
         + (f" Did you mean {nearest[0]}?" if nearest else "")
     )
+
+
+def _refuse_one_image(name, pixels):
+    """One image alone can be learned; copies of one are a mistake in the files."""
+    number = pixels.shape[0]
+    first = pixels[np.arange(min(number, 1))]
+    others = (pixels[np.arange(index, index + 1)] for index in range(1, number))
+    if number > 1 and all(np.array_equal(first, other) for other in others):
+        raise DatasetError(
+            f"All {number} images of --dataset={name} are the same. Give others."
+        )
 
 
 def _digits():

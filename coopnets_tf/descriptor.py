@@ -86,9 +86,11 @@ class Descriptor(keras.Model):
       revision: `Langevin`; the dynamics of step D1, in pixel units.
       reference_stddev: float; s, pixel units.
       num_outputs: int; outputs whose sum is f.
+      penalty: float; what `energies.energy_penalty` is multiplied with in D2.
 
     Raises:
-      ValueError: on an unknown network or a reference s.d. that is not positive.
+      ValueError: on an unknown network, a reference s.d. that is not positive or a
+        negative penalty.
 
     Source: Xie et al., arXiv:1609.09408, Algorithm D.
     """
@@ -101,6 +103,7 @@ class Descriptor(keras.Model):
         revision,
         reference_stddev,
         num_outputs=100,
+        penalty=0.0,
         name="descriptor",
         **kwargs,
     ):
@@ -115,11 +118,14 @@ class Descriptor(keras.Model):
                 "`reference_stddev` must be positive. "
                 f"Received: reference_stddev={reference_stddev}"
             )
+        if not penalty >= 0:
+            raise ValueError(f"`penalty` must be 0 or more. Received: {penalty}")
         self.network = network
         self.image_shape = tuple(image_shape)
         self.revision = revision
         self.reference_stddev = reference_stddev
         self.num_outputs = num_outputs
+        self.penalty = penalty
         self.convs = [
             _conv(conv, position) for position, conv in enumerate(NETWORKS[network])
         ]
@@ -169,16 +175,18 @@ class Descriptor(keras.Model):
           revised: float32 [chains, height, width, channels]; taken as data.
 
         Returns:
-          `energies.descriptor_loss` before the step, a scalar.
+          `energies.descriptor_loss` before the step, a scalar, without the penalty.
         """
         with tf.GradientTape() as tape:
             images = tf.concat([observed, revised], axis=0)
             scores = self(tf.stop_gradient(images))
-            loss = energies.descriptor_loss(
-                scores[: tf.shape(observed)[0]], scores[tf.shape(observed)[0] :]
-            )
+            number = tf.shape(observed)[0]
+            scores = scores[:number], scores[number:]
+            loss = minimised = energies.descriptor_loss(*scores)
+            if self.penalty:
+                minimised += self.penalty * energies.energy_penalty(*scores)
         weights = self.trainable_variables
-        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        gradients = tape.gradient(minimised, [weight.value for weight in weights])
         self.optimizer.apply(gradients, weights)
         return loss
 
@@ -190,6 +198,7 @@ class Descriptor(keras.Model):
             "revision": dataclasses.asdict(self.revision),
             "reference_stddev": self.reference_stddev,
             "num_outputs": self.num_outputs,
+            "penalty": self.penalty,
         }
 
     @classmethod

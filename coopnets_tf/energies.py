@@ -54,6 +54,20 @@ def descriptor_loss(observed_scores, revised_scores):
     return tf.reduce_mean(revised_scores) - tf.reduce_mean(observed_scores)
 
 
+def energy_penalty(observed_scores, revised_scores):
+    """`mean f(Y)^2 + mean f(Y~)^2`, a scalar that keeps scores from drifting away.
+
+    Args:
+      observed_scores: [batch]; f of observed images.
+      revised_scores: [chains]; f of revised images.
+
+    Source: the L2 penalty of Du and Mordatch, arXiv:1903.08689, on the part of the
+    energy that has weights.
+    """
+    observed = tf.reduce_mean(tf.square(observed_scores))
+    return observed + tf.reduce_mean(tf.square(revised_scores))
+
+
 def generator_loss(images, generated, *, residual_stddev):
     """`mean ||Y~ - g(X)||^2 / (2 sigma^2)`, a scalar whose descent is step G2.
 

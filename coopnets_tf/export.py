@@ -16,6 +16,9 @@ def export_generator(generator, directory):
     Args:
       generator: `Generator`.
       directory: `Path`; an older export there is replaced once the new one is whole.
+
+    Raises:
+      OSError: if it cannot be written.
     """
     new = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -28,6 +31,9 @@ def export_generator(generator, directory):
             tf.TensorSpec([None, generator.latent_size], tf.float32, name="latents")
         ],
     )
-    archive.write_out(new, verbose=False)
+    try:
+        archive.write_out(new, verbose=False)
+    except tf.errors.OpError as error:
+        raise OSError(f"{directory} was not written: {error.message}") from error
     shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)

@@ -17,6 +17,8 @@ class DatasetError(ValueError):
 class LazyImages:
     """Images that are decoded when asked for: `lazy[indices]`, as from an array.
 
+    A file that is no longer the one that was found raises a `DatasetError`.
+
     Args:
       paths: list of `Path`.
       image_size: int; height and width of every image.
@@ -26,6 +28,7 @@ class LazyImages:
 
     def __init__(self, paths, *, image_size, color_mode, resize):
         self.paths = paths
+        self._stamps = {path: _stamp(path) for path in paths}
         self.shape = (len(paths), image_size, image_size, _channels(color_mode))
         self._decode = lambda path: decode(
             path, image_size=image_size, color_mode=color_mode, resize=resize
@@ -39,7 +42,13 @@ class LazyImages:
         pixels = np.empty((len(indices), *self.shape[1:]), np.uint8)
 
         def fill(position):
-            pixels[position] = self._decode(self.paths[indices[position]])
+            path = self.paths[indices[position]]
+            if _stamp(path) != self._stamps[path]:
+                raise DatasetError(
+                    f"{path} was changed or removed while the images were in use. "
+                    "Bring it back, and go on with --resume."
+                )
+            pixels[position] = self._decode(path)
 
         list(self._pool.map(fill, range(len(indices))))  # raises what a thread raised
         return pixels
@@ -112,6 +121,15 @@ def _files(folder):
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _stamp(path):
+    """What changes when a file is replaced; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def decode(path, *, image_size, color_mode, resize):

@@ -25,14 +25,18 @@ class Langevin:
         step, in the unit of the states.
       unroll: bool; in a compiled graph, lay the steps out one after the other (True)
         or keep one copy inside a `tf.while_loop` (False). The numbers are the same.
+      max_gradient: float or None; each entry of the energy's gradient is clamped to
+        [-max_gradient, max_gradient]. None: it is not, and the dynamics are Langevin's.
 
     Raises:
-      ValueError: on a negative number of steps or a step size that is not positive.
+      ValueError: on a negative number of steps, or a step size or largest gradient that
+        is not positive.
     """
 
     num_steps: int
     step_size: float
     unroll: bool = True
+    max_gradient: float | None = None
 
     def __post_init__(self):
         if self.num_steps < 0:
@@ -43,12 +47,18 @@ class Langevin:
             raise ValueError(
                 f"`step_size` must be positive. Received: step_size={self.step_size}"
             )
+        if self.max_gradient is not None and not self.max_gradient > 0:
+            raise ValueError(
+                "`max_gradient` must be positive or None. "
+                f"Received: max_gradient={self.max_gradient}"
+            )
 
 
 class ChainInfo(NamedTuple):
     """What a chain met on its way; zeros where it made no step."""
 
-    gradient_norm: tf.Tensor  # [chains], norm of the energy's gradient, mean over steps
+    # [chains], norm of the energy's gradient before any clamp, mean over the steps.
+    gradient_norm: tf.Tensor
 
 
 def langevin_step(states, energy_gradient, noise, *, step_size):
@@ -116,6 +126,9 @@ def langevin_chain(energy_fn: EnergyFn, states, dynamics, *, seed, noise_scale=1
             )
         flat = tf.reshape(gradient, [tf.shape(gradient)[0], -1])
         norm += tf.norm(flat, axis=1) / dynamics.num_steps
+        if dynamics.max_gradient is not None:
+            limit = dynamics.max_gradient
+            gradient = tf.clip_by_value(gradient, -limit, limit)
         states = langevin_step(states, gradient, noise, step_size=dynamics.step_size)
         return states, norm
 

@@ -1,6 +1,8 @@
 """What a run tells: metrics.jsonl, TensorBoard, PNG files, and the terminal."""
 
+import contextlib
 import json
+import logging
 import os
 import sys
 import time
@@ -17,6 +19,9 @@ ON_THE_BAR = {
     "generator_loss": "loss_G",
     "displacement": "moved",
 }
+
+
+WRITE_ERRORS = OSError, tf.errors.OpError  # what a full disk raises
 
 
 class RunLog:
@@ -40,6 +45,7 @@ class RunLog:
         self._steps_per_epoch = steps_per_epoch
         self._progress = Progress(num_iterations, first_step=first_step)
         self._last = (first_step, time.monotonic())
+        self._missing = set()  # what could not be written lately
 
     def __enter__(self):
         _keep_lines(self.run_dir / "metrics.jsonl", self._first_step)
@@ -47,14 +53,27 @@ class RunLog:
         last_step = self._first_step or -1
         for events in (self.run_dir / "tensorboard").glob("events.*"):
             _keep_events(events, last_step)
-        self._lines = (self.run_dir / "metrics.jsonl").open("a", encoding="utf-8")
+        self._lines = Lines(self.run_dir / "metrics.jsonl")
         self._events = tf.summary.create_file_writer(str(self.run_dir / "tensorboard"))
         return self
 
     def __exit__(self, *exception):
-        self._lines.close()
-        self._events.close()
+        with self._tolerating("metrics.jsonl"):
+            self._lines.close()
+        with self._tolerating("TensorBoard's file"):
+            self._events.close()
         self._progress.close()
+
+    @contextlib.contextmanager
+    def _tolerating(self, what):
+        """What cannot be written is told once, and the training goes on without it."""
+        try:
+            yield
+            self._missing.discard(what)
+        except WRITE_ERRORS as error:
+            if what not in self._missing:
+                logging.warning("%s cannot be written now: %s", what, error)
+            self._missing.add(what)
 
     def settings(self, values):
         """Hyper-parameters by name, to TensorBoard's HPARAMS and TEXT pages."""
@@ -83,9 +102,8 @@ class RunLog:
             "images_per_second": rate * self._batch_size,
         }
         line = {"step": step, "epoch": step / self._steps_per_epoch, **values}
-        self._lines.write(json.dumps(line) + "\n")
-        self._lines.flush()
-        with self._events.as_default(step=step):
+        self._write(line)
+        with self._summaries(step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
         self._progress.report(
@@ -95,28 +113,72 @@ class RunLog:
     def rollback(self, step, number, story):
         """That the run went back to this step, for the `number`th time, and why."""
         line = {"step": step, "rollbacks": number, "story": story}
-        self._lines.write(json.dumps(line) + "\n")
-        with self._events.as_default(step=step):
+        self._write(line)
+        with self._summaries(step):
             tf.summary.text("rollback", story)
             tf.summary.scalar("rollbacks", number)
 
     def picture(self, step, name, grid):
         """An image grid, uint8 [height, width, channels], to TensorBoard and PNG."""
-        images.save_png(self.run_dir / "samples" / f"{name}_{step:06d}.png", grid)
-        with self._events.as_default(step=step):
+        with self._tolerating("A picture"):
+            images.save_png(self.run_dir / "samples" / f"{name}_{step:06d}.png", grid)
+        with self._summaries(step):
             tf.summary.image(f"samples/{name}", grid[None])
 
     def histograms(self, step, values):
         """Tensors by name, to TensorBoard's HISTOGRAMS page."""
-        with self._events.as_default(step=step):
+        with self._summaries(step):
             for name, value in values.items():
                 tf.summary.histogram(name, value)
 
     def flush(self):
         """Brings all of it to the disk, as a checkpoint will claim it is there."""
-        self._events.flush()
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
+        with self._tolerating("TensorBoard's file"):
+            self._events.flush()
+        with self._tolerating("metrics.jsonl"):
+            self._lines.flush()
+
+    def _write(self, line):
+        with self._tolerating("metrics.jsonl"):
+            self._lines.write(line)
+
+    @contextlib.contextmanager
+    def _summaries(self, step):
+        with self._tolerating("TensorBoard's file"), self._events.as_default(step=step):
+            yield
+
+
+class Lines:
+    """A file of JSON lines. What a full disk did not take is kept and written later."""
+
+    def __init__(self, path):
+        self._file = path.open("ab", buffering=0)
+        self._waiting = b""
+
+    def write(self, line):
+        self._waiting += (json.dumps(line) + "\n").encode()
+        self._write_waiting()
+
+    def flush(self):
+        """Brings all of it to the disk."""
+        self._write_waiting()
+        os.fsync(self._file.fileno())
+
+    def close(self):
+        try:
+            self._write_waiting()
+        finally:
+            self._file.close()
+
+    def _write_waiting(self):
+        while self._waiting:
+            written = self._file.write(self._waiting)
+            self._waiting = self._waiting[written:]
+
+
+def read_lines(path):
+    """The lines of a metrics.jsonl as dicts; a broken last one is left out."""
+    return [line for line, _ in _parsed_lines(path)]
 
 
 class Progress:
@@ -149,18 +211,20 @@ class Progress:
             print()
 
 
-def _keep_lines(path, last_step):
-    """Shortens metrics.jsonl to the lines up to a step; a broken line is dropped."""
+def _parsed_lines(path):
     if not path.exists():
         return
-    kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         try:
-            if json.loads(line)["step"] <= last_step:
-                kept.append(line)
+            yield json.loads(line), line
         except ValueError:  # the process ended while it wrote this one
             continue
-    _replace(path, "".join(kept).encode())
+
+
+def _keep_lines(path, last_step):
+    """Shortens metrics.jsonl to the lines up to a step; a broken line is dropped."""
+    kept = [text for line, text in _parsed_lines(path) if line["step"] <= last_step]
+    replace(path, "".join(kept).encode())
 
 
 def _keep_events(path, last_step):
@@ -177,7 +241,7 @@ def _keep_events(path, last_step):
     os.replace(kept, path)
 
 
-def _replace(path, content):
+def replace(path, content):
     """Writes a file so that a crash leaves either the old or the new one."""
     new = path.with_name(f".{path.name}.new")
     new.write_bytes(content)

@@ -5,8 +5,6 @@ import json
 import re
 from pathlib import Path
 
-import tensorflow as tf
-
 CONTENTS = (
     "flags.cfg",
     "metrics.jsonl",
@@ -57,11 +55,17 @@ def locked(run_dir):
     The lock belongs to the process, so a crash of its owner frees it.
 
     Raises:
-      RunError: if another process trains in the folder.
+      RunError: if another process trains in the folder, or it cannot be written to.
     """
     import fcntl
 
-    with (run_dir / ".lock").open("a") as file:
+    try:
+        file = (run_dir / ".lock").open("a")
+    except OSError as error:
+        raise RunError(
+            f"The run folder cannot be written to: {error}. Give another --workdir."
+        ) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -86,12 +90,6 @@ def find_run(workdir):
             "--resume a new run is made there."
         )
     return folder
-
-
-def last_step(run_dir):
-    """The step of the newest checkpoint, 0 without one."""
-    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
-    return int(path.rsplit("-", 1)[1]) if path else 0
 
 
 def check_data(run_dir, *, fingerprint):

@@ -6,16 +6,17 @@ import logging
 import math
 import os
 import signal
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from coopnets_tf import images
+from coopnets_tf.checkpoints import NotSaved
 from coopnets_tf.export import export_generator
+from coopnets_tf.folders import DatasetError
 from coopnets_tf.generator import exact_statistics
 from coopnets_tf.logs import RunLog
-from coopnets_tf.runs import RunError
+from coopnets_tf.optimizers import averaged
 from coopnets_tf.seeds import Purpose, draw_seed, fold_in
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -43,16 +44,7 @@ def build_step(model):
     return tf.function(model.train_step, autograph=False)
 
 
-def train(
-    model,
-    dataset,
-    run_dir,
-    *,
-    keep_checkpoints,
-    max_rollbacks,
-    rollback_rate_factor=1.0,
-    **schedule,
-):
+def train(model, dataset, run_dir, checkpoints, *, max_rollbacks, **schedule):
     """Trains a compiled model and leaves everything in the run's folder.
 
     A run that has checkpoints is continued from the newest that can be read, and
@@ -63,9 +55,8 @@ def train(
       model: `CoopNets`, compiled.
       dataset: `ImageDataset`.
       run_dir: `Path`, from `runs.create_run` or `runs.find_run`.
-      keep_checkpoints: int; so many of the newest are kept.
+      checkpoints: `Checkpoints` of the model in that folder.
       max_rollbacks: int; rollbacks of the whole run before it gives up.
-      rollback_rate_factor: float; each rollback multiplies both learning rates by it.
       **schedule: num_iterations, int, training steps, those of earlier sessions
         included; batch_size, int, observed images of a step; log_every, sample_every
         and checkpoint_every, int, steps from one to the next (the last step always
@@ -74,12 +65,11 @@ def train(
 
     Raises:
       Diverged: if a metric is out of bounds and no rollback is left.
+      DatasetError: if an image can no longer be read; a checkpoint was written.
+      NotSaved: if the checkpoint at the end could not be written.
       Stopped: after SIGINT or SIGTERM; the step was finished and a checkpoint written.
     """
-    checkpoints = tf.train.CheckpointManager(
-        model.checkpoint(), str(run_dir / "checkpoints"), max_to_keep=keep_checkpoints
-    )
-    restore(checkpoints)
+    checkpoints.restore()
     go_on = functools.partial(
         _go_on, model, dataset, run_dir, checkpoints, build_step(model), **schedule
     )
@@ -96,9 +86,9 @@ def train(
                     error,
                     margin=schedule["log_every"],
                     max_rollbacks=max_rollbacks,
-                    rate_factor=rollback_rate_factor,
                 )
-    with _exact(model):
+    checkpoints.keep_best()
+    with _as_shown(model):
         export_generator(model.generator, run_dir / "export")
 
 
@@ -144,7 +134,13 @@ def _go_on(
         if story or first_step == 0:
             _save(checkpoints, log, first_step)
         for step in range(first_step + 1, num_iterations + 1):
-            metrics = step_fn(next(batches))
+            try:
+                observed = next(batches)
+            except DatasetError:
+                _refuse_alarm(model)
+                _save(checkpoints, log, step - 1, needed=True)
+                raise
+            metrics = step_fn(observed)
             to_log, to_show, to_save = (
                 step % every == 0 or step == num_iterations
                 for every in (log_every, sample_every, checkpoint_every)
@@ -152,12 +148,15 @@ def _go_on(
             if to_log or to_show or to_save or received:
                 _refuse_alarm(model)
             if to_log:
-                log.metrics(step, {name: float(metrics[name]) for name in metrics})
+                metrics = {name: float(value) for name, value in metrics.items()}
+                log.metrics(step, {**metrics, **_learning_rates(model)})
                 model.reset_metrics()
             if to_show:
                 _show(model, log, step, num_samples)
             if to_save or received:  # at the end: what it holds has been shown
-                _save(checkpoints, log, step)
+                checkpoints.keep_best()  # of those before, which have proved healthy
+                needed = received or step == num_iterations
+                _save(checkpoints, log, step, needed=needed)
             if received:
                 raise Stopped(received[0], step)
 
@@ -168,12 +167,18 @@ def _refuse_alarm(model):
         raise Diverged(*alarm)
 
 
-def _save(checkpoints, log, step):
+def _save(checkpoints, log, step, *, needed=False):
+    """Writes a checkpoint; one that is not needed may fail, for another will come."""
     log.flush()
-    checkpoints.save(checkpoint_number=step)
+    try:
+        checkpoints.save(step)
+    except NotSaved as error:
+        if needed:
+            raise
+        logging.warning("%s. Training goes on; free some space.", error)
 
 
-def _roll_back(model, checkpoints, error, *, margin, max_rollbacks, rate_factor):
+def _roll_back(model, checkpoints, error, *, margin, max_rollbacks):
     """Restores a healthy checkpoint, to go on with another stream of noise.
 
     Healthy is a checkpoint after which `margin` steps went well; where there is none,
@@ -182,46 +187,13 @@ def _roll_back(model, checkpoints, error, *, margin, max_rollbacks, rate_factor)
     rollbacks = int(model.rollbacks) + 1
     if rollbacks > max_rollbacks:
         raise error
-    paths = sorted(checkpoints.checkpoints, key=_step_of)
-    healthy = [path for path in paths if _step_of(path) + margin < error.step]
-    path = (healthy or paths[:1])[-1]
-    checkpoints.checkpoint.restore(path).assert_consumed()
-    factor = rate_factor ** (rollbacks - int(model.rollbacks))
-    for net in (model.descriptor, model.generator):
-        net.optimizer.learning_rate.assign(net.optimizer.learning_rate * factor)
+    step = checkpoints.restore_healthy(before=error.step - margin)
+    if step is None:
+        raise error
     model.rollbacks.assign(rollbacks)
-    story = (
-        f"{error}. Back to step {_step_of(path)}, {rollbacks} of {max_rollbacks} times"
-    )
+    story = f"{error}. Back to step {step}, {rollbacks} of {max_rollbacks} times"
     logging.warning("%s", story)
     return story
-
-
-def _step_of(path):
-    return int(path.rsplit("-", 1)[1])
-
-
-def restore(checkpoints):
-    """Restores the newest checkpoint that can be read; does nothing where none is.
-
-    Args:
-      checkpoints: `tf.train.CheckpointManager`.
-
-    Raises:
-      runs.RunError: if there are checkpoints and none can be read.
-    """
-    for path in reversed(checkpoints.checkpoints):
-        try:
-            checkpoints.checkpoint.restore(path).assert_consumed()
-            return
-        except Exception as error:  # a damaged file fails in many ways
-            logging.warning("%s cannot be read, trying the one before: %r", path, error)
-    files = Path(checkpoints.directory).glob("ckpt-*.index")
-    if checkpoints.checkpoints or any(_step_of(path.stem) for path in files):
-        raise RunError(
-            f"No checkpoint in {checkpoints.directory} can be read. Move them away to "
-            "begin again from step 0."
-        )
 
 
 @contextlib.contextmanager
@@ -249,15 +221,28 @@ def _stop_signals():
             signal.signal(number, handler)
 
 
-def _exact(model):
+def _learning_rates(model):
+    return {
+        f"{net.name}_learning_rate": float(net.optimizer.learning_rate)
+        for net in (model.descriptor, model.generator)
+    }
+
+
+@contextlib.contextmanager
+def _as_shown(model):
+    """The generator as pictures and export show it: averaged weights, if its optimizer
+    keeps them, and exact statistics.
+    """
     seed = draw_seed(model.run_seed, step=model.step, purpose=Purpose.STATISTICS)
-    return exact_statistics(model.generator, seed=seed)
+    generator = model.generator
+    with averaged(generator), exact_statistics(generator, seed=seed):
+        yield
 
 
 def _show(model, log, step, num_samples):
     """Pictures of both nets, always from the same latents, and histograms."""
     seed = draw_seed(model.run_seed, step=0, purpose=Purpose.SAMPLING)
-    with _exact(model):
+    with _as_shown(model):
         latents, generated = model.generator.propose(num_samples, seed=seed)
         revised, _ = model.descriptor.revise(
             generated, seed=fold_in(seed, 0), noise_scale=model.noise_scale()

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from absl import app
 from absl import flags as absl_flags
 
 from flags import definitions
@@ -11,7 +10,7 @@ from flags import definitions
 PRESETS = Path(__file__).parent
 FLAGS = absl_flags.FLAGS
 # Facts about one call and not about the run: a flagfile must not repeat them.
-NOT_SAVED = ("mode", "workdir", "resume")
+NOT_SAVED = ("mode", "workdir", "resume", "debug")
 # What a resumed run may do otherwise than before; all else is its mathematics.
 MAY_CHANGE = (
     "num_iterations",
@@ -20,6 +19,8 @@ MAY_CHANGE = (
     "sample_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "keep_best",
+    "deterministic",
     "num_samples",
     "max_rollbacks",
 )
@@ -38,8 +39,15 @@ def parse(argv):
     With `--resume` the flags of the run take the place of the preset, and what would
     change its mathematics is refused.
 
-    A `flags_parser` for `absl.app.run`: a wrong flag ends the program with a hint.
+    A `flags_parser` for `absl.app.run`: what is wrong ends the program with one line.
     """
+    try:
+        return _parse(argv)
+    except (absl_flags.Error, OSError, UnicodeDecodeError) as error:
+        _refuse(f"{error}. See --help.")
+
+
+def _parse(argv):
     try:
         FLAGS(argv, known_only=True)
     except absl_flags.Error:
@@ -53,15 +61,23 @@ def parse(argv):
         if workdir and own.is_file():
             base, saved = own, _parse_alone(argv[0], own)
     FLAGS.unparse_flags()
-    rest = app.parse_flags_with_usage([argv[0], f"--flagfile={base}", *argv[1:]])
-    dataset = FLAGS["dataset"].value
-    folder = Path(dataset).expanduser()
-    if preset_of(dataset).name == "scene.cfg" and folder.is_dir():
-        # A flagfile has to mean the same folder wherever it is used.
-        FLAGS["dataset"].value = str(folder.resolve())
+    rest = FLAGS([argv[0], f"--flagfile={base}", *argv[1:]])
+    if preset_of(FLAGS["dataset"].value).name == "scene.cfg":
+        _make_absolute("dataset")
+    _make_absolute("init_from")
+    scheduled = FLAGS["learning_rate_schedule"].value != "constant"
+    if scheduled and FLAGS["schedule_steps"].value is None:
+        FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
     if saved is not None:
         _refuse_changes(saved, base)
     return rest
+
+
+def _make_absolute(name):
+    """A flagfile has to mean the same path wherever it is used."""
+    path = Path(FLAGS[name].value or "").expanduser()
+    if FLAGS[name].value and path.exists():
+        FLAGS[name].value = str(path.resolve())
 
 
 def newest_run(root=Path("runs")):
@@ -72,20 +88,28 @@ def newest_run(root=Path("runs")):
 
 def _parse_alone(program, flagfile):
     FLAGS.unparse_flags()
-    app.parse_flags_with_usage([program, f"--flagfile={flagfile}"])
+    try:
+        words = FLAGS([program, f"--flagfile={flagfile}"])[1:]
+    except (absl_flags.Error, OSError, UnicodeDecodeError) as error:
+        _refuse(f"{flagfile} is not as the run wrote it: {error}. Mend that line.")
+    if words:
+        _refuse(f"{flagfile} holds what is no flag: {words[0]}. Remove that line.")
     return values()
 
 
 def _refuse_changes(saved, flagfile):
     for name, value in values().items():
         if name not in MAY_CHANGE and value != saved[name]:
-            print(
-                f"Error: --{name}={value} would change the run, which has "
+            _refuse(
+                f"--{name}={value} would change the run, which has "
                 f"--{name}={saved[name]} in {flagfile}. Leave it out, or begin a new "
-                "run without --resume.",
-                file=sys.stderr,
+                "run without --resume."
             )
-            sys.exit(2)
+
+
+def _refuse(text):
+    print(f"Error: {text}", file=sys.stderr)
+    sys.exit(2)
 
 
 def values():
@@ -104,9 +128,19 @@ def save(path, heading):
     old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     lines = [line for line in old if line.startswith("#")]
     lines += [f"# {line}" for line in heading]
-    lines += [
-        FLAGS[name].serialize() for name in values() if FLAGS[name].value is not None
-    ]
+    lines += [_line(FLAGS[name]) for name in values() if FLAGS[name].value is not None]
     new = path.with_name(f".{path.name}.new")
     new.write_text("\n".join(lines) + "\n", encoding="utf-8")
     new.replace(path)
+
+
+def _line(flag):
+    """One line of a flagfile, which cannot hold every name that a folder may have."""
+    line = flag.serialize()
+    printable = line.encode("utf-8", "replace").decode("utf-8") == line
+    if not printable or [line.strip()] != line.splitlines():
+        _refuse(
+            f"--{flag.name} has line breaks, spaces at its end or bytes that are no "
+            f"text, which flags.cfg cannot hold. Received: {flag.value!r}. Rename it."
+        )
+    return line

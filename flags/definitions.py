@@ -15,7 +15,7 @@ def _define_positive(name, default, help):
     flag = flags.DEFINE_float(name, default, help)
     flags.register_validator(
         name,
-        lambda value: 0 < value < math.inf,
+        lambda value: value is None or 0 < value < math.inf,
         message="must be a positive number",
     )
     return flag
@@ -44,6 +44,21 @@ RESUME = flags.DEFINE_boolean(
     False,
     "Continue the run in --workdir (default: the newest in runs/) with its own flags, "
     "up to --num_iterations.",
+)
+INIT_FROM = flags.DEFINE_string(
+    "init_from",
+    None,
+    "Begin with the nets of another run (its folder) or of a checkpoint (such as "
+    "runs/mnist-1/checkpoints/ckpt-500). What does not fit is listed and begins anew.",
+)
+DEBUG = flags.DEFINE_boolean(
+    "debug", False, "Show where in the code an error came from."
+)
+DETERMINISTIC = flags.DEFINE_boolean(
+    "deterministic",
+    False,
+    "Let TensorFlow use only operations that give the same bits every time, also on a "
+    "GPU. On a CPU runs are equal without it; docs/RELIABILITY.md has its cost.",
 )
 SEED = flags.DEFINE_integer(
     "seed",
@@ -161,6 +176,63 @@ LANGEVIN_LOOP = flags.DEFINE_enum(
     "faster, same numbers).",
 )
 
+# Stabilisers; the paper's algorithm has none of them.
+LEARNING_RATE_SCHEDULE = flags.DEFINE_enum(
+    "learning_rate_schedule",
+    "constant",
+    ["constant", "exponential", "cosine", "plateaus"],
+    "How both learning rates go down to --final_rate_factor times their value within "
+    "--schedule_steps: not at all, exponentially (and on), along a cosine, or in 80 "
+    "plateaus on a logarithmic scale.",
+)
+FINAL_RATE_FACTOR = _define_positive(
+    "final_rate_factor", 0.01, "Where the learning rates' schedule ends."
+)
+SCHEDULE_STEPS = flags.DEFINE_integer(
+    "schedule_steps",
+    None,
+    "Length of the learning rates' schedule. Default: the --num_iterations with which "
+    "the run begins.",
+    lower_bound=1,
+)
+DESCRIPTOR_CLIP_NORM = _define_positive(
+    "descriptor_clip_norm", None, "Largest norm of D2's whole gradient."
+)
+GENERATOR_CLIP_NORM = _define_positive(
+    "generator_clip_norm", None, "Largest norm of G2's whole gradient."
+)
+DESCRIPTOR_GRADIENT_CAP = _define_positive(
+    "descriptor_gradient_cap",
+    None,
+    "Largest entry of D2's gradient; a weight tensor with a larger one is scaled down "
+    "as a whole, as in the authors' MATLAB code.",
+)
+GENERATOR_GRADIENT_CAP = _define_positive(
+    "generator_gradient_cap", None, "The same for G2."
+)
+LANGEVIN_CLAMP = _define_positive(
+    "langevin_clamp",
+    None,
+    "Largest size of an entry of the energy's gradient in D1, per pixel unit.",
+)
+ENERGY_PENALTY = flags.DEFINE_float(
+    "energy_penalty",
+    0.0,
+    "Weight of mean f(Y)^2 + mean f(Y~)^2 in D2's loss.",
+    lower_bound=0.0,
+)
+GENERATOR_AVERAGE = flags.DEFINE_float(
+    "generator_average",
+    None,
+    "Momentum, such as 0.999, of a moving average of the generator's weights, which "
+    "pictures and export then use. Default: the weights themselves.",
+)
+flags.register_validator(
+    "generator_average",
+    lambda value: value is None or 0 < value < 1,
+    message="must be between 0 and 1",
+)
+
 # Divergence.
 GUARD = flags.DEFINE_boolean(
     "guard",
@@ -199,6 +271,20 @@ CHECKPOINT_EVERY = flags.DEFINE_integer(
 )
 KEEP_CHECKPOINTS = flags.DEFINE_integer(
     "keep_checkpoints", 3, "So many of the newest checkpoints are kept.", lower_bound=1
+)
+KEEP_BEST = flags.DEFINE_enum(
+    "keep_best",
+    None,
+    [
+        "descriptor_loss",
+        "generator_loss",
+        "energy_gap",
+        "gradient_norm",
+        "displacement",
+        "saturation",
+    ],
+    "Keep one more checkpoint: the one before which this metric's mean over "
+    "--checkpoint_every steps was smallest in size.",
 )
 NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", 64, "Images in a picture.", lower_bound=1

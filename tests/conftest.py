@@ -21,22 +21,26 @@ def make_model(
     unroll=True,
     num_chains=5,
     limits=None,
+    max_gradient=None,
+    penalty=0.0,
+    latent_size=6,
 ):
     """A small cooperative model on 8x8 images, compiled."""
     keras.utils.set_random_seed(11)
     descriptor = Descriptor(
         "digits",
         (8, 8, 1),
-        revision=Langevin(num_steps, 0.05, unroll),
+        revision=Langevin(num_steps, 0.05, unroll, max_gradient),
         reference_stddev=0.3,
         num_outputs=7,
+        penalty=penalty,
     )
     generator = Generator(
         "digits",
         (8, 8, 1),
         inference=Langevin(inference_steps, 0.1, unroll),
         residual_stddev=0.4,
-        latent_size=6,
+        latent_size=latent_size,
     )
     model = CoopNets(
         descriptor,

@@ -65,7 +65,7 @@ def test_any_image_size_and_colour():
 
 
 def test_config_round_trip():
-    net = build("digits", (8, 8, 1), num_outputs=3)
+    net = build("digits", (8, 8, 1), num_outputs=3, penalty=0.1)
     again = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(net)
     )
@@ -79,6 +79,7 @@ def test_config_round_trip():
     [
         ("vgg", {}, "must be one of digits, mnist.*network='vgg'"),
         ("digits", {"reference_stddev": 0.0}, "reference_stddev=0.0"),
+        ("digits", {"penalty": -1.0}, "penalty.*-1.0"),
     ],
 )
 def test_impossible_arguments_are_refused(network, changes, text):

@@ -35,6 +35,11 @@ def test_descriptor_loss_takes_different_numbers_of_images():
     np.testing.assert_allclose(loss, 7 - 3)
 
 
+def test_energy_penalty():
+    penalty = energies.energy_penalty(np.float32([1, 2, 6]), np.float32([4, 10]))
+    np.testing.assert_allclose(penalty, 41 / 3 + 116 / 2)
+
+
 def test_generator_loss():
     loss = energies.generator_loss(IMAGES, OTHERS, residual_stddev=0.3)
     np.testing.assert_allclose(loss, squares(IMAGES - OTHERS).mean() / 0.18, **CLOSE)

@@ -8,6 +8,7 @@ import pytest
 import flags
 from coopnets_tf import descriptor, generator
 from flags import definitions
+from tests.conftest import make_model
 
 ROOT = Path(__file__).parent.parent
 NAMES = [name for name in dir(definitions) if name.isupper()]
@@ -29,7 +30,7 @@ def test_the_overview_of_help_names_every_flag():
     text = ast.get_docstring(ast.parse((ROOT / "main.py").read_text(encoding="utf-8")))
     listed = text.split("has them all.")[1].split()
     groups = set("run data networks descriptor generator training output".split())
-    groups.add("divergence")
+    groups |= {"divergence", "stabilisers"}
     assert set(listed) - groups == {name.lower() for name in NAMES}
 
 
@@ -51,6 +52,11 @@ def test_every_network_can_be_named():
     choices = set(flags.FLAGS["network"].parser.enum_values)
     for table in (descriptor.NETWORKS, generator.NETWORKS):
         assert set(table) == choices
+
+
+def test_every_metric_can_choose_the_best_checkpoint():
+    choices = flags.FLAGS["keep_best"].parser.enum_values
+    assert choices == list(make_model().means)
 
 
 PROGRAM = """

@@ -44,8 +44,18 @@ def test_large_folders_are_decoded_when_used(tmp_path):
     assert lazy.shape == (5, 8, 8, 3)
     pixels, _ = folders.read(tmp_path, image_size=8)
     np.testing.assert_array_equal(lazy[np.array([4, 0, 4])], pixels[[4, 0, 4]])
-    save(tmp_path / "2.png", flat((200,) * 3))
-    assert lazy[np.array([2])].max() == 200
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_file_that_changes_while_in_use_is_named(tmp_path, replace):
+    for number in range(3):
+        save(tmp_path / f"{number}.png", flat((number,) * 3))
+    lazy, _ = folders.read(tmp_path, image_size=8, cache_bytes=100)
+    (tmp_path / "1.png").unlink()
+    if replace:
+        save(tmp_path / "1.png", flat((200, 0, 0)))
+    with pytest.raises(DatasetError, match="1.png was changed or removed"):
+        lazy[np.array([0, 1])]
 
 
 def test_crop_keeps_proportions_and_stretch_does_not(tmp_path):

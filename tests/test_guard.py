@@ -2,11 +2,13 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from coopnets_tf import training
+from coopnets_tf.optimizers import RateAfterRollbacks
 from tests.conftest import make_model
 from tests.test_training import read_lines, train
 
@@ -35,6 +37,18 @@ def poison(monkeypatch, step, value=np.nan, times=1):
     monkeypatch.setattr(training, "build_step", build)
 
 
+def halving_model():
+    """A model whose rates every rollback divides by two."""
+    model = make_model(limits=LIMITS, unroll=False)
+    model.compile(
+        *(
+            keras.optimizers.Adam(RateAfterRollbacks(rate, model.rollbacks, 0.5))
+            for rate in (0.003, 0.001)
+        )
+    )
+    return model
+
+
 def stories(run_dir):
     lines = [json.loads(line) for line in read_lines(run_dir)]
     return [line for line in lines if "story" in line]
@@ -60,13 +74,7 @@ def test_a_run_recovers_from_nan(tmp_path, monkeypatch):
 
 def test_an_explosion_counts_too_and_the_rates_shrink(tmp_path, monkeypatch):
     poison(monkeypatch, 7, value=1e4)
-    model = train(
-        make_model(limits=LIMITS, unroll=False),
-        tmp_path,
-        max_rollbacks=1,
-        rollback_rate_factor=0.5,
-        **LENGTH,
-    )
+    model = train(halving_model(), tmp_path, max_rollbacks=1, **LENGTH)
     assert "displacement became" in stories(tmp_path)[0]["story"]
     assert float(model.descriptor.optimizer.learning_rate) == pytest.approx(0.0015)
     assert float(model.generator.optimizer.learning_rate) == pytest.approx(0.0005)
@@ -86,13 +94,7 @@ def test_what_only_the_pictures_show_counts_too(tmp_path, monkeypatch):
 
 def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):
     poison(monkeypatch, 1, times=2)
-    model = train(
-        make_model(limits=LIMITS, unroll=False),
-        tmp_path,
-        max_rollbacks=2,
-        rollback_rate_factor=0.5,
-        **LENGTH,
-    )
+    model = train(halving_model(), tmp_path, max_rollbacks=2, **LENGTH)
     assert int(model.rollbacks) == 2
     assert float(model.descriptor.optimizer.learning_rate) == pytest.approx(0.00075)
 

@@ -104,7 +104,26 @@ def test_an_energy_without_chain_axis_is_refused():
             energy_gradient(energy_fn, tf.ones([3, 2]))
 
 
-@pytest.mark.parametrize(("num_steps", "step_size"), [(-1, 0.1), (1, 0.0), (1, -1.0)])
-def test_impossible_dynamics_are_refused(num_steps, step_size):
+def test_a_clamp_limits_the_moves_and_not_the_reported_norm():
+    """Gradients -8 .. 8, clamped to 1: no step moves by more than delta^2 / 2."""
+    start = np.linspace(-2, 2, 6, dtype=np.float32).reshape(3, 2)
+    states, info = langevin_chain(
+        gaussian(0.5),
+        start,
+        Langevin(1, 0.2, max_gradient=1.0),
+        seed=SEED,
+        noise_scale=0.0,
+    )
+    moves = 0.02 * np.clip(4 * start, -1, 1)
+    np.testing.assert_allclose(states, start - moves, rtol=1e-6)
+    np.testing.assert_allclose(
+        info.gradient_norm, np.linalg.norm(4 * start, axis=1), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "dynamics", [(-1, 0.1), (1, 0.0), (1, -1.0), (1, 0.1, True, 0.0)]
+)
+def test_impossible_dynamics_are_refused(dynamics):
     with pytest.raises(ValueError, match="Received"):
-        Langevin(num_steps, step_size)
+        Langevin(*dynamics)

@@ -8,9 +8,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"seeds", "images"},
-    {"langevin", "energies", "convolutions", "folders", "runs", "logs"},
+    {"langevin", "energies", "convolutions", "optimizers", "folders", "runs", "logs"},
     {"descriptor", "generator", "datasets"},
     {"coopnets", "export"},
+    {"checkpoints"},
     {"training"},
     {"__init__"},
 ]

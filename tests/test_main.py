@@ -126,7 +126,7 @@ def test_a_folder_of_images_and_the_other_loop(place):
 )
 def test_a_wrong_flag_is_named(argument, text, place):
     result = run(argument, cwd=place)
-    assert result.returncode == 1
+    assert result.returncode == 2
     output = result.stdout + result.stderr
     assert text in output
     assert "Traceback" not in output

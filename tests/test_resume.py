@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from coopnets_tf import logs, runs, training
+from coopnets_tf.checkpoints import Checkpoints
 from tests.conftest import make_model
 from tests.test_runs import write_checkpoint
 from tests.test_training import train
@@ -92,7 +93,7 @@ class Crash(Exception):
         (training, "_refuse_alarm", 1),  # before anything was written
         (logs.RunLog, "metrics", 3),  # after step 6, before its line
         (logs.RunLog, "histograms", 1),  # after step 4 was told, before a checkpoint
-        (tf.train.CheckpointManager, "save", 3),  # before that of step 6
+        (Checkpoints, "save", 3),  # before that of step 6
     ],
 )
 def test_a_crash_leaves_no_trace(unbroken, tmp_path, monkeypatch, owner, name, call):

@@ -1,6 +1,7 @@
 import pytest
 
-from coopnets_tf.runs import RunError, check_data, create_run, last_step
+from coopnets_tf.checkpoints import last_step
+from coopnets_tf.runs import RunError, check_data, create_run
 
 
 def test_unnamed_runs_are_numbered(tmp_path):
@@ -47,6 +48,6 @@ def write_checkpoint(folder, step):
 
 
 def test_last_step(tmp_path):
-    assert last_step(tmp_path) == 0
+    assert last_step(tmp_path) is None
     write_checkpoint(tmp_path / "checkpoints", 20)
     assert last_step(tmp_path) == 20

@@ -9,6 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from coopnets_tf import datasets, training
+from coopnets_tf.checkpoints import Checkpoints
 from coopnets_tf.generator import exact_statistics
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests.conftest import make_model
@@ -16,20 +17,22 @@ from tests.conftest import make_model
 SAMPLED = ("observed", "generator", "descriptor")
 
 
-def train(model, run_dir, **changes):
+def train(model, run_dir, *, keep=3, best=None, data=None, **changes):
     options = {
         "num_iterations": 5,
         "batch_size": 8,
         "log_every": 2,
         "sample_every": 4,
         "checkpoint_every": 3,
-        "keep_checkpoints": 3,
         "max_rollbacks": 0,
         "num_samples": 6,
         "settings": {"dataset": "digits"},
         **changes,
     }
-    training.train(model, datasets.load("digits"), run_dir, **options)
+    window = options["checkpoint_every"]
+    checkpoints = Checkpoints(model, run_dir, keep=keep, best=best, window=window)
+    data = data or datasets.load("digits")
+    training.train(model, data, run_dir, checkpoints, **options)
     return model
 
 
@@ -57,6 +60,8 @@ def test_metrics_lines(trained):
         "gradient_norm",
         "displacement",
         "saturation",
+        "descriptor_learning_rate",
+        "generator_learning_rate",
         "steps_per_second",
         "images_per_second",
     }
