@@ -226,7 +226,10 @@ def train():
     if not run_dir:
         run_dir = runs.create_run(f.WORKDIR.value, dataset=f.DATASET.value)
     with runs.locked(run_dir):
-        train_in(run_dir, model, dataset)
+        try:
+            train_in(run_dir, model, dataset)
+        except OSError as error:
+            raise OSError(f"{error}. It happened in {run_dir}") from error
     folder = shlex.quote(str(run_dir))
     print(
         f"Done. Pictures of both nets: {run_dir}/samples; the generator, a SavedModel: "

@@ -5,7 +5,8 @@
 Runs the step that main.py would run with these flags, on random images, and prints one
 JSON line. `flops_per_step` counts what the layer tables ask for, two operations for a
 multiplication and addition; what the code saves by summing filters first is not
-subtracted, so a `ratio` above 1 is possible.
+subtracted, so a `ratio` above 1 is possible. `guard_share` and `checkpoint_share` are
+what the guard and the checkpoints cost at the flags' intervals, in parts of a step.
 """
 
 import json
@@ -13,6 +14,7 @@ import platform
 import resource
 import statistics
 import subprocess
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -85,6 +87,31 @@ def median_seconds(functions, number):
     return [statistics.median(own[2:]) for own in times]
 
 
+def guard_seconds(model, number=200):
+    """The guard's part of one step, measured alone: an upper bound, for inside the step
+    it is a few small operations of one graph and here a call of its own.
+    """
+    import tensorflow as tf
+
+    values = [tf.constant(1.0)] * len(model.means)
+    watch = tf.function(
+        lambda *sizes: model.watch(dict(zip(model.means, sizes, strict=True)))
+    )
+    watch_seconds, alarm_seconds = median_seconds(
+        [lambda: watch(*values), model.alarm], number
+    )
+    return watch_seconds + alarm_seconds / f.LOG_EVERY.value
+
+
+def checkpoint_seconds(model, number=5):
+    """The time of one checkpoint, on the disk of the temporary folder."""
+    from coopnets_tf.checkpoints import Checkpoints
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(model, Path(folder), keep=f.KEEP_CHECKPOINTS.value)
+        return median_seconds([lambda: checkpoints.save(0)], number)[0]
+
+
 def measure():
     main.load_tensorflow()
     import tensorflow as tf
@@ -109,6 +136,7 @@ def measure():
     )
     flops = step_flops(model, batch_size)
     gflops = flops / step_seconds / 1e9
+    checkpoint_share = checkpoint_seconds(model) / f.CHECKPOINT_EVERY.value
     matmul_gflops = 2 * MATRIX**3 / matmul_seconds / 1e9
     return {
         "step_seconds": round(step_seconds, 4),
@@ -116,6 +144,8 @@ def measure():
         "gflops": round(gflops, 1),
         "matmul_gflops": round(matmul_gflops, 1),
         "ratio": round(gflops / matmul_gflops, 3),
+        "guard_share": round(guard_seconds(model) / step_seconds, 6),
+        "checkpoint_share": round(checkpoint_share / step_seconds, 6),
         "trace_seconds": round(trace_seconds, 2),
         "peak_memory_mb": round(
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

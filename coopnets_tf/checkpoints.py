@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from coopnets_tf import logs
 from coopnets_tf.coopnets import named_variables
+from coopnets_tf.files import write_whole
 from coopnets_tf.runs import RunError
 
 
@@ -56,7 +57,7 @@ class Checkpoints:
             for part in self.folder.glob(f"ckpt-{step}*temp*"):
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
             raise NotSaved(
-                f"The checkpoint of step {step} was not written: {_first_line(error)}"
+                f"The checkpoint of step {step} was not written: {logs.reason(error)}"
             ) from error
 
     def restore(self):
@@ -118,7 +119,7 @@ class Checkpoints:
             try:
                 self._copy_best(newest)
                 story = {"step": step, "metric": self._best, "mean": mean}
-                logs.replace(record, (json.dumps(story) + "\n").encode())
+                write_whole(record, (json.dumps(story) + "\n").encode())
             except OSError as error:
                 logging.warning("The best checkpoint was not copied: %s", error)
 
@@ -198,13 +199,9 @@ def load_networks(model, source):
                         f"{part} {name}: {variable.shape.as_list()} here, {there} there"
                     )
     except Exception as error:  # a damaged file fails in many ways
-        raise RunError(f"{path} cannot be read: {_first_line(error)}") from error
+        raise RunError(f"{path} cannot be read: {logs.reason(error)}") from error
     if not fitting:
         raise RunError(f"No weight of {path} fits the networks. {'; '.join(misfits)}")
     for variable, value in fitting:
         variable.assign(value)
     return path, misfits
-
-
-def _first_line(error):
-    return str(error).splitlines()[0] if str(error) else repr(error)

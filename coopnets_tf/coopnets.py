@@ -187,13 +187,17 @@ class CoopNets(keras.Model):
             "saturation": tf.reduce_mean(outside),
         }
         if self.limits is not None:
-            self._watch(values)
+            self.watch(values)
         for name, value in values.items():
             self.means[name].update_state(value)
         return {name: mean.result() for name, mean in self.means.items()}
 
-    def _watch(self, values):
-        """Keeps the first step that is out of bounds, without asking the host."""
+    def watch(self, values):
+        """The guard: keeps, on the device, the first step that is out of bounds.
+
+        Args:
+          values: dict of scalars; the metrics of the present step, by name.
+        """
         sizes = tf.abs(tf.stack(list(values.values())))
         limits = [self.limits.get(name, tf.float32.max) for name in values]
         good = tf.reduce_all(sizes <= tf.constant(limits))  # false for NaN

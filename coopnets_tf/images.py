@@ -1,10 +1,13 @@
 """Images as numbers, as grids and as PNG files. No contrast is ever stretched."""
 
+import io
 import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from coopnets_tf.files import write_whole
 
 SMALL_TILE = 32  # pixels; smaller images are enlarged by a whole factor to be seen
 
@@ -73,7 +76,8 @@ def grid(images, *, num_columns=None, gap=2):
 
 def save_png(path: Path, pixels):
     """Writes uint8 [height, width, 1 or 3] to `path`; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
-    Image.fromarray(pixels).save(path)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    write_whole(path, content.getvalue())

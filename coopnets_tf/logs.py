@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
 from coopnets_tf import images
+from coopnets_tf.files import write_whole
 
 # Short names: a bar that is wider than the terminal would break into many lines.
 ON_THE_BAR = {
@@ -72,7 +74,7 @@ class RunLog:
             self._missing.discard(what)
         except WRITE_ERRORS as error:
             if what not in self._missing:
-                logging.warning("%s cannot be written now: %s", what, error)
+                logging.warning("%s cannot be written now: %s", what, reason(error))
             self._missing.add(what)
 
     def settings(self, values):
@@ -224,7 +226,7 @@ def _parsed_lines(path):
 def _keep_lines(path, last_step):
     """Shortens metrics.jsonl to the lines up to a step; a broken line is dropped."""
     kept = [text for line, text in _parsed_lines(path) if line["step"] <= last_step]
-    replace(path, "".join(kept).encode())
+    write_whole(path, "".join(kept).encode())
 
 
 def _keep_events(path, last_step):
@@ -241,11 +243,10 @@ def _keep_events(path, last_step):
     os.replace(kept, path)
 
 
-def replace(path, content):
-    """Writes a file so that a crash leaves either the old or the new one."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(content)
-    os.replace(new, path)
+def reason(error):
+    """The first line of an error, without what TensorFlow tells of its own inside."""
+    line = str(error).partition("\n")[0] or repr(error)
+    return re.sub(r"{{.*?}} | \[Op:.*", "", line)
 
 
 def _duration(seconds):

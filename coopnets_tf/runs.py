@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+from coopnets_tf.files import write_whole
+
 CONTENTS = (
     "flags.cfg",
     "metrics.jsonl",
@@ -12,6 +14,7 @@ CONTENTS = (
     "samples",
     "checkpoints",
     "export",
+    "data.json",
 )
 
 
@@ -100,7 +103,8 @@ def check_data(run_dir, *, fingerprint):
     """
     record = run_dir / "data.json"
     if not record.exists():
-        record.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+        content = json.dumps({"fingerprint": fingerprint}) + "\n"
+        write_whole(record, content.encode())
     elif json.loads(record.read_text())["fingerprint"] != fingerprint:
         raise RunError(
             f"The images are not those with which {run_dir} was begun, so it cannot go "

@@ -70,6 +70,7 @@ def _parse(argv):
         FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
     if saved is not None:
         _refuse_changes(saved, base)
+    _lines()  # refuses what could not be saved, before anything is done
     return rest
 
 
@@ -123,15 +124,21 @@ def save(path, heading):
 
     Args:
       path: `Path`; the comments of a file that is there already are kept.
-      heading: list of str, comment lines.
+      heading: list of str; comments.
     """
     old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     lines = [line for line in old if line.startswith("#")]
-    lines += [f"# {line}" for line in heading]
-    lines += [_line(FLAGS[name]) for name in values() if FLAGS[name].value is not None]
+    lines += [f"# {line}" for text in heading for line in text.splitlines()]
+    lines += _lines()
     new = path.with_name(f".{path.name}.new")
-    new.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    # A comment may name a folder whose name is no text.
+    text = "\n".join(lines) + "\n"
+    new.write_text(text, encoding="utf-8", errors="backslashreplace")
     new.replace(path)
+
+
+def _lines():
+    return [_line(FLAGS[name]) for name in values() if FLAGS[name].value is not None]
 
 
 def _line(flag):

@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = [
-    {"seeds", "images"},
-    {"langevin", "energies", "convolutions", "optimizers", "folders", "runs", "logs"},
-    {"descriptor", "generator", "datasets"},
+    {"seeds", "files"},
+    {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"},
+    {"descriptor", "generator", "datasets", "logs"},
     {"coopnets", "export"},
     {"checkpoints"},
     {"training"},

@@ -1,0 +1,305 @@
+"""Full disks, wrong folders, edited settings, images that change under way."""
+
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import flags
+from coopnets_tf import datasets, folders, logs
+from tests.conftest import make_model
+from tests.test_main import ROOT, TINY, run
+from tests.test_resume import assert_same_run
+from tests.test_training import train
+
+
+def save_images(folder, number, size=8):
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(number):
+        pixels = np.random.default_rng(index).integers(0, 256, (size, size), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+
+
+def test_a_disk_that_takes_no_checkpoint(tmp_path):
+    """Files may grow to 1 MB, a checkpoint of the digits' nets has 8."""
+    limit = 10**6
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *TINY, "--checkpoint_every=1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert result.returncode == 1
+    assert "The checkpoint of step 1 was not written" in result.stderr
+    assert "Error: The checkpoint of step 2 was not written" in result.stderr
+    assert "File too large. It happened in runs/digits-1" in result.stderr
+    assert "Traceback" not in result.stderr and "{{" not in result.stderr
+    folder = tmp_path / "runs/digits-1"
+    assert len(logs.read_lines(folder / "metrics.jsonl")) == 1
+    assert list((folder / "checkpoints").glob("*")) == []
+    # Once there is room the same run goes on, from its beginning.
+    again = run("--resume", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert (folder / "checkpoints" / "ckpt-2.index").exists()
+
+
+@pytest.mark.parametrize("victim", ["picture", "events", "lines"])
+def test_training_goes_on_without_what_cannot_be_written(
+    tmp_path, monkeypatch, caplog, victim
+):
+    whole, hindered = tmp_path / "whole", tmp_path / "hindered"
+    for folder in (whole, hindered):
+        folder.mkdir()
+    expected = train(make_model(unroll=False), whole)
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if victim == "picture":
+            patch.setattr(logs.images, "save_png", full)
+        elif victim == "events":
+            patch.setattr(logs.tf.summary, "scalar", full)
+        else:
+            patch.setattr(logs.os, "fsync", full)
+        model = train(make_model(unroll=False), hindered)
+    for one, other in zip(expected.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "cannot be written now: [Errno 28] No space left on device" in caplog.text
+
+
+class SmallDisk:
+    """A file that takes so many bytes and then, for a while, no more."""
+
+    def __init__(self, room):
+        self.content, self.room = b"", room
+
+    def write(self, content):
+        taken = content[: self.room]
+        if not taken:
+            raise OSError(28, "No space left on device")
+        self.room -= len(taken)
+        self.content += taken
+        return len(taken)
+
+
+def test_lines_wait_for_room(tmp_path):
+    lines = logs.Lines(tmp_path / "metrics.jsonl")
+    lines._file.close()
+    lines._file = disk = SmallDisk(room=20)
+    lines.write({"step": 1})  # has 12 bytes
+    for step in (2, 3):
+        with pytest.raises(OSError):
+            lines.write({"step": step})
+    disk.room = 1000
+    lines.write({"step": 4})
+    expected = b"".join(b'{"step": %d}\n' % step for step in (1, 2, 3, 4))
+    assert disk.content == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
+@pytest.mark.parametrize("workdir", ["/proc/self", "/proc/new"])
+def test_a_folder_that_cannot_be_written_to(workdir, tmp_path):
+    result = run(*TINY, f"--workdir={workdir}", cwd=tmp_path)
+    assert result.returncode == 2
+    assert workdir in result.stderr and "Give another" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path):
+    result = run("--dataset=nowhere", "--debug", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" in result.stderr
+    assert "Error: --dataset must be a folder of images" in result.stderr
+
+
+def test_a_name_full_of_traps(tmp_path):
+    name = "# --dataset=ü 雪 'quoted' $HOME"
+    save_images(tmp_path / name, 5)
+    workdir = f"--workdir={name}\n--seed=many"
+    options = [*TINY, "--network=digits", "--image_size=8", workdir]
+    result = run(f"--dataset=./{name}", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    again = run("--resume", workdir, "--num_iterations=3", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "space ", os.fsdecode(b"\xff")])
+def test_a_name_that_flags_cfg_cannot_hold(tmp_path, name):
+    (tmp_path / name).mkdir()
+    result = run(f"--dataset=./{name}", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Error: --dataset has line breaks, spaces at its end" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+EDITS = {
+    "--seed=many": "flag --seed=many",
+    "--sed=3": "Unknown command line flag 'sed'",
+    "hello": "holds what is no flag: hello",
+    "--batch_size=-3": "-3",
+    "--flagfile=nowhere.cfg": "nowhere.cfg",
+}
+
+
+@pytest.mark.parametrize("line", EDITS)
+def test_edited_flags_are_named(tmp_path, line):
+    own = tmp_path / "run" / "flags.cfg"
+    own.parent.mkdir()
+    own.write_text(f"--dataset=digits\n{line}\n")
+    result = run("--resume", "--workdir=run", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("Error: run/flags.cfg ")
+    assert EDITS[line] in result.stderr and result.stderr.count("\n") == 1
+    assert own.read_text() == f"--dataset=digits\n{line}\n"
+
+
+FUZZ = """
+import sys
+import flags
+for number in range(300):
+    argv = ["main.py", "--resume", f"--workdir={sys.argv[1]}/{number}"]
+    try:
+        flags.parse(argv)
+    except SystemExit as end:
+        assert end.code == 2, end
+"""
+
+
+def test_mutated_flags_never_end_in_a_traceback(tmp_path):
+    rng = random.Random(0)
+    content = (flags.PRESETS / "digits.cfg").read_bytes()
+    for number in range(300):
+        mutated = bytearray(content)
+        for _ in range(rng.choice([1, 5, 50])):
+            mutated[rng.randrange(len(mutated))] = rng.randrange(256)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "flags.cfg").write_bytes(mutated)
+    result = subprocess.run(
+        [sys.executable, "-c", FUZZ, str(tmp_path)],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_copies_of_one_image_are_refused_and_one_alone_is_not(tmp_path):
+    save_images(tmp_path, 1)
+    assert datasets.load(str(tmp_path), image_size=8).num_images == 1
+    for copy in ("a.png", "b.png"):
+        shutil.copy(tmp_path / "0.png", tmp_path / copy)
+    with pytest.raises(datasets.DatasetError, match="All 3 images .* are the same"):
+        datasets.load(str(tmp_path), image_size=8)
+
+
+def test_a_run_survives_the_loss_of_an_image(tmp_path):
+    """It ends with a checkpoint, and goes on exactly when the image is back."""
+    save_images(tmp_path / "photos", 12)
+
+    def photos():
+        lazy, _ = folders.read(
+            tmp_path / "photos", image_size=8, color_mode="grey", cache_bytes=0
+        )
+        return datasets.ImageDataset("photos", lazy)
+
+    length = {"num_iterations": 6, "batch_size": 4}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    train(make_model(unroll=False), whole, data=photos(), **length)
+    data = photos()
+    original, moved = data.batches, tmp_path / "moved.png"
+
+    def losing(*arguments, **options):
+        for number, batch in enumerate(original(*arguments, **options)):
+            if number == 2:
+                (tmp_path / "photos" / "7.png").rename(moved)
+            yield batch
+
+    data.batches = losing
+    with pytest.raises(datasets.DatasetError, match="7.png was changed or removed"):
+        train(make_model(unroll=False), broken, data=data, **length)
+    assert list((broken / "checkpoints").glob("ckpt-[345].index"))
+    moved.rename(tmp_path / "photos" / "7.png")
+    train(make_model(unroll=False), broken, data=photos(), **length)
+    assert_same_run(whole, broken)
+
+
+def test_nothing_is_written_outside_the_run_folder(tmp_path):
+    home, temporary, place = (tmp_path / name for name in ("home", "tmp", "place"))
+    for folder in (home, temporary, place):
+        folder.mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *TINY, "--workdir=run"],
+        cwd=place,
+        env={**environment, "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in place.iterdir()] == ["run"]
+    assert list(temporary.iterdir()) == []
+    outside = [path for path in home.rglob("*") if path.is_file()]
+    assert {path.parent.name for path in outside} <= {".keras"}
+
+
+STABILISED = [
+    "--deterministic",
+    "--learning_rate_schedule=plateaus",
+    "--descriptor_clip_norm=5",
+    "--generator_gradient_cap=0.1",
+    "--langevin_clamp=100",
+    "--energy_penalty=0.001",
+    "--generator_average=0.9",
+    "--rollback_rate_factor=0.5",
+    "--keep_best=displacement",
+    "--log_every=1",
+    "--checkpoint_every=2",
+    "--keep_checkpoints=9",
+]
+
+
+def test_every_stabiliser_survives_a_resume(tmp_path):
+    """Also the length of the schedule, which is that of the run's first plan."""
+    whole = run(
+        *TINY, *STABILISED, "--num_iterations=5", "--workdir=whole", cwd=tmp_path
+    )
+    assert whole.returncode == 0, whole.stderr
+    begun = run(
+        *TINY,
+        *STABILISED,
+        "--num_iterations=2",
+        "--schedule_steps=5",
+        "--workdir=two",
+        "--init_from=whole/checkpoints/ckpt-0",
+        cwd=tmp_path,
+    )
+    assert begun.returncode == 0, begun.stderr
+    assert "Nets of " in begun.stdout and "does not fit" not in begun.stdout
+    resumed = run("--resume", "--workdir=two", "--num_iterations=5", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    lines = [
+        [
+            {key: value for key, value in line.items() if "per_second" not in key}
+            for line in logs.read_lines(tmp_path / name / "metrics.jsonl")
+        ]
+        for name in ("whole", "two")
+    ]
+    assert lines[0] == lines[1]
+    rates = [line["descriptor_learning_rate"] for line in lines[0]]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.1 * rates[0]
+    refused = run(
+        "--resume", "--workdir=two", "--learning_rate_schedule=cosine", cwd=tmp_path
+    )
+    assert "--learning_rate_schedule=cosine would change the run" in refused.stderr
