@@ -240,7 +240,7 @@ def train():
 
 
 def train_in(run_dir, model, dataset):
-    from coopnets_tf import checkpoints, runs, training
+    from coopnets_tf import checkpoints, runs, saving, training
 
     folder = shlex.quote(str(run_dir))
     step = checkpoints.last_step(run_dir) or 0
@@ -261,6 +261,7 @@ def train_in(run_dir, model, dataset):
             f"{metadata.version('tensorflow')}, keras {metadata.version('keras')}",
         ],
     )
+    saving.describe(model, run_dir, dataset=f.DATASET.value)
     try:
         training.train(
             model,

@@ -4,12 +4,16 @@ from coopnets_tf.coopnets import CoopNets
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.generator import Generator, exact_statistics
 from coopnets_tf.langevin import Langevin, langevin_chain
+from coopnets_tf.saving import load
+from coopnets_tf.version import __version__
 
 __all__ = [
     "CoopNets",
     "Descriptor",
     "Generator",
     "Langevin",
+    "__version__",
     "exact_statistics",
     "langevin_chain",
+    "load",
 ]

@@ -18,6 +18,8 @@ from coopnets_tf.coopnets import named_variables
 from coopnets_tf.files import write_whole
 from coopnets_tf.runs import RunError
 
+KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # of a variable in a checkpoint's file
+
 
 class NotSaved(OSError):
     """A checkpoint could not be written; those before are as they were."""
@@ -170,12 +172,14 @@ def find(source):
     )
 
 
-def load_networks(model, source):
+def load_networks(model, source, *, averaged=False):
     """Copies the weights of both nets from a checkpoint, as far as they fit.
 
     Args:
       model: `CoopNets`.
       source: path; see `find`.
+      averaged: bool; the moving average of the generator's weights instead of the
+        weights themselves, where the run kept one.
 
     Returns:
       The checkpoint's path, and one line for each weight that does not fit.
@@ -190,7 +194,10 @@ def load_networks(model, source):
         fitting, misfits = [], []
         for part in ("descriptor", "generator"):
             for name, variable in named_variables(getattr(model, part)).items():
-                key = f"{part}/{name}/.ATTRIBUTES/VARIABLE_VALUE"
+                key = KEY.format(f"{part}/{name}")
+                average = KEY.format(f"{part}_optimizer/{part}_{name}_average")
+                if averaged and average in shapes:
+                    key = average
                 if shapes.get(key) == variable.shape.as_list():
                     fitting.append((variable, reader.get_tensor(key)))
                 else:

@@ -9,23 +9,30 @@ X~           inferred    the latents after the generator's Langevin steps
 f(Y)         scores      [batch], the sum of the descriptor's outputs
 """
 
+import contextlib
 import functools
 
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies
+from coopnets_tf import endpoints, energies
+from coopnets_tf.generator import exact_statistics, measure_statistics
+from coopnets_tf.optimizers import averaged
 from coopnets_tf.seeds import Purpose, draw_seed
 
 
-def named_variables(net):
-    """The `tf.Variable`s of a net by name, such as `conv_0_kernel`."""
+def named_variables(owner):
+    """The `tf.Variable`s of a net or of an optimizer by name.
+
+    Such as `conv_0_kernel`; the optimizer's own have the net's name within theirs.
+    """
     return {
         "_".join(variable.path.split("/")[1:]): variable.value
-        for variable in net.variables
+        for variable in owner.variables
     }
 
 
+@keras.saving.register_keras_serializable("coopnets_tf")
 class CoopNets(keras.Model):
     """Cooperative training of a descriptor and a generator.
 
@@ -86,6 +93,8 @@ class CoopNets(keras.Model):
         # The first step whose metrics were out of bounds (0: none), and their sizes.
         self._alarm_step = keras.Variable(0, dtype="int64", trainable=False)
         self._alarm_sizes = keras.Variable([0.0] * len(self.means), trainable=False)
+        self._frozen_at = None  # the step whose weights the nets were frozen with
+        self._endpoints = None
         self.built = True
 
     def compile(self, descriptor_optimizer, generator_optimizer, **kwargs):
@@ -109,19 +118,14 @@ class CoopNets(keras.Model):
         The variables are listed here: TensorFlow's own search does not look into the
         lists in which Keras keeps layers, and would leave out the moving averages.
         """
-        nets = {"descriptor": self.descriptor, "generator": self.generator}
-        others = {
-            "descriptor_optimizer": self.descriptor.optimizer.variables,
-            "generator_optimizer": self.generator.optimizer.variables,
-            "step": [self.step, self.rollbacks],
-            "metrics": self.metrics_variables,
-        }
         return tf.train.Checkpoint(
-            **{name: named_variables(net) for name, net in nets.items()},
-            **{
-                name: [variable.value for variable in variables]
-                for name, variables in others.items()
-            },
+            descriptor=named_variables(self.descriptor),
+            generator=named_variables(self.generator),
+            descriptor_optimizer=named_variables(self.descriptor.optimizer),
+            generator_optimizer=named_variables(self.generator.optimizer),
+            step=self.step.value,
+            rollbacks=self.rollbacks.value,
+            metrics=[variable.value for variable in self.metrics_variables],
         )
 
     def train_step(self, observed):
@@ -217,3 +221,158 @@ class CoopNets(keras.Model):
         for name, size in sizes.items():
             if not size <= self.limits.get(name, tf.float32.max):
                 return step, name, float(size)
+
+    @contextlib.contextmanager
+    def as_shown(self):
+        """The generator as pictures and exports show it, and on leaving as it was.
+
+        Averaged weights, if its optimizer keeps them (`use_ema`), and exact statistics.
+        """
+        if self._frozen_at == int(self.step):
+            yield
+            return
+        with averaged(self.generator):
+            with exact_statistics(self.generator, seed=self._statistics_seed()):
+                yield
+
+    def freeze(self):
+        """Makes what `as_shown` shows permanent, for use without further training."""
+        if self.generator.compiled:
+            weights = self.generator.trainable_variables
+            self.generator.optimizer.finalize_variable_values(weights)
+        measure_statistics(self.generator, seed=self._statistics_seed())
+        self._frozen_at = int(self.step)
+
+    def _statistics_seed(self):
+        return draw_seed(self.run_seed, step=self.step, purpose=Purpose.STATISTICS)
+
+    def endpoints(self):
+        """The graph functions of `endpoints.build`, made once. See `as_shown`."""
+        if self._endpoints is None:
+            self._endpoints = endpoints.build(self)
+        return self._endpoints
+
+    def sample(self, num_images, *, seed=0, num_steps=None):
+        """Fresh images: drafts of the generator (G0), revised by the descriptor (D1).
+
+        ```python
+        images = model.sample(64, seed=0)
+        ```
+
+        Args:
+          num_images: int.
+          seed: int in [0, 2**31); image k depends on (seed, k) alone.
+          num_steps: int; Langevin steps of D1, 0 for the generator's own drafts.
+            Default: as in training.
+
+        Returns:
+          float32 [num_images, height, width, channels] in [-1, 1].
+        """
+        return tf.concat(
+            list(self.sample_batches(num_images, seed=seed, num_steps=num_steps)), 0
+        )
+
+    def sample_batches(self, num_images, *, seed=0, num_steps=None, batch_size=100):
+        """The images of `sample`, in batches of at most `batch_size`, as they come."""
+        draw = self.endpoints()["draw"]
+        with self.as_shown():
+            for first in range(0, num_images, batch_size):
+                number = min(batch_size, num_images - first)
+                yield draw(first, number, self._revision_steps(num_steps), seed)
+
+    def revise(self, images, *, num_steps=None, seed=0):
+        """D1 on images of one's own: Langevin dynamics towards a lower energy.
+
+        Args:
+          images: float32 [batch, height, width, channels] in [-1, 1].
+          num_steps, seed: see `sample`.
+
+        Returns:
+          As `images`.
+        """
+        revise = self.endpoints()["revise"]
+        return revise(images, self._revision_steps(num_steps), seed, 0)
+
+    def energy(self, images):
+        """E(Y) of each image, [batch]: -log p of the descriptor up to a constant."""
+        return self.endpoints()["energy"](images)
+
+    def infer(self, images, *, num_steps, seed=0, visible=None):
+        """G1 on images of one's own: latents that explain them.
+
+        Args:
+          images: float32 [batch, height, width, channels] in [-1, 1].
+          num_steps: int; Langevin steps, from latents of the prior.
+          seed: int in [0, 2**31).
+          visible: None, or as `images`; 1 for pixels to explain, 0 for unknown ones.
+
+        Returns:
+          float32 [batch, latent_size].
+        """
+        visible = tf.ones_like(images) if visible is None else visible
+        with self.as_shown():
+            return self.endpoints()["infer"](images, visible, num_steps, seed, 0)
+
+    def reconstruct(self, images, *, num_steps, seed=0):
+        """g of the latents that `infer` finds: float32, as `images`, in [-1, 1]."""
+        with self.as_shown():
+            return self.endpoints()["reconstruct"](images, num_steps, seed)
+
+    def recover(self, images, visible, *, inference_steps, revision_steps=None, seed=0):
+        """Fills the hidden part of images.
+
+        Latents are inferred from the visible pixels (G1), g fills the hidden ones, and
+        the descriptor revises those (D1) while the visible ones stay as they are.
+
+        Args:
+          images: float32 [batch, height, width, channels] in [-1, 1]; what is in their
+            hidden part does not matter.
+          visible: as `images`; 1 visible, 0 hidden.
+          inference_steps: int; Langevin steps of G1.
+          revision_steps: int; Langevin steps of D1. Default: as in training.
+          seed: int in [0, 2**31).
+
+        Returns:
+          As `images`.
+        """
+        steps = self._revision_steps(revision_steps)
+        with self.as_shown():
+            return self.endpoints()["recover"](
+                images, visible, inference_steps, steps, seed, 0
+            )
+
+    def _revision_steps(self, num_steps):
+        return self.descriptor.revision.num_steps if num_steps is None else num_steps
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "descriptor": keras.saving.serialize_keras_object(self.descriptor),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "num_chains": self.num_chains,
+            "num_noise_steps": self.num_noise_steps,
+            "run_seed": self.run_seed,
+            "limits": self.limits,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        nets = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("descriptor", "generator")
+        }
+        return cls(**{**config, **nets})
+
+    def get_compile_config(self):
+        return {
+            f"{net.name}_optimizer": keras.saving.serialize_keras_object(net.optimizer)
+            for net in (self.descriptor, self.generator)
+        }
+
+    def compile_from_config(self, config):
+        self.compile(
+            **{
+                name: keras.saving.deserialize_keras_object(optimizer)
+                for name, optimizer in config.items()
+            }
+        )

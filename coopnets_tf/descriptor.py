@@ -150,19 +150,26 @@ class Descriptor(keras.Model):
             self(images), images, reference_stddev=self.reference_stddev
         )
 
-    def revise(self, images, *, seed, noise_scale=1.0):
+    def revise(self, images, *, seed, noise_scale=1.0, dynamics=None, fixed=None):
         """D1: Langevin dynamics on images, towards a lower energy.
 
         Args:
           images: float32 [chains, height, width, channels]; where the chains start.
-          seed: int32 [2], from `seeds.draw_seed`.
+          seed: int32 [2], from `seeds.draw_seed`, or [chains, 2].
           noise_scale: float or scalar tensor; 0.0 turns the noise off.
+          dynamics: `Langevin` instead of `revision`.
+          fixed: None, or bool as `images`; pixels that stay what they are.
 
         Returns:
           The revised images, not clipped, and a `ChainInfo`.
         """
         return langevin_chain(
-            self.energy, images, self.revision, seed=seed, noise_scale=noise_scale
+            self.energy,
+            images,
+            dynamics or self.revision,
+            seed=seed,
+            noise_scale=noise_scale,
+            fixed=fixed,
         )
 
     def update(self, observed, revised):

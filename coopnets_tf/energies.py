@@ -28,19 +28,26 @@ def descriptor_energy(scores, images, *, reference_stddev):
     return gaussian_energy(images, stddev=reference_stddev) - scores
 
 
-def latent_energy(latents, images, generated, *, residual_stddev):
+def latent_energy(latents, images, generated, *, residual_stddev, visible=None):
     """Energy of latents given images, `||Y - g(X)||^2 / (2 sigma^2) + ||X||^2 / 2`.
+
+    Given only a part of the images, the sum goes over that part: of an occluded image
+    this is the whole likelihood, for the pixels of Y are independent given X.
 
     Args:
       latents: [batch, latent_size]; X.
       images: [batch, height, width, channels]; Y.
       generated: as `images`; g(X; W_G).
       residual_stddev: float; sigma, pixel units.
+      visible: None (all of it), or as `images`; 1 where Y is known, 0 where not.
 
     Returns:
       [batch].
     """
-    residual = gaussian_energy(images - generated, stddev=residual_stddev)
+    error = images - generated
+    if visible is not None:
+        error *= visible
+    residual = gaussian_energy(error, stddev=residual_stddev)
     return residual + gaussian_energy(latents, stddev=1.0)
 
 

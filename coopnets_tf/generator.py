@@ -209,7 +209,17 @@ class Generator(keras.Model):
         latents = seeds.standard_normal([num_images, self.latent_size], seed=seed)
         return latents, self(latents, training=training)
 
-    def infer(self, latents, images, *, seed, noise_scale=1.0, training=False):
+    def infer(
+        self,
+        latents,
+        images,
+        *,
+        seed,
+        noise_scale=1.0,
+        training=False,
+        dynamics=None,
+        visible=None,
+    ):
         """G1: Langevin dynamics on latents, towards the posterior given the images.
 
         With `training=True` g uses the statistics of this batch, as in G0 and G2: the g
@@ -219,9 +229,11 @@ class Generator(keras.Model):
         Args:
           latents: float32 [chains, latent_size]; where the chains start.
           images: float32 [chains, height, width, channels]; what they explain.
-          seed: int32 [2], from `seeds.draw_seed`.
+          seed: int32 [2], from `seeds.draw_seed`, or [chains, 2].
           noise_scale: float or scalar tensor; 0.0 turns the noise off.
           training: bool; batch statistics. The moving averages stay in any case.
+          dynamics: `Langevin` instead of `inference`.
+          visible: None, or as `images`; 1 for pixels to explain, 0 for unknown ones.
 
         Returns:
           The inferred latents and a `ChainInfo`.
@@ -233,10 +245,15 @@ class Generator(keras.Model):
                 images,
                 self(latents, training=training, move_averages=False),
                 residual_stddev=self.residual_stddev,
+                visible=visible,
             )
 
         return langevin_chain(
-            energy, latents, self.inference, seed=seed, noise_scale=noise_scale
+            energy,
+            latents,
+            dynamics or self.inference,
+            seed=seed,
+            noise_scale=noise_scale,
         )
 
     def update(self, latents, images, *, recorded=None):
@@ -288,9 +305,25 @@ class Generator(keras.Model):
 def exact_statistics(generator, *, seed, num_latents=1024, batch_size=128):
     """Inside this context batch norm's averages are those of the present weights.
 
-    Statistics are measured layer by layer over latents from the prior, each layer on
-    top of exactly normalised ones, so that an image no longer depends on its batch
-    mates. On leaving, the moving averages are back: looking changes no training.
+    On leaving, the moving averages are back: looking changes no training. Arguments as
+    for `measure_statistics`.
+    """
+    kept = [norm.get_weights() for norm in generator.norms]
+    try:
+        measure_statistics(
+            generator, seed=seed, num_latents=num_latents, batch_size=batch_size
+        )
+        yield generator
+    finally:
+        for norm, weights in zip(generator.norms, kept, strict=True):
+            norm.set_weights(weights)
+
+
+def measure_statistics(generator, *, seed, num_latents=1024, batch_size=128):
+    """Gives batch norm the statistics of the present weights instead of averages.
+
+    They are measured layer by layer over latents from the prior, each layer on top of
+    exactly normalised ones, so that an image no longer depends on its batch mates.
 
     Args:
       generator: `Generator`.
@@ -298,17 +331,11 @@ def exact_statistics(generator, *, seed, num_latents=1024, batch_size=128):
       num_latents: int; how many are averaged, rounded up to whole batches.
       batch_size: int; how many pass the network at a time.
     """
-    kept = [norm.get_weights() for norm in generator.norms]
-    try:
-        for depth in range(len(generator.norms)):
-            _measure_statistics(generator, depth, seed, num_latents, batch_size)
-        yield generator
-    finally:
-        for norm, weights in zip(generator.norms, kept, strict=True):
-            norm.set_weights(weights)
+    for depth in range(len(generator.norms)):
+        _measure_layer(generator, depth, seed, num_latents, batch_size)
 
 
-def _measure_statistics(generator, depth, seed, num_latents, batch_size):
+def _measure_layer(generator, depth, seed, num_latents, batch_size):
     means, squares = [], []
     for start in range(0, num_latents, batch_size):
         shape = [batch_size, generator.latent_size]

@@ -20,7 +20,8 @@ class Langevin:
     """How a chain moves.
 
     Args:
-      num_steps: int; l of the paper. Zero leaves the states where they are.
+      num_steps: int; l of the paper. Zero leaves the states where they are. Without
+        `unroll` also an integer tensor.
       step_size: float; delta of the paper, the standard deviation of the noise of one
         step, in the unit of the states.
       unroll: bool; in a compiled graph, lay the steps out one after the other (True)
@@ -39,7 +40,7 @@ class Langevin:
     max_gradient: float | None = None
 
     def __post_init__(self):
-        if self.num_steps < 0:
+        if isinstance(self.num_steps, int) and self.num_steps < 0:
             raise ValueError(
                 f"`num_steps` must be 0 or more. Received: num_steps={self.num_steps}"
             )
@@ -101,16 +102,20 @@ def energy_gradient(energy_fn: EnergyFn, states):
     return tape.gradient(energy, states)
 
 
-def langevin_chain(energy_fn: EnergyFn, states, dynamics, *, seed, noise_scale=1.0):
+def langevin_chain(
+    energy_fn: EnergyFn, states, dynamics, *, seed, noise_scale=1.0, fixed=None
+):
     """Runs `dynamics.num_steps` Langevin steps from `states`.
 
     Args:
       energy_fn: [chains, ...] -> [chains], -log p up to a constant.
       states: float32 [chains, ...]; where the chains start.
       dynamics: `Langevin`.
-      seed: int32 [2]; the step's number is folded in for each step's noise.
+      seed: int32 [2], or [chains, 2] with one for each chain; the step's number is
+        folded in for each step's noise.
       noise_scale: float or scalar tensor; 1 is Langevin dynamics, 0 plain gradient
         descent. For a Python zero no noise is drawn at all.
+      fixed: None, or bool [chains, ...]; entries of the states that do not move.
 
     Returns:
       The last states, [chains, ...], and a `ChainInfo`.
@@ -125,14 +130,15 @@ def langevin_chain(energy_fn: EnergyFn, states, dynamics, *, seed, noise_scale=1
                 tf.shape(states), seed=seeds.fold_in(seed, index)
             )
         flat = tf.reshape(gradient, [tf.shape(gradient)[0], -1])
-        norm += tf.norm(flat, axis=1) / dynamics.num_steps
+        norm += tf.norm(flat, axis=1) / tf.cast(dynamics.num_steps, flat.dtype)
         if dynamics.max_gradient is not None:
             limit = dynamics.max_gradient
             gradient = tf.clip_by_value(gradient, -limit, limit)
-        states = langevin_step(states, gradient, noise, step_size=dynamics.step_size)
-        return states, norm
+        moved = langevin_step(states, gradient, noise, step_size=dynamics.step_size)
+        return (moved if fixed is None else tf.where(fixed, states, moved)), norm
 
     states = tf.convert_to_tensor(states)
+    shape = states.shape
     norm = tf.zeros(tf.shape(states)[:1], states.dtype)
     if dynamics.unroll:
         for index in range(dynamics.num_steps):
@@ -142,6 +148,7 @@ def langevin_chain(energy_fn: EnergyFn, states, dynamics, *, seed, noise_scale=1
             lambda index, *_: index < dynamics.num_steps,
             lambda index, *chain: (index + 1, *move(index, *chain)),
             (0, states, norm),
+            shape_invariants=(tf.TensorShape([]), shape, norm.shape),
             parallel_iterations=1,
         )
     return states, ChainInfo(gradient_norm=norm)

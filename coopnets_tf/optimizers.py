@@ -105,7 +105,8 @@ def averaged(net):
     weights = net.trainable_variables
     kept = [tf.identity(weight) for weight in weights]
     try:
-        net.optimizer.finalize_variable_values(weights)
+        if net.compiled:
+            net.optimizer.finalize_variable_values(weights)
         yield net
     finally:
         for weight, value in zip(weights, kept, strict=True):

@@ -15,6 +15,7 @@ CONTENTS = (
     "checkpoints",
     "export",
     "data.json",
+    "model.json",
 )
 
 

@@ -25,30 +25,54 @@ class Purpose(enum.IntEnum):
 
 
 def fold_in(seed, data):
-    """Derives a new seed, int32 [2], from a seed and an integer (or scalar tensor)."""
+    """Derives a new seed, int32 [2], from a seed and an integer (or scalar tensor).
+
+    Of seeds, int32 [items, 2], each is derived by itself.
+    """
     # The result hangs on the integer type as well; a step counter may have another.
-    return tf.random.fold_in(seed, tf.cast(data, tf.int32), alg=ALGORITHM)
+    data = tf.cast(data, tf.int32)
+    if tf.convert_to_tensor(seed).shape.rank == 2:
+        return tf.map_fn(lambda own: fold_in(own, data), seed)
+    return tf.random.fold_in(seed, data, alg=ALGORITHM)
+
+
+def seed_each(seed, first, number):
+    """A seed for each of the items first, first + 1, ...: int32 [number, 2].
+
+    What is drawn from it depends on the item's number alone, not on its neighbours.
+    """
+    items = tf.range(first, first + number)
+    return tf.map_fn(lambda item: fold_in(seed, item), items)
 
 
 def draw_seed(run_seed, *, step, purpose, replica=0, stream=0):
     """The seed of one draw, int32 [2].
 
     Args:
-      run_seed: int in [0, 2**31); the run's own number.
+      run_seed: int in [0, 2**31), or integer tensor; the run's own number.
       step: integer or integer tensor; training steps done before the draw.
       purpose: `Purpose`.
       replica: integer; the device that draws, where several train together.
       stream: integer or integer tensor; which of the run's streams of noise. A run
         that was rolled back goes on with the next one.
     """
-    seed = tf.stack([run_seed, tf.cast(stream, tf.int32)])
+    seed = tf.stack([tf.cast(run_seed, tf.int32), tf.cast(stream, tf.int32)])
     for part in (int(purpose), replica, step):
         seed = fold_in(seed, part)
     return seed
 
 
 def standard_normal(shape, *, seed):
-    """Standard normal numbers, float32, a function of `shape` and `seed` alone."""
+    """Standard normal numbers, float32, a function of `shape` and `seed` alone.
+
+    Of seeds, int32 [items, 2], each makes the numbers of its own row of `shape`.
+    """
+    if tf.convert_to_tensor(seed).shape.rank == 2:
+        return tf.map_fn(
+            lambda own: standard_normal(shape[1:], seed=own),
+            seed,
+            fn_output_signature=tf.float32,
+        )
     return tf.random.stateless_normal(shape, seed, alg=ALGORITHM)
 
 

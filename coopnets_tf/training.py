@@ -14,9 +14,7 @@ from coopnets_tf import images
 from coopnets_tf.checkpoints import NotSaved
 from coopnets_tf.export import export_generator
 from coopnets_tf.folders import DatasetError
-from coopnets_tf.generator import exact_statistics
 from coopnets_tf.logs import RunLog
-from coopnets_tf.optimizers import averaged
 from coopnets_tf.seeds import Purpose, draw_seed, fold_in
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -88,7 +86,7 @@ def train(model, dataset, run_dir, checkpoints, *, max_rollbacks, **schedule):
                     max_rollbacks=max_rollbacks,
                 )
     checkpoints.keep_best()
-    with _as_shown(model):
+    with model.as_shown():
         export_generator(model.generator, run_dir / "export")
 
 
@@ -228,21 +226,10 @@ def _learning_rates(model):
     }
 
 
-@contextlib.contextmanager
-def _as_shown(model):
-    """The generator as pictures and export show it: averaged weights, if its optimizer
-    keeps them, and exact statistics.
-    """
-    seed = draw_seed(model.run_seed, step=model.step, purpose=Purpose.STATISTICS)
-    generator = model.generator
-    with averaged(generator), exact_statistics(generator, seed=seed):
-        yield
-
-
 def _show(model, log, step, num_samples):
     """Pictures of both nets, always from the same latents, and histograms."""
     seed = draw_seed(model.run_seed, step=0, purpose=Purpose.SAMPLING)
-    with _as_shown(model):
+    with model.as_shown():
         latents, generated = model.generator.propose(num_samples, seed=seed)
         revised, _ = model.descriptor.revise(
             generated, seed=fold_in(seed, 0), noise_scale=model.noise_scale()

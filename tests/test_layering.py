@@ -7,12 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = [
-    {"seeds", "files"},
+    {"seeds", "files", "version"},
     {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"},
-    {"descriptor", "generator", "datasets", "logs"},
+    {"descriptor", "generator", "datasets", "logs", "endpoints"},
     {"coopnets", "export"},
     {"checkpoints"},
-    {"training"},
+    {"training", "saving"},
     {"__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

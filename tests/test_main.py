@@ -62,6 +62,7 @@ def test_a_run_is_quiet_and_says_what_it_does(first, place):
     assert names == {
         ".lock",
         "data.json",
+        "model.json",
         "flags.cfg",
         "metrics.jsonl",
         "tensorboard",

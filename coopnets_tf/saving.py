@@ -1,0 +1,99 @@
+"""A trained model as others find it: described in its run, loaded in one line."""
+
+import json
+from pathlib import Path
+
+import keras
+
+from coopnets_tf import checkpoints
+from coopnets_tf.files import write_whole
+from coopnets_tf.runs import RunError
+from coopnets_tf.version import __version__
+
+DESCRIPTION = "model.json"
+
+
+def describe(model, run_dir, *, dataset):
+    """Writes `model.json`, from which `load` builds the nets again.
+
+    Args:
+      model: `CoopNets`.
+      run_dir: `Path`.
+      dataset: str; what it is trained on.
+    """
+    content = {
+        "package_version": __version__,
+        "dataset": dataset,
+        "model": keras.saving.serialize_keras_object(model),
+    }
+    write_whole(run_dir / DESCRIPTION, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def description(run_dir):
+    """What `describe` wrote, a dict.
+
+    Raises:
+      RunError: if it is missing or cannot be read.
+    """
+    try:
+        return json.loads((run_dir / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{run_dir} holds no trained model: {DESCRIPTION} cannot be read ({error})."
+        ) from error
+
+
+def load(path):
+    """Loads a trained model, frozen for use.
+
+    ```python
+    model = coopnets_tf.load("runs/digits-1")
+    images = model.sample(64, seed=0)
+    ```
+
+    Args:
+      path: the folder of a run (its newest checkpoint), a checkpoint of a run such as
+        `runs/digits-1/checkpoints/ckpt-3000`, a `.keras` file, or an address of the
+        Hugging Face hub, `hf://user/name`.
+
+    Returns:
+      `CoopNets`. Not compiled if it comes from a run; its generator has averaged
+      weights, where the run kept them, and exact batch norm statistics.
+
+    Raises:
+      RunError: if there is no trained model, or it is of another version's making.
+    """
+    if str(path).startswith("hf://") or str(path).endswith(".keras"):
+        model = _keras_file(str(path))
+    else:
+        model = _run(path)
+    model.freeze()
+    return model
+
+
+def _keras_file(path):
+    try:
+        model = keras.saving.load_model(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be loaded: {error}") from error
+    if not hasattr(model, "freeze"):
+        raise RunError(f"{path} holds no CoopNets but {type(model).__name__}.")
+    return model
+
+
+def _run(path):
+    checkpoint = checkpoints.find(path)
+    run_dir = Path(checkpoint).parent.parent
+    found = description(run_dir)
+    try:
+        model = keras.saving.deserialize_keras_object(found["model"])
+    except Exception as error:  # what another version wrote fails in many ways
+        raise RunError(
+            f"{run_dir} was written by coopnets_tf {found.get('package_version')} and "
+            f"cannot be read by {__version__}: {error}"
+        ) from error
+    _, misfits = checkpoints.load_networks(model, checkpoint, averaged=True)
+    if misfits:
+        raise RunError(f"{checkpoint} does not fit {DESCRIPTION}: {'; '.join(misfits)}")
+    model.step.assign(checkpoints.step_of(checkpoint))
+    return model
