@@ -1,4 +1,5 @@
 """Trains cooperative networks: python main.py --dataset=digits|mnist|...|FOLDER
+and uses them:               python main.py --mode=sample|interpolate|recover|...
 
 Two nets learn together. The generator drafts images, the descriptor revises them by
 Langevin dynamics; the descriptor learns from the difference to real images, the
@@ -22,6 +23,8 @@ without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has th
               max_rollbacks rollback_rate_factor
   output      log_every sample_every num_samples checkpoint_every keep_checkpoints
               keep_best
+  use         checkpoint output num_images images revise_steps infer_steps format
+              interpolation animation mask export_format
 """
 
 import contextlib
@@ -34,6 +37,7 @@ import time
 import traceback
 import warnings
 from importlib import metadata
+from pathlib import Path
 
 from absl import app, logging
 from absl import flags as absl_flags
@@ -171,6 +175,13 @@ def guard_limits():
 def load_dataset():
     from coopnets_tf import datasets
 
+    return datasets.load(f.DATASET.value, **dataset_options())
+
+
+def dataset_options():
+    """Flag values as the keyword arguments of `datasets.load`."""
+    from coopnets_tf import datasets
+
     folder_options = {}
     if f.DATASET.value not in datasets.NAMES:
         folder_options = {
@@ -179,13 +190,12 @@ def load_dataset():
             "resize": f.RESIZE.value,
             "skip_bad": f.SKIP_BAD_IMAGES.value,
         }
-    return datasets.load(
-        f.DATASET.value,
-        data_dir=f.DATA_DIR.value,
-        num_held_out=f.NUM_HELD_OUT.value,
-        per_image=f.NORMALIZE.value == "per_image",
+    return {
+        "data_dir": f.DATA_DIR.value,
+        "num_held_out": f.NUM_HELD_OUT.value,
+        "per_image": f.NORMALIZE.value == "per_image",
         **folder_options,
-    )
+    }
 
 
 def device():
@@ -296,7 +306,149 @@ def init_from(model):
     return "\n  does not fit and begins anew: ".join([f"Nets of {path}", *misfits])
 
 
-MODES = {"train": train}
+def run_folder():
+    """The run that is used, and its nets, frozen."""
+    import coopnets_tf
+    from coopnets_tf import runs
+
+    run_dir = runs.find_run(f.WORKDIR.value)
+    return run_dir, coopnets_tf.load(run_dir, checkpoint=f.CHECKPOINT.value)
+
+
+def output_folder(run_dir):
+    """Where a mode writes: the user's choice, or a new folder within the run's."""
+    from coopnets_tf import runs
+
+    return runs.new_output(f.OUTPUT.value, run_dir, f.MODE.value)
+
+
+def chosen_images(model, number):
+    """The user's own images, or some of the run's data set; says which."""
+    from coopnets_tf import datasets, folders, images
+
+    if f.IMAGES.value:
+        pixels = folders.read_files(
+            f.IMAGES.value, image_shape=model.descriptor.image_shape, number=number
+        )
+        print(f"{len(pixels)} of your own images")
+        return images.from_uint8(pixels)
+    chosen, kind = datasets.load_test(f.DATASET.value, number, **dataset_options())
+    print(kind)
+    return chosen
+
+
+def sample():
+    """Fresh images of both nets."""
+    from coopnets_tf import modes
+
+    run_dir, model = run_folder()
+    folder = output_folder(run_dir)
+    modes.sample(
+        model,
+        folder,
+        num_images=f.NUM_IMAGES.value,
+        num_steps=f.REVISE_STEPS.value,
+        seed=f.SEED.value,
+        file_format=f.FORMAT.value,
+    )
+    print(f"Samples of step {int(model.step)}: {folder}")
+
+
+def interpolate():
+    """Paths between latents, or between two of the user's images."""
+    from coopnets_tf import folders, modes
+
+    run_dir, model = run_folder()
+    kind, ends = f.INTERPOLATION.value, None
+    if f.IMAGES.value:
+        ends = chosen_images(model, 3)
+        if len(ends) != 2:
+            raise folders.DatasetError(
+                f"--images: an interpolation has two ends. Received: {len(ends)}."
+            )
+        if kind == "corners":
+            kind = "spherical"
+    folder = output_folder(run_dir)
+    modes.interpolate(
+        model,
+        folder,
+        kind=kind,
+        seed=f.SEED.value,
+        ends=ends,
+        num_steps=f.INFER_STEPS.value,
+        animation=f.ANIMATION.value,
+    )
+    print(f"Interpolation: {folder}")
+
+
+def reconstruct():
+    """Latents of given images, and what the generator makes of them."""
+    from coopnets_tf import modes
+
+    run_dir, model = run_folder()
+    images = chosen_images(model, f.NUM_IMAGES.value)
+    folder = output_folder(run_dir)
+    errors = modes.reconstruct(
+        model, folder, images, num_steps=f.INFER_STEPS.value, seed=f.SEED.value
+    )
+    print(table({"reconstruction": errors}))
+    print(f"Original, reconstruction, difference: {folder}/reconstruct.png")
+
+
+def recover():
+    """The hidden part of given images, filled by both nets."""
+    from coopnets_tf import modes, recovery
+
+    run_dir, model = run_folder()
+    images = chosen_images(model, f.NUM_IMAGES.value)
+    visible, occluded = recovery.hide(images, f.MASK.value, seed=f.SEED.value)
+    folder = output_folder(run_dir)
+    errors = modes.recover(
+        model,
+        folder,
+        images,
+        visible,
+        occluded,
+        num_steps=f.INFER_STEPS.value,
+        revise_steps=f.REVISE_STEPS.value,
+        seed=f.SEED.value,
+    )
+    print(table(errors))
+    print(f"Original, occluded, recovered: {folder}/recover.png")
+
+
+def table(rows):
+    """Errors by method as aligned text."""
+    names = list(next(iter(rows.values())))
+    width = max(len(row) for row in rows)
+    lines = [" " * width + "".join(f"{name:>13}" for name in names)]
+    for row, errors in rows.items():
+        lines.append(
+            f"{row:<{width}}" + "".join(f"{errors[name]:13.4g}" for name in names)
+        )
+    return "\n".join(lines)
+
+
+def export():
+    """The trained nets in a format for others."""
+    from coopnets_tf import export as exporting
+
+    run_dir, model = run_folder()
+    folder = Path(f.OUTPUT.value).expanduser() if f.OUTPUT.value else run_dir / "export"
+    path = exporting.FORMATS[f.EXPORT_FORMAT.value](
+        model, folder, dataset=f.DATASET.value
+    )
+    print(f"Nets of step {int(model.step)}: {path}")
+
+
+MODES = {
+    "train": train,
+    "sample": sample,
+    "interpolate": interpolate,
+    "reconstruct": reconstruct,
+    "recover": recover,
+    "export": export,
+}
 
 
 def main(argv):

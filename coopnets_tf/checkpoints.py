@@ -148,20 +148,31 @@ def last_step(run_dir):
     return step_of(path) if path else None
 
 
-def find(source):
+def find(source, which="newest"):
     """The checkpoint meant by a path.
 
     Args:
-      source: path of a run (its newest checkpoint), or of a checkpoint, such as
+      source: path of a run, or of a checkpoint, such as
         `runs/mnist-1/checkpoints/ckpt-500`.
+      which: of a run, "newest", "best" (by `--keep_best`) or the number of a step.
 
     Raises:
       RunError: if there is none.
     """
     path = Path(source).expanduser()
-    newest = tf.train.latest_checkpoint(str(path / "checkpoints"))
-    if newest:
-        return newest
+    folder = path / "checkpoints"
+    if which == "newest":
+        newest = tf.train.latest_checkpoint(str(folder))
+        if newest:
+            return newest
+    else:
+        names = sorted(one.stem for one in folder.glob("*.index"))
+        for name in names:
+            if name == f"ckpt-{which}" or name.startswith(f"{which}-"):
+                return str(folder / name)
+        raise RunError(
+            f"{folder} has no checkpoint {which}. It has: {', '.join(names)}."
+        )
     if path.suffix == ".index":
         path = path.with_suffix("")
     if path.with_name(f"{path.name}.index").is_file():

@@ -280,6 +280,11 @@ class CoopNets(keras.Model):
                 number = min(batch_size, num_images - first)
                 yield draw(first, number, self._revision_steps(num_steps), seed)
 
+    def generate(self, latents):
+        """g of latents, float32 [batch, latent_size]: images in [-1, 1]."""
+        with self.as_shown():
+            return self.endpoints()["generate"](latents)
+
     def revise(self, images, *, num_steps=None, seed=0):
         """D1 on images of one's own: Langevin dynamics towards a lower energy.
 

@@ -104,6 +104,39 @@ def _prefetch(iterator):
             yield batch
 
 
+def load_test(
+    name, number, *, data_dir=None, num_held_out=0, per_image=False, **options
+):
+    """Images of a data set to try trained nets on.
+
+    Args:
+      name, data_dir, num_held_out, per_image, **folder_options: as for `load`.
+      number: int; at most so many.
+
+    Returns:
+      float32 [number, height, width, channels] in [-1, 1], and what they are, a str:
+      the test images of a named data set; else those held out of training; else, where
+      nothing was held out, images of the training itself.
+
+    Raises:
+      DatasetError: if they are missing or cannot be read.
+    """
+    if name in NAMES and name != "digits":
+        pixels = _named(name, data_dir, test=True)
+        dataset = ImageDataset(name, pixels, per_image=per_image)
+        kind = "test images"
+    else:
+        dataset = load(name, data_dir=data_dir, per_image=per_image, **folder_options)
+        kind = "images held out of training" if num_held_out else "training images"
+    number = min(number, num_held_out or dataset.num_images, dataset.num_images)
+    return dataset[np.arange(number)], f"{name}: {number} {kind}"
+
+
+def _named(name, data_dir, *, test):
+    pixels = _local(name, Path(data_dir), test) if data_dir else _keras(name, test)
+    return pixels.reshape(*pixels.shape[:3], -1)
+
+
 def load(name, *, data_dir=None, num_held_out=0, per_image=False, **folder_options):
     """Loads the training images of a named data set or of a folder.
 
@@ -122,8 +155,7 @@ def load(name, *, data_dir=None, num_held_out=0, per_image=False, **folder_optio
     if name == "digits":
         pixels = _digits()
     elif name in NAMES:
-        pixels = _local(name, Path(data_dir)) if data_dir else _keras(name)
-        pixels = pixels.reshape(*pixels.shape[:3], -1)
+        pixels = _named(name, data_dir, test=False)
     else:
         pixels, num_skipped = folders.read(_folder(name), **folder_options)
     _refuse_one_image(name, pixels)
@@ -168,33 +200,35 @@ def _digits():
     return np.rint(counts * (255 / 16)).astype(np.uint8)[..., None]
 
 
-def _keras(name):
-    """The training images from `keras.datasets`, which fetches and checks them."""
+def _keras(name, test):
+    """Training or test images from `keras.datasets`, which fetches and checks them."""
     import keras
 
     try:
-        (pixels, _), _ = getattr(keras.datasets, name).load_data()
+        splits = getattr(keras.datasets, name).load_data()
     except Exception as error:
         raise DatasetError(
             f"{name} is not in Keras' cache and could not be downloaded. Put "
             f"{_files(name)} into a folder and name it by --data_dir. ({error})"
         ) from error
-    return pixels
+    return splits[test][0]
 
 
-def _local(name, data_dir):
-    """The training images from files that somebody put into `data_dir`."""
+def _local(name, data_dir, test):
+    """Training or test images from files that somebody put into `data_dir`."""
     data_dir = data_dir.expanduser()
     try:
         if name == "mnist":
             with np.load(data_dir / "mnist.npz", allow_pickle=False) as arrays:
-                return arrays["x_train"]
+                return arrays["x_test" if test else "x_train"]
         if name == "fashion_mnist":
-            with gzip.open(data_dir / "train-images-idx3-ubyte.gz") as file:
+            part = "t10k" if test else "train"
+            with gzip.open(data_dir / f"{part}-images-idx3-ubyte.gz") as file:
                 return np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 28, 28)
+        names = [f"data_batch_{number}.bin" for number in range(1, 6)]
         records = [
-            np.fromfile(data_dir / f"data_batch_{number}.bin", np.uint8)
-            for number in range(1, 6)
+            np.fromfile(data_dir / name, np.uint8)
+            for name in (["test_batch.bin"] if test else names)
         ]
         records = np.concatenate(records).reshape(-1, 1 + 3 * 32 * 32)
         return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -208,6 +242,7 @@ def _local(name, data_dir):
 def _files(name):
     return {
         "mnist": "mnist.npz (as keras.datasets.mnist keeps it)",
-        "fashion_mnist": "train-images-idx3-ubyte.gz",
-        "cifar10": "data_batch_1.bin to data_batch_5.bin (CIFAR-10, binary version)",
+        "fashion_mnist": "train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz",
+        "cifar10": "data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10, "
+        "binary version)",
     }[name]

@@ -1,39 +1,101 @@
-"""A generator as a SavedModel that needs nothing of this package."""
+"""Trained nets for programs that have nothing of this package."""
 
+import json
 import shutil
 
 import keras
 import tensorflow as tf
 
+from coopnets_tf.version import __version__
 
-def export_generator(generator, directory):
-    """Writes a SavedModel with the endpoint `generate`, also the serving default.
 
-    `generate`: latents, float32 [batch, latent_size] from N(0, I) -> images, float32
-    [batch, height, width, channels] in [-1, 1]. Batch norm uses its moving averages as
-    they are now; call this inside `exact_statistics`.
+def export(model, directory, *, dataset=None):
+    """Writes a SavedModel whose endpoints hold the Langevin loops, too.
+
+    Its endpoints, each also a signature of that name; images are float32 [batch,
+    height, width, channels] in [-1, 1], numbers int32 scalars:
+      sample(num_images, seed) -> images; the serving default. Revised as in training.
+      generate(latents) -> images; latents float32 [batch, latent_size] from N(0, I)
+      revise(images, num_steps, seed) -> images
+      energy(images) -> float32 [batch]
+      reconstruct(images, num_steps, seed) -> images
+
+    `metadata.json` beside it tells what it is. Batch norm uses its moving averages as
+    they are now: the model is frozen, or this is called inside `CoopNets.as_shown`.
 
     Args:
-      generator: `Generator`.
+      model: `CoopNets`.
       directory: `Path`; an older export there is replaced once the new one is whole.
+      dataset: str; what the model was trained on.
 
     Raises:
       OSError: if it cannot be written.
     """
+    functions = model.endpoints()
+    trained_steps = model.descriptor.revision.num_steps
+    images = tf.TensorSpec([None, *model.descriptor.image_shape], tf.float32, "images")
+    latents = tf.TensorSpec([None, model.generator.latent_size], tf.float32, "latents")
+    num_images, num_steps, seed = (
+        tf.TensorSpec([], tf.int32, name)
+        for name in ("num_images", "num_steps", "seed")
+    )
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, function, signature in (
+        (
+            "sample",
+            lambda number, seed: functions["draw"](0, number, trained_steps, seed),
+            [num_images, seed],
+        ),
+        ("generate", functions["generate"], [latents]),
+        (
+            "revise",
+            lambda images, steps, seed: functions["revise"](images, steps, seed, 0),
+            [images, num_steps, seed],
+        ),
+        ("energy", functions["energy"], [images]),
+        ("reconstruct", functions["reconstruct"], [images, num_steps, seed]),
+    ):
+        archive.add_endpoint(name, function, signature)
     new = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    archive = keras.export.ExportArchive()
-    archive.track(generator)
-    archive.add_endpoint(
-        "generate",
-        lambda latents: generator(latents, training=False),
-        input_signature=[
-            tf.TensorSpec([None, generator.latent_size], tf.float32, name="latents")
-        ],
-    )
     try:
         archive.write_out(new, verbose=False)
     except tf.errors.OpError as error:
         raise OSError(f"{directory} was not written: {error.message}") from error
+    content = json.dumps(metadata(model, dataset), indent=1) + "\n"
+    (new / "metadata.json").write_text(content, encoding="utf-8")
     shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)
+    return directory
+
+
+def _keras_file(model, directory, *, dataset=None):
+    path = directory / "model.keras"
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save(path)
+    return path
+
+
+def _litert_file(model, directory, *, dataset=None):
+    path = directory / "generator.tflite"
+    directory.mkdir(parents=True, exist_ok=True)
+    model.generator.export(str(path), format="litert", verbose=False)
+    return path
+
+
+def metadata(model, dataset):
+    """What a user of an export has to know, as a dict."""
+    return {
+        "dataset": dataset,
+        "image_shape": list(model.descriptor.image_shape),
+        "value_range": [-1, 1],
+        "latent_size": model.generator.latent_size,
+        "revision_steps": model.descriptor.revision.num_steps,
+        "training_steps": int(model.step),
+        "package": f"coopnets_tf {__version__}",
+    }
+
+
+# By the value of --export_format: model, directory, dataset -> what was written.
+FORMATS = {"savedmodel": export, "keras": _keras_file, "litert": _litert_file}

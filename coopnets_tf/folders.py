@@ -111,6 +111,32 @@ def read(
     return lazy[range(len(lazy))], num_skipped
 
 
+def read_files(paths, *, image_shape, number):
+    """The images of files and folders, at most `number` of them.
+
+    Args:
+      paths: list of path; files, or folders as for `read`.
+      image_shape: (height, width, channels) to which they are brought, as in `decode`.
+      number: int.
+
+    Returns:
+      uint8 [number, height, width, channels].
+
+    Raises:
+      DatasetError: if one is missing or cannot be read.
+    """
+    found = []
+    for path in (Path(path).expanduser() for path in paths):
+        if not path.exists():
+            raise DatasetError(f"--images: {path} does not exist.")
+        found += sorted(_files(path)) if path.is_dir() else [path]
+    if not found:
+        raise DatasetError(f"--images={','.join(map(str, paths))} holds no image.")
+    color_mode = "rgb" if image_shape[2] == 3 else "grey"
+    options = {"image_size": image_shape[0], "color_mode": color_mode, "resize": "crop"}
+    return np.stack([decode(path, **options) for path in found[:number]])
+
+
 def _files(folder):
     def refuse(error):
         raise DatasetError(f"--dataset: {error}. Make it readable.") from error

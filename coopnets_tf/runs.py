@@ -52,6 +52,33 @@ def create_run(workdir, *, dataset, root=Path("runs")):
     return folder
 
 
+def new_output(chosen, run_dir, mode):
+    """The folder for the results of a mode, a `Path`; never one that is in use.
+
+    Args:
+      chosen: path, or None for the next free `<mode>-<number>` in the run's folder.
+      run_dir: `Path`.
+      mode: str.
+
+    Raises:
+      RunError: if the chosen folder holds anything, or cannot be made.
+    """
+    try:
+        if chosen is None:
+            return _next_run(run_dir, mode)
+        folder = Path(chosen).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise RunError(f"--output cannot be made: {error}. Give another.") from error
+    if used:
+        raise RunError(
+            f"--output={chosen} holds files already, which are never overwritten. Give "
+            "another, or none for a new one."
+        )
+    return folder
+
+
 @contextlib.contextmanager
 def locked(run_dir):
     """Keeps a second process out of a run folder.

@@ -43,7 +43,7 @@ def description(run_dir):
         ) from error
 
 
-def load(path):
+def load(path, *, checkpoint="newest"):
     """Loads a trained model, frozen for use.
 
     ```python
@@ -55,6 +55,7 @@ def load(path):
       path: the folder of a run (its newest checkpoint), a checkpoint of a run such as
         `runs/digits-1/checkpoints/ckpt-3000`, a `.keras` file, or an address of the
         Hugging Face hub, `hf://user/name`.
+      checkpoint: of a run, "newest", "best" or the number of a step.
 
     Returns:
       `CoopNets`. Not compiled if it comes from a run; its generator has averaged
@@ -66,7 +67,7 @@ def load(path):
     if str(path).startswith("hf://") or str(path).endswith(".keras"):
         model = _keras_file(str(path))
     else:
-        model = _run(path)
+        model = _run(path, checkpoint)
     model.freeze()
     return model
 
@@ -81,8 +82,8 @@ def _keras_file(path):
     return model
 
 
-def _run(path):
-    checkpoint = checkpoints.find(path)
+def _run(path, which):
+    checkpoint = checkpoints.find(path, which)
     run_dir = Path(checkpoint).parent.parent
     found = description(run_dir)
     try:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from coopnets_tf import images
 from coopnets_tf.checkpoints import NotSaved
-from coopnets_tf.export import export_generator
+from coopnets_tf.export import export
 from coopnets_tf.folders import DatasetError
 from coopnets_tf.logs import RunLog
 from coopnets_tf.seeds import Purpose, draw_seed, fold_in
@@ -87,7 +87,7 @@ def train(model, dataset, run_dir, checkpoints, *, max_rollbacks, **schedule):
                 )
     checkpoints.keep_best()
     with model.as_shown():
-        export_generator(model.generator, run_dir / "export")
+        export(model, run_dir / "export", dataset=dataset.name)
 
 
 def _go_on(

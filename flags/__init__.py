@@ -10,7 +10,23 @@ from flags import definitions
 PRESETS = Path(__file__).parent
 FLAGS = absl_flags.FLAGS
 # Facts about one call and not about the run: a flagfile must not repeat them.
-NOT_SAVED = ("mode", "workdir", "resume", "debug")
+NOT_SAVED = (
+    "mode",
+    "workdir",
+    "resume",
+    "debug",
+    "checkpoint",
+    "output",
+    "num_images",
+    "images",
+    "revise_steps",
+    "infer_steps",
+    "format",
+    "interpolation",
+    "animation",
+    "mask",
+    "export_format",
+)
 # What a resumed run may do otherwise than before; all else is its mathematics.
 MAY_CHANGE = (
     "num_iterations",
@@ -36,8 +52,8 @@ def preset_of(dataset):
 def parse(argv):
     """Parses the preset of `--dataset` first, then the user's own flags, which win.
 
-    With `--resume` the flags of the run take the place of the preset, and what would
-    change its mathematics is refused.
+    With `--resume`, and in all modes but train, the flags of the run take the place of
+    the preset; with `--resume` what would change its mathematics is refused.
 
     A `flags_parser` for `absl.app.run`: what is wrong ends the program with one line.
     """
@@ -54,7 +70,7 @@ def _parse(argv):
         pass  # the last line meets it again and explains it
     base = preset_of(FLAGS["dataset"].value)
     saved = None
-    if FLAGS["resume"].value:
+    if FLAGS["resume"].value or FLAGS["mode"].value != "train":
         workdir = FLAGS["workdir"].value or newest_run()
         own = Path(workdir or "").expanduser() / "flags.cfg"
         argv = [*argv, f"--workdir={workdir}"] if workdir else argv
@@ -68,7 +84,7 @@ def _parse(argv):
     scheduled = FLAGS["learning_rate_schedule"].value != "constant"
     if scheduled and FLAGS["schedule_steps"].value is None:
         FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
-    if saved is not None:
+    if saved is not None and FLAGS["resume"].value:
         _refuse_changes(saved, base)
     _lines()  # refuses what could not be saved, before anything is done
     return rest

@@ -22,7 +22,13 @@ def _define_positive(name, default, help):
 
 
 # What to do, on what.
-MODE = flags.DEFINE_enum("mode", "train", ["train"], "What to do.")
+MODE = flags.DEFINE_enum(
+    "mode",
+    "train",
+    ["train", "sample", "interpolate", "reconstruct", "recover", "export"],
+    "What to do. All but train use the trained nets of the run in --workdir (default: "
+    "the newest in runs/).",
+)
 DATASET = flags.DEFINE_string(
     "dataset",
     "digits",
@@ -288,4 +294,69 @@ KEEP_BEST = flags.DEFINE_enum(
 )
 NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", 64, "Images in a picture.", lower_bound=1
+)
+
+# Use of trained nets.
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    "newest",
+    "Which nets of the run: newest, best (see --keep_best) or the number of a step.",
+)
+OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "Folder for the results. Default: a new <mode>-<number> in the run's folder; for "
+    "an export its export/.",
+)
+NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 64, "Images to sample, reconstruct or recover.", lower_bound=1
+)
+IMAGES = flags.DEFINE_list(
+    "images",
+    None,
+    "Your own images: a folder or files, with commas between them. Default: the test "
+    "images of the run's data set, or if it has none, its first ones.",
+)
+REVISE_STEPS = flags.DEFINE_integer(
+    "revise_steps",
+    None,
+    "Langevin steps of D1 on samples and recovered images; 0: the generator's own. "
+    "Default: as in training.",
+    lower_bound=0,
+)
+INFER_STEPS = flags.DEFINE_integer(
+    "infer_steps",
+    300,
+    "Langevin steps of G1 to find the latents of given images.",
+    lower_bound=1,
+)
+FORMAT = flags.DEFINE_enum(
+    "format",
+    None,
+    ["png", "npz", "npy"],
+    "Also write the sampled images themselves: one PNG each, or one array, uint8.",
+)
+INTERPOLATION = flags.DEFINE_enum(
+    "interpolation",
+    "corners",
+    ["corners", "spherical", "linear"],
+    "Paths between latents: the square between four of them, great circles, or "
+    "straight lines. Between your own two --images: spherical or linear.",
+)
+ANIMATION = flags.DEFINE_enum(
+    "animation", None, ["gif", "webp"], "Also write the interpolation as a film."
+)
+MASK = flags.DEFINE_string(
+    "mask",
+    None,
+    "What recover hides: square:<pixels> in the middle, random:<share>, "
+    "salt_pepper:<share>, or an image file in which black is hidden. Default: a square "
+    "of half the side.",
+)
+EXPORT_FORMAT = flags.DEFINE_enum(
+    "export_format",
+    "savedmodel",
+    ["savedmodel", "keras", "litert"],
+    "All endpoints for TensorFlow without this package; both nets for this package; or "
+    "the generator for LiteRT.",
 )

@@ -9,10 +9,10 @@ ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"seeds", "files", "version"},
     {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"},
-    {"descriptor", "generator", "datasets", "logs", "endpoints"},
-    {"coopnets", "export"},
+    {"descriptor", "generator", "datasets", "logs", "endpoints", "interpolation"},
+    {"coopnets", "export", "recovery"},
     {"checkpoints"},
-    {"training", "saving"},
+    {"training", "saving", "modes"},
     {"__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

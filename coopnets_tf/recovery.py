@@ -1,0 +1,181 @@
+"""Occluded images: masks, fills that need no learning, and errors."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from coopnets_tf.folders import DatasetError
+
+
+def parse_mask(text, image_shape):
+    """The kind and the amount of a mask's description.
+
+    Args:
+      text: "square:<side in pixels>", "random:<share>" or "salt_pepper:<share>", the
+        share of hidden pixels, in (0, 1); or None for a square of half the side.
+      image_shape: (height, width, channels).
+
+    Returns:
+      Kind, a str, and amount, an int for a square, else a float.
+
+    Raises:
+      DatasetError: if it describes no mask, or one that hides nothing or everything.
+    """
+    shortest = min(image_shape[:2])
+    kind, _, amount = (text or f"square:{shortest // 2}").partition(":")
+    try:
+        amount = {"square": int, "random": float, "salt_pepper": float}[kind](amount)
+    except (KeyError, ValueError) as error:
+        raise DatasetError(
+            "--mask must be square:<pixels>, random:<share>, salt_pepper:<share> or an "
+            f"image file. Received: {text}"
+        ) from error
+    largest = shortest if kind == "square" else 1
+    if not 0 < amount < largest:
+        raise DatasetError(
+            f"--mask hides nothing or everything of an image of {shortest} pixels. "
+            f"Received: {text}"
+        )
+    return kind, amount
+
+
+def hide(images, mask, *, seed):
+    """Hides a part of images.
+
+    Args:
+      images: float32 [number, height, width, channels] in [-1, 1].
+      mask: see `parse_mask`, or the path of an image file in which black is hidden.
+      seed: int.
+
+    Returns:
+      `visible` and `occluded`, as `images`: see `visible_pixels` and `occlude`.
+
+    Raises:
+      DatasetError: if the mask cannot be used.
+    """
+    shape = images.shape[1:]
+    if mask and Path(mask).expanduser().is_file():
+        kind, visible = "file", read_mask(Path(mask).expanduser(), shape)
+        visible = np.broadcast_to(visible, images.shape)
+    else:
+        kind, amount = parse_mask(mask, shape)
+        visible = visible_pixels(
+            kind, amount, number=len(images), image_shape=shape, seed=seed
+        )
+    return visible, occlude(images, visible, kind=kind, seed=seed)
+
+
+def read_mask(path, image_shape):
+    """A mask from an image file of the images' size: float32 [height, width, channels].
+
+    Raises:
+      DatasetError: if it cannot be read, has another size, or hides nothing or all.
+    """
+    try:
+        with Image.open(path) as image:
+            dark = np.asarray(image.convert("L")) < 128
+    except Exception as error:  # Pillow's decoders raise many kinds on a bad file
+        raise DatasetError(f"--mask={path} cannot be read: {error}.") from error
+    if dark.shape != tuple(image_shape[:2]):
+        raise DatasetError(
+            f"--mask={path} must have the images' size, {image_shape[0]}x"
+            f"{image_shape[1]}. Received: {dark.shape[0]}x{dark.shape[1]}."
+        )
+    if dark.all() or not dark.any():
+        raise DatasetError(f"--mask={path} hides nothing or everything.")
+    visible = np.where(dark, 0, 1).astype(np.float32)
+    return np.repeat(visible[..., None], image_shape[2], axis=2)
+
+
+def visible_pixels(kind, amount, *, number, image_shape, seed):
+    """Masks: 1 where a pixel is visible, 0 where it is hidden, the same in all colours.
+
+    Args:
+      kind, amount: from `parse_mask`. A square is in the middle.
+      number: int; of masks, each of its own for random ones.
+      image_shape: (height, width, channels).
+      seed: int.
+
+    Returns:
+      float32 [number, height, width, channels].
+    """
+    height, width, _ = image_shape
+    visible = np.ones((number, height, width, 1), np.float32)
+    if kind == "square":
+        top, left = (height - amount) // 2, (width - amount) // 2
+        visible[:, top : top + amount, left : left + amount] = 0
+    else:
+        draws = np.random.default_rng([seed, 0]).random(visible.shape)
+        visible[draws < amount] = 0
+    return np.broadcast_to(visible, (number, *image_shape)).copy()
+
+
+def occlude(images, visible, *, kind, seed):
+    """Images whose hidden pixels are mid grey, or, for salt and pepper, black or white.
+
+    Args:
+      images: float32 [number, height, width, channels] in [-1, 1].
+      visible: as `images`.
+      kind: str; of the mask.
+      seed: int.
+    """
+    noise = np.zeros_like(images)
+    if kind == "salt_pepper":
+        draws = np.random.default_rng([seed, 1]).random((*images.shape[:3], 1))
+        noise = np.where(draws < 0.5, -1, 1).astype(np.float32)
+    return np.where(visible > 0, images, noise)
+
+
+def nearest_fill(images, visible):
+    """Every hidden pixel takes the value of the nearest visible one (Euclidean)."""
+    from scipy.ndimage import distance_transform_edt
+
+    filled = np.empty_like(images)
+    for image, mask, result in zip(images, visible, filled, strict=True):
+        rows, columns = distance_transform_edt(
+            mask[..., 0] == 0, return_distances=False, return_indices=True
+        )
+        result[:] = image[rows, columns]
+    return filled
+
+
+def biharmonic_fill(images, visible):
+    """Hidden parts as the smoothest surface: scikit-image's `inpaint_biharmonic`.
+
+    Raises:
+      ImportError: without scikit-image, which is optional.
+    """
+    from skimage.restoration import inpaint_biharmonic
+
+    filled = [
+        inpaint_biharmonic(image, mask[..., 0] == 0, channel_axis=-1)
+        for image, mask in zip(images, visible, strict=True)
+    ]
+    return np.clip(np.asarray(filled, np.float32), -1, 1)
+
+
+def errors(images, recovered, visible):
+    """How far recovered images are from the originals.
+
+    Args:
+      images, recovered: float32 [number, height, width, channels] in [-1, 1].
+      visible: as `images`.
+
+    Returns:
+      dict of floats: `hidden_mae` and `hidden_rmse`, mean absolute and root mean square
+      difference of hidden pixels, in parts of the range from black to white; `psnr` in
+      dB and `ssim` of whole images, means over images (TensorFlow's; SSIM with its
+      window of 11 pixels, or the largest odd one that fits into smaller images).
+    """
+    hidden = (images - recovered)[np.broadcast_to(visible, images.shape) == 0] / 2
+    window = min(11, (min(images.shape[1:3]) - 1) // 2 * 2 + 1)
+    scaled = [tf.constant((one + 1) / 2) for one in (images, recovered)]
+    ssim = tf.image.ssim(*scaled, max_val=1.0, filter_size=window)
+    return {
+        "hidden_mae": float(np.mean(np.abs(hidden))),
+        "hidden_rmse": float(np.sqrt(np.mean(np.square(hidden)))),
+        "psnr": float(tf.reduce_mean(tf.image.psnr(*scaled, max_val=1.0))),
+        "ssim": float(tf.reduce_mean(ssim)),
+    }
