@@ -37,7 +37,6 @@ import time
 import traceback
 import warnings
 from importlib import metadata
-from pathlib import Path
 
 from absl import app, logging
 from absl import flags as absl_flags
@@ -434,10 +433,16 @@ def export():
     from coopnets_tf import export as exporting
 
     run_dir, model = run_folder()
-    folder = Path(f.OUTPUT.value).expanduser() if f.OUTPUT.value else run_dir / "export"
-    path = exporting.FORMATS[f.EXPORT_FORMAT.value](
-        model, folder, dataset=f.DATASET.value
-    )
+    folder = output_folder(run_dir) if f.OUTPUT.value else run_dir
+    if f.EXPORT_FORMAT.value == "savedmodel":
+        path = folder if f.OUTPUT.value else run_dir / "export"
+        exporting.export(model, path, dataset=f.DATASET.value)
+    elif f.EXPORT_FORMAT.value == "keras":
+        path = folder / "model.keras"
+        model.save(path)
+    else:
+        path = folder / "generator.tflite"
+        exporting.export_litert(model.generator, path)
     print(f"Nets of step {int(model.step)}: {path}")
 
 

@@ -105,7 +105,7 @@ def _prefetch(iterator):
 
 
 def load_test(
-    name, number, *, data_dir=None, num_held_out=0, per_image=False, **options
+    name, number, *, data_dir=None, num_held_out=0, per_image=False, **folder_options
 ):
     """Images of a data set to try trained nets on.
 

@@ -31,6 +31,8 @@ def export(model, directory, *, dataset=None):
     Raises:
       OSError: if it cannot be written.
     """
+    if directory.exists() and not (directory / "saved_model.pb").exists():
+        directory.rmdir()  # raises where others' files are
     functions = model.endpoints()
     trained_steps = model.descriptor.revision.num_steps
     images = tf.TensorSpec([None, *model.descriptor.image_shape], tf.float32, "images")
@@ -65,23 +67,24 @@ def export(model, directory, *, dataset=None):
         raise OSError(f"{directory} was not written: {error.message}") from error
     content = json.dumps(metadata(model, dataset), indent=1) + "\n"
     (new / "metadata.json").write_text(content, encoding="utf-8")
-    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        shutil.rmtree(directory)
     new.rename(directory)
-    return directory
 
 
-def _keras_file(model, directory, *, dataset=None):
-    path = directory / "model.keras"
-    directory.mkdir(parents=True, exist_ok=True)
-    model.save(path)
-    return path
+def export_litert(generator, path):
+    """Writes a generator for LiteRT: latents [batch, latent_size] -> images.
 
+    Batch norm as for `export`.
 
-def _litert_file(model, directory, *, dataset=None):
-    path = directory / "generator.tflite"
-    directory.mkdir(parents=True, exist_ok=True)
-    model.generator.export(str(path), format="litert", verbose=False)
-    return path
+    Args:
+      generator: `Generator`.
+      path: `Path`, with the ending `.tflite`.
+    """
+    latents = tf.TensorSpec([None, generator.latent_size], tf.float32, "latents")
+    generator.export(
+        str(path), format="litert", input_signature=[latents], verbose=False
+    )
 
 
 def metadata(model, dataset):
@@ -95,7 +98,3 @@ def metadata(model, dataset):
         "training_steps": int(model.step),
         "package": f"coopnets_tf {__version__}",
     }
-
-
-# By the value of --export_format: model, directory, dataset -> what was written.
-FORMATS = {"savedmodel": export, "keras": _keras_file, "litert": _litert_file}
