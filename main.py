@@ -23,8 +23,8 @@ without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has th
               max_rollbacks rollback_rate_factor
   output      log_every sample_every num_samples checkpoint_every keep_checkpoints
               keep_best
-  use         checkpoint output num_images images revise_steps infer_steps format
-              interpolation animation mask export_format
+  use         checkpoint output num_images images revise_steps infer_steps num_draws
+              format              interpolation animation mask export_format
 """
 
 import contextlib
@@ -410,6 +410,7 @@ def recover():
         occluded,
         num_steps=f.INFER_STEPS.value,
         revise_steps=f.REVISE_STEPS.value,
+        num_draws=f.NUM_DRAWS.value,
         seed=f.SEED.value,
     )
     print(table(errors))

@@ -285,18 +285,21 @@ class CoopNets(keras.Model):
         with self.as_shown():
             return self.endpoints()["generate"](latents)
 
-    def revise(self, images, *, num_steps=None, seed=0):
+    def revise(self, images, *, num_steps=None, seed=0, visible=None):
         """D1 on images of one's own: Langevin dynamics towards a lower energy.
 
         Args:
           images: float32 [batch, height, width, channels] in [-1, 1].
           num_steps, seed: see `sample`.
+          visible: None, or as `images`; 1 for pixels that stay as they are.
 
         Returns:
           As `images`.
         """
-        revise = self.endpoints()["revise"]
-        return revise(images, self._revision_steps(num_steps), seed, 0)
+        steps = self._revision_steps(num_steps)
+        if visible is None:
+            return self.endpoints()["revise"](images, steps, seed, 0)
+        return self.endpoints()["revise_hidden"](images, visible, steps, seed, 0)
 
     def energy(self, images):
         """E(Y) of each image, [batch]: -log p of the descriptor up to a constant."""
@@ -323,7 +326,16 @@ class CoopNets(keras.Model):
         with self.as_shown():
             return self.endpoints()["reconstruct"](images, num_steps, seed)
 
-    def recover(self, images, visible, *, inference_steps, revision_steps=None, seed=0):
+    def recover(
+        self,
+        images,
+        visible,
+        *,
+        inference_steps,
+        revision_steps=None,
+        num_draws=1,
+        seed=0,
+    ):
         """Fills the hidden part of images.
 
         Latents are inferred from the visible pixels (G1), g fills the hidden ones, and
@@ -335,16 +347,21 @@ class CoopNets(keras.Model):
           visible: as `images`; 1 visible, 0 hidden.
           inference_steps: int; Langevin steps of G1.
           revision_steps: int; Langevin steps of D1. Default: as in training.
+          num_draws: int; the hidden pixels are filled with the mean of g over so many
+            latents of the posterior. 1 is one plausible image; more have smaller errors
+            and less contrast.
           seed: int in [0, 2**31).
 
         Returns:
           As `images`.
         """
-        steps = self._revision_steps(revision_steps)
-        with self.as_shown():
-            return self.endpoints()["recover"](
-                images, visible, inference_steps, steps, seed, 0
-            )
+        options = {"num_steps": inference_steps, "visible": visible}
+        draws = [
+            self.generate(self.infer(images, seed=seed + draw, **options))
+            for draw in range(num_draws)
+        ]
+        filled = tf.where(visible > 0, images, tf.reduce_mean(draws, axis=0))
+        return self.revise(filled, num_steps=revision_steps, seed=seed, visible=visible)
 
     def _revision_steps(self, num_steps):
         return self.descriptor.revision.num_steps if num_steps is None else num_steps

@@ -34,13 +34,12 @@ def build(model):
         draw(first, num_images, num_steps, seed) -> images; drafts of the generator and
           `num_steps` of D1
         revise(images, num_steps, seed, first) -> images; `num_steps` of D1
+        revise_hidden(images, visible, num_steps, seed, first) -> images; the same, but
+          pixels whose `visible` is 1 stay as they are
         energy(images) -> [batch]
         infer(images, visible, num_steps, seed, first) -> latents; `num_steps` of G1,
           from the prior, on the pixels whose `visible` is 1
         reconstruct(images, num_steps, seed) -> images; g of what `infer` finds
-        recover(images, visible, inference_steps, revision_steps, seed, first) ->
-          images; as `infer`, then g fills the hidden pixels and D1 revises them, while
-          the visible ones stay
     """
     descriptor, generator = model.descriptor, model.generator
     images_spec = tf.TensorSpec([None, *descriptor.image_shape], tf.float32)
@@ -77,6 +76,10 @@ def build(model):
         own_seeds = image_seeds(seed, first, tf.shape(images)[0])
         return revised(images, num_steps, own_seeds)
 
+    def revise_hidden(images, visible, num_steps, seed, first):
+        own_seeds = image_seeds(seed, first, tf.shape(images)[0])
+        return revised(images, num_steps, own_seeds, fixed=visible > 0)
+
     def infer(images, visible, num_steps, seed, first):
         own_seeds = image_seeds(seed, first, tf.shape(images)[0])
         latents, _ = generator.infer(
@@ -93,13 +96,6 @@ def build(model):
     def reconstruct(images, num_steps, seed):
         return generate(infer(images, tf.ones_like(images), num_steps, seed, 0))
 
-    def recover(images, visible, inference_steps, revision_steps, seed, first):
-        latents = infer(images, visible, inference_steps, seed, first)
-        known = visible > 0
-        filled = tf.where(known, images, generate(latents))
-        own_seeds = image_seeds(seed, first, tf.shape(images)[0])
-        return revised(filled, revision_steps, own_seeds, fixed=known)
-
     def function(python_function, *specs):
         return tf.function(python_function, specs, autograph=False)
 
@@ -107,8 +103,10 @@ def build(model):
         "generate": function(generate, latents_spec),
         "draw": function(draw, INTEGER, INTEGER, INTEGER, INTEGER),
         "revise": function(revise, images_spec, INTEGER, INTEGER, INTEGER),
+        "revise_hidden": function(
+            revise_hidden, images_spec, images_spec, INTEGER, INTEGER, INTEGER
+        ),
         "energy": function(descriptor.energy, images_spec),
         "infer": function(infer, images_spec, images_spec, INTEGER, INTEGER, INTEGER),
         "reconstruct": function(reconstruct, images_spec, INTEGER, INTEGER),
-        "recover": function(recover, images_spec, images_spec, *[INTEGER] * 4),
     }

@@ -146,7 +146,18 @@ def reconstruct(model, folder, images, *, num_steps, seed):
     return errors
 
 
-def recover(model, folder, images, visible, occluded, *, num_steps, revise_steps, seed):
+def recover(
+    model,
+    folder,
+    images,
+    visible,
+    occluded,
+    *,
+    num_steps,
+    revise_steps,
+    num_draws,
+    seed,
+):
     """Original, occluded and recovered images side by side, and their errors.
 
     Args:
@@ -156,20 +167,25 @@ def recover(model, folder, images, visible, occluded, *, num_steps, revise_steps
       visible: as `images`; 1 visible, 0 hidden.
       occluded: as `images`, from `recovery.occlude`.
       num_steps, revise_steps: int; of G1 and of D1 (None: as trained).
+      num_draws: int; see `CoopNets.recover`.
       seed: int.
 
     Returns:
       `recovery.errors` by method, also written to `errors.json`: the nets, the
       generator alone, and fills that need no learning.
     """
-    options = {"inference_steps": num_steps, "seed": seed}
+    filled = model.recover(
+        occluded,
+        visible,
+        inference_steps=num_steps,
+        revision_steps=0,
+        num_draws=num_draws,
+        seed=seed,
+    )
+    revised = model.revise(filled, num_steps=revise_steps, seed=seed, visible=visible)
     fills = {
-        "descriptor and generator": model.recover(
-            occluded, visible, revision_steps=revise_steps, **options
-        ).numpy(),
-        "generator alone": model.recover(
-            occluded, visible, revision_steps=0, **options
-        ).numpy(),
+        "descriptor and generator": revised.numpy(),
+        "generator alone": filled.numpy(),
         "nearest pixel": recovery.nearest_fill(occluded, visible),
     }
     try:

@@ -21,6 +21,7 @@ NOT_SAVED = (
     "images",
     "revise_steps",
     "infer_steps",
+    "num_draws",
     "format",
     "interpolation",
     "animation",

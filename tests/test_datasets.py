@@ -177,3 +177,75 @@ def test_a_fingerprint_changes_with_the_images(tmp_path):
     (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes() + b" ")
     for one, other in zip(first, fingerprints(), strict=True):
         assert one.startswith("3 images") and one != other
+
+
+def write_test_files(folder):
+    """Test images of every named data set, and of one the training images too."""
+    grey = PIXELS[:, :28, :28, 0]
+    np.savez(folder / "mnist.npz", x_train=255 - grey, x_test=grey)
+    with gzip.open(folder / "t10k-images-idx3-ubyte.gz", "wb") as file:
+        file.write(bytes(16) + grey.tobytes())
+    planes = PIXELS.transpose(0, 3, 1, 2).reshape(20, -1)
+    records = np.concatenate([np.zeros((20, 1), np.uint8), planes], axis=1)
+    (folder / "test_batch.bin").write_bytes(records.tobytes())
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_named_data_sets_are_tried_on_their_test_images(tmp_path, monkeypatch, name):
+    with pytest.raises(DatasetError, match=f"{name} could not be read from --data_dir"):
+        datasets.load_test(name, 5, data_dir=tmp_path)
+    write_test_files(tmp_path)
+    pixels = PIXELS if name == "cifar10" else PIXELS[:, :28, :28, :1]
+    expected = pixels / 127.5 - 1
+    for number in (5, 20, 1_000):
+        batch, what = datasets.load_test(name, number, data_dir=tmp_path)
+        assert batch.dtype == np.float32 and what == f"{name}: {len(batch)} test images"
+        np.testing.assert_allclose(batch, expected[:number], atol=1e-6)
+
+    keras_pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    splits = (255 - keras_pixels, 0), (keras_pixels, 0)
+    monkeypatch.setattr(getattr(keras.datasets, name), "load_data", lambda: splits)
+    fetched, _ = datasets.load_test(name, 20)
+    np.testing.assert_allclose(fetched, expected, atol=1e-6)
+    stretched, _ = datasets.load_test(name, 20, per_image=True)
+    np.testing.assert_array_equal(stretched.min(axis=(1, 2, 3)), -np.ones(20))
+    np.testing.assert_array_equal(stretched.max(axis=(1, 2, 3)), np.ones(20))
+
+
+def test_where_nothing_is_held_out_training_images_are_tried():
+    batch, what = datasets.load_test("digits", 5)
+    assert what == "digits: 5 training images"
+    np.testing.assert_array_equal(batch, datasets.load("digits")[np.arange(5)])
+    assert len(datasets.load_test("digits", 5_000)[0]) == 1_797
+
+
+def test_held_out_images_are_tried_and_no_image_of_the_training():
+    whole = datasets.load("digits")
+    for number, expected in ((5, 5), (97, 97), (200, 97)):
+        batch, what = datasets.load_test("digits", number, num_held_out=97)
+        assert what == f"digits: {expected} images held out of training"
+        np.testing.assert_array_equal(batch, whole[np.arange(expected)])
+
+
+def test_images_to_try_are_normalised_as_in_training():
+    batch, _ = datasets.load_test("digits", 50, per_image=True)
+    expected = datasets.load("digits", per_image=True)[np.arange(50)]
+    np.testing.assert_array_equal(batch, expected)
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**20])
+def test_images_of_a_folder_to_try(tmp_path, cache_bytes):
+    for number in range(4):
+        pixels = np.full((20, 30, 3), 25 * number, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    options = {"image_size": 16, "color_mode": "grey", "cache_bytes": cache_bytes}
+    for held_out, kind in ((3, "images held out of training"), (0, "training images")):
+        batch, what = datasets.load_test(
+            str(tmp_path), 2, num_held_out=held_out, **options
+        )
+        assert what == f"{tmp_path}: 2 {kind}"
+        expected = np.array([0, 25]) / 127.5 - 1
+        assert batch.shape == (2, 16, 16, 1)
+        np.testing.assert_allclose(batch[:, 3, 5, 0], expected, atol=1e-6)
+    with pytest.raises(DatasetError, match="/no/such/place"):
+        datasets.load_test("/no/such/place", 2, **options)

@@ -166,3 +166,49 @@ def test_a_link_in_a_circle_is_not_followed(tmp_path):
     save(tmp_path / "one.png", flat((1, 1, 1)))
     (tmp_path / "circle").symlink_to(tmp_path)
     assert len(folders.read(tmp_path, image_size=8)[0]) == 1
+
+
+SHAPE = {"image_shape": (8, 8, 3)}
+
+
+def test_files_and_folders_are_read_in_the_given_order(tmp_path):
+    for number, name in enumerate(["z.png", "some/b.png", "some/a.png", "y.png"]):
+        save(tmp_path / name, flat((number * 60,) * 3))
+    (tmp_path / "some" / ".DS_Store").write_bytes(b"hidden")
+    paths = [str(tmp_path / "z.png"), tmp_path / "some", tmp_path / "y.png"]
+    pixels = folders.read_files(paths, **SHAPE, number=10)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(
+        pixels, [flat((number * 60,) * 3) for number in (0, 2, 1, 3)]
+    )
+    few = folders.read_files(paths, **SHAPE, number=3)
+    np.testing.assert_array_equal(few, pixels[:3])
+
+
+def test_files_beyond_the_number_are_not_decoded(tmp_path):
+    save(tmp_path / "a.png", flat((7, 7, 7)))
+    (tmp_path / "b.png").write_text("not an image")
+    assert len(folders.read_files([tmp_path], **SHAPE, number=1)) == 1
+    with pytest.raises(DatasetError, match=r"b\.png cannot be read"):
+        folders.read_files([tmp_path], **SHAPE, number=2)
+
+
+def test_own_files_are_brought_to_the_shape_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    array = np.zeros((8, 24, 3), np.uint8)
+    array[:, 8:16] = (255, 0, 0)
+    save(tmp_path / "wide.png", array)
+    pixels = folders.read_files(["~/wide.png"], image_shape=(8, 8, 3), number=1)
+    np.testing.assert_array_equal(pixels, [flat((255, 0, 0))])  # cropped
+    grey = folders.read_files(["~/wide.png"], image_shape=(8, 8, 1), number=1)
+    np.testing.assert_array_equal(grey, np.full((1, 8, 8, 1), 76))  # 0.299 * 255
+
+
+def test_missing_files_and_empty_folders_are_refused(tmp_path):
+    good = save(tmp_path / "some" / "good.png", flat((1, 1, 1)))
+    missing, empty = tmp_path / "missing.png", tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DatasetError, match=f"--images: {missing} does not exist"):
+        folders.read_files([good, missing], **SHAPE, number=1)
+    with pytest.raises(DatasetError, match=f"--images={empty} holds no image"):
+        folders.read_files([empty], **SHAPE, number=1)

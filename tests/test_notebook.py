@@ -1,0 +1,106 @@
+"""The quickstart notebook: its code as plain Python, and the outputs it is kept with."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
+
+# Stands before the notebook's code: `display` as Jupyter has it, here it counts images;
+# and a watch on all files that Python writes.
+PREAMBLE = """
+import os
+import sys
+from pathlib import Path
+from PIL import Image
+
+home, displayed, strays = Path.cwd(), [], []
+
+def watch(event, details):
+    written = {"os.mkdir": 0, "os.rename": 1, "os.remove": 0}
+    if event in written:
+        path = details[written[event]]
+    elif event == "open" and details[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        path = details[0]
+    else:
+        return
+    if isinstance(path, str | bytes | os.PathLike):
+        path = Path(os.path.realpath(os.fsdecode(path)))
+        if not path.is_relative_to(home) and path != Path(os.devnull):
+            strays.append(str(path))
+
+def display(image):
+    assert isinstance(image, Image.Image)
+    displayed.append(image.size)
+
+sys.addaudithook(watch)
+"""
+POSTSCRIPT = """
+assert len(displayed) > 4, displayed
+assert not strays, strays
+"""
+
+
+def cells(cell_type):
+    content = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return [cell for cell in content["cells"] if cell["cell_type"] == cell_type]
+
+
+def folder_content():
+    return sorted(path.name for path in NOTEBOOK.parent.iterdir())
+
+
+def test_code_runs(tmp_path):
+    program = [PREAMBLE, *("".join(cell["source"]) for cell in cells("code"))]
+    script = tmp_path / "quickstart.py"
+    script.write_text("\n\n".join([*program, POSTSCRIPT]), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "QUICKSTART_STEPS": "4",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **dict.fromkeys(("HOME", "KERAS_HOME", "TMPDIR"), str(tmp_path)),
+    }
+    before = folder_content()
+    done = subprocess.run(
+        [sys.executable, script.name],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert folder_content() == before
+    assert (tmp_path / "quickstart_export" / "saved_model.pb").exists()
+
+
+def test_kept_outputs():
+    assert NOTEBOOK.stat().st_size < 600_000
+    code = cells("code")
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) > 4
+    for output in outputs:
+        assert output["output_type"] in ("stream", "display_data", "execute_result")
+        assert output.get("name") != "stderr"
+        text = "".join(
+            [*output.get("text", []), *output.get("data", {}).get("text", [])]
+        )
+        assert not re.search(
+            r"warning|0x[0-9a-f]{6}|/(home|root|tmp|Users)/", text, re.I
+        )
+
+
+def test_newcomers_cells_are_short():
+    """Nothing of Jupyter's own language, and lines as everywhere else."""
+    for cell in cells("code") + cells("markdown"):
+        for line in "".join(cell["source"]).splitlines():
+            assert len(line) <= 88, line
+            assert (
+                cell["cell_type"] != "code" or line.lstrip()[:1] not in "%!" or not line
+            )
