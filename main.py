@@ -24,7 +24,7 @@ without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has th
   output      log_every sample_every num_samples checkpoint_every keep_checkpoints
               keep_best
   use         checkpoint output num_images images revise_steps infer_steps num_draws
-              format              interpolation animation mask export_format
+              format interpolation animation mask export_format hub license
 """
 
 import contextlib
@@ -100,7 +100,7 @@ def build_model(image_shape):
         ),
         reference_stddev=f.REFERENCE_STDDEV.value,
         num_outputs=f.NUM_OUTPUTS.value,
-        penalty=f.ENERGY_PENALTY.value,
+        penalty=f.ENERGY_PENALTY.value or 0.0,
     )
     keras.utils.set_random_seed(2 * f.SEED.value + 1)
     generator = Generator(
@@ -258,9 +258,10 @@ def train_in(run_dir, model, dataset):
             f"{run_dir} is at step {step} already. Received: "
             f"--num_iterations={f.NUM_ITERATIONS.value}. Give a larger one."
         )
-    runs.check_data(run_dir, fingerprint=dataset.fingerprint())
-    since = f"from step {step} on | " if f.RESUME.value else ""
-    print(f"{since}{run_dir} | look inside: tensorboard --logdir {folder}", flush=True)
+    if f.RESUME.value:
+        runs.check_data(run_dir, fingerprint=dataset.fingerprint())
+        print(f"from step {step} on | ", end="")
+    print(f"{run_dir} | look inside: tensorboard --logdir {folder}", flush=True)
     flags.save(
         run_dir / "flags.cfg",
         [
@@ -270,6 +271,7 @@ def train_in(run_dir, model, dataset):
             f"{metadata.version('tensorflow')}, keras {metadata.version('keras')}",
         ],
     )
+    runs.check_data(run_dir, fingerprint=dataset.fingerprint())
     saving.describe(model, run_dir, dataset=f.DATASET.value)
     try:
         training.train(
@@ -279,9 +281,10 @@ def train_in(run_dir, model, dataset):
             checkpoints.Checkpoints(
                 model,
                 run_dir,
+                every=f.CHECKPOINT_EVERY.value,
                 keep=f.KEEP_CHECKPOINTS.value,
+                margin=f.LOG_EVERY.value,
                 best=f.KEEP_BEST.value,
-                window=f.CHECKPOINT_EVERY.value,
             ),
             num_iterations=f.NUM_ITERATIONS.value,
             batch_size=f.BATCH_SIZE.value,
@@ -434,6 +437,9 @@ def export():
     from coopnets_tf import export as exporting
 
     run_dir, model = run_folder()
+    if f.EXPORT_FORMAT.value == "hub":
+        push(model, run_dir)
+        return
     folder = output_folder(run_dir) if f.OUTPUT.value else run_dir
     if f.EXPORT_FORMAT.value == "savedmodel":
         path = folder if f.OUTPUT.value else run_dir / "export"
@@ -445,6 +451,20 @@ def export():
         path = folder / "generator.tflite"
         exporting.export_litert(model.generator, path)
     print(f"Nets of step {int(model.step)}: {path}")
+
+
+def push(model, run_dir):
+    """The trained nets and their card, for the Hugging Face hub."""
+    from coopnets_tf import cards
+
+    cards.push(
+        model,
+        run_dir,
+        f.HUB.value,
+        dataset=f.DATASET.value,
+        license=f.LICENSE.value,
+    )
+    print(f"Nets of step {int(model.step)} and their card: hf://{f.HUB.value}")
 
 
 MODES = {
@@ -488,10 +508,12 @@ def run_mode():
         sys.exit(_failed(error, code=1))
     except training.Diverged as error:
         advice = (
-            "Try a smaller --descriptor_learning_rate, --descriptor_step_size or "
+            "In a new run (--init_from=<this one> keeps its nets) try a smaller "
+            "--descriptor_learning_rate, --descriptor_step_size or "
             "--generator_learning_rate, or --rollback_rate_factor=0.5."
         )
-        text = f"{error}, after all rollbacks. {advice}"
+        tried = "after all rollbacks" if f.GUARD.value else "without a guard"
+        text = f"{error}, {tried}. {advice}"
         sys.exit(_failed(error, code=1, text=text))
 
 

@@ -10,6 +10,7 @@ call, from numbers in this process to images in this process: no network, no JSO
 """
 
 import json
+import os
 import platform
 import statistics
 import sys
@@ -37,6 +38,7 @@ SIZES = (1, 64)
 def load(folder):
     """The SavedModel in `folder` and what it says about itself."""
     about = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with main.quiet_stderr():
         import tensorflow as tf
     return tf.saved_model.load(str(folder)), about

@@ -9,6 +9,7 @@ subtracted, so a `ratio` above 1 is possible. `guard_share` and `checkpoint_shar
 what the guard and the checkpoints cost at the flags' intervals, in parts of a step.
 """
 
+import itertools
 import json
 import platform
 import resource
@@ -108,8 +109,9 @@ def checkpoint_seconds(model, number=5):
     from coopnets_tf.checkpoints import Checkpoints
 
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(model, Path(folder), keep=f.KEEP_CHECKPOINTS.value)
-        return median_seconds([lambda: checkpoints.save(0)], number)[0]
+        checkpoints = Checkpoints(model, Path(folder), every=1, keep=3, margin=1)
+        steps = itertools.count()
+        return median_seconds([lambda: checkpoints.save(next(steps))], number)[0]
 
 
 def measure():

@@ -61,6 +61,8 @@ def contents(run_dir):
     """All of a run that must not hang on interruptions, by name."""
     import tensorflow as tf
 
+    from coopnets_tf import checkpoints
+
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     found = {
         "metrics": [
@@ -74,8 +76,8 @@ def contents(run_dir):
     }
     for picture in (run_dir / "samples").iterdir():
         found[picture.name] = picture.read_bytes()
-    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
-    reader = tf.train.load_checkpoint(path)
+    path = checkpoints.find(run_dir)
+    reader = tf.train.load_checkpoint(str(path))
     for name in reader.get_variable_to_shape_map():
         if "VARIABLE_VALUE" in name and "save_counter" not in name:
             found[name] = reader.get_tensor(name).tobytes()
@@ -91,7 +93,7 @@ def kill(process, run_dir, rng, *, while_saving):
             break
         time.sleep(0.01)
     time.sleep(rng.uniform(0, 0.5))
-    while while_saving and process.poll() is None and not list(folder.glob("*temp*")):
+    while while_saving and process.poll() is None and not (folder / ".new").exists():
         pass
     alive = process.poll() is None
     process.send_signal(signal.SIGKILL)

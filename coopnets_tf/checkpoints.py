@@ -1,7 +1,8 @@
 """Checkpoints: the whole state of a training on disk, and back.
 
-`ckpt-<step>` are the newest, kept in turn by TensorFlow's manager; `best-<step>` is a
-copy that stays.
+`ckpt-<step>` are written at the regular steps, `stop-<step>` where a run ended between
+two of them; the latter only serve to go on from. `best-<step>` is a copy that stays.
+A checkpoint is a file `.data-...` and, put beside it when that is whole, an `.index`.
 """
 
 import json
@@ -25,127 +26,183 @@ class NotSaved(OSError):
     """A checkpoint could not be written; those before are as they were."""
 
 
+def step_of(path):
+    """The step of a checkpoint from its name."""
+    return int(str(path).rsplit("-", 1)[1])
+
+
+def listed(folder, kinds=("ckpt", "stop")):
+    """The checkpoints in a folder, oldest first: `Path`s without an ending."""
+    found = [
+        path.with_suffix("")
+        for path in folder.glob("*.index")
+        if path.stem.split("-")[0] in kinds
+    ]
+    return sorted(found, key=step_of)
+
+
+def remove(path):
+    """Takes a checkpoint off the disk, its index first: none is listed in part."""
+    path.with_name(f"{path.name}.index").unlink(missing_ok=True)
+    for part in path.parent.glob(f"{path.name}.data-*"):
+        part.unlink()
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
     Args:
       model: `CoopNets`, compiled.
       run_dir: `Path`.
-      keep: int; so many of the newest are kept.
-      best: None, or the metric by which one more is kept: the one after whose lines its
-        mean over the last `window` steps was smallest in size.
-      window: int; steps.
+      every: int; the regular steps are its multiples.
+      keep: int; so many of the newest are kept, and besides them the newest that has
+        proved healthy.
+      margin: int; after so many good steps a checkpoint has proved healthy.
+      best: None, or the metric by which one more is kept: the one before which its mean
+        over `every` steps was smallest in size.
     """
 
-    def __init__(self, model, run_dir, *, keep, best=None, window=1):
+    def __init__(self, model, run_dir, *, every, keep, margin, best=None):
         self.folder = run_dir / "checkpoints"
         self._lines = run_dir / "metrics.jsonl"
+        self._every, self._keep, self._margin = every, keep, margin
         self._best = best
-        self._window = window
         self._state = model.checkpoint()
-        self._manager = tf.train.CheckpointManager(
-            self._state, str(self.folder), max_to_keep=keep
-        )
+        self._current = None  # the one whose content the model has, if any
 
     def save(self, step):
-        """Writes the checkpoint of a step.
+        """Writes the checkpoint of a step, after which all was well until now.
 
         Raises:
           NotSaved: if the disk is full or the like.
         """
+        self._keep_best(now=step)
+        kind = "stop" if step % self._every else "ckpt"
+        if self._current == (target := self.folder / f"{kind}-{step}"):
+            return
+        new = self.folder / ".new"
         try:
-            self._manager.save(checkpoint_number=step)
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            self._state.write(str(new / target.name))
+            for part in sorted(new.glob(f"{target.name}.*")):  # the index is last
+                os.replace(part, self.folder / part.name)
         except logs.WRITE_ERRORS as error:
-            for part in self.folder.glob(f"ckpt-{step}*temp*"):
-                shutil.rmtree(part) if part.is_dir() else part.unlink()
             raise NotSaved(
                 f"The checkpoint of step {step} was not written: {logs.reason(error)}"
             ) from error
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        self._current = target
+        kept = listed(self.folder, ["ckpt"])[-self._keep :] + self._healthy(step)[-1:]
+        for path in listed(self.folder):
+            if path not in kept and path != target:
+                remove(path)
+
+    def _healthy(self, now):
+        """The regular checkpoints that have proved healthy if all is well until now."""
+        regular = listed(self.folder, ["ckpt"])
+        return [path for path in regular if step_of(path) + self._margin < now]
 
     def restore(self):
         """Restores the newest that can be read; does nothing where there is none.
 
         Raises:
-          RunError: if there are checkpoints and none can be read.
+          RunError: if there are checkpoints and none can be read, or they are not of
+            this model.
         """
-        for path in reversed(self._manager.checkpoints):
-            try:
-                self._state.restore(path).assert_consumed()
-                return
-            except Exception as error:  # a damaged file fails in many ways
-                logging.warning(
-                    "%s cannot be read, trying the one before: %r", path, error
-                )
-        files = self.folder.glob("ckpt-*.index")
-        if self._manager.checkpoints or any(step_of(path.stem) for path in files):
+        paths = listed(self.folder)
+        if not self._restore_first(paths[::-1]) and paths:
             raise RunError(
                 f"No checkpoint in {self.folder} can be read. Move them away to begin "
                 "again from step 0."
             )
 
-    def restore_healthy(self, *, before):
-        """Restores the newest of an earlier step than `before`, else the oldest.
+    def _restore_first(self, paths):
+        """Restores the first that can be read and returns its path, else None."""
+        for path in paths:
+            try:
+                self._state.read(str(path)).assert_consumed()
+                self._current = path
+                return path
+            except (AssertionError, ValueError) as error:
+                raise RunError(
+                    f"{path} does not fit the networks: {logs.reason(error)} Was "
+                    "flags.cfg changed, or is it of another version?"
+                ) from error
+            except Exception as error:  # a damaged file fails in many ways
+                logging.warning(
+                    "%s cannot be read, trying the one before: %s",
+                    path,
+                    logs.reason(error),
+                )
+        return None
 
-        Newer ones are taken off the disk, since they led to a divergence.
+    def roll_back(self, *, diverged):
+        """Restores the newest that has proved healthy, or the oldest.
+
+        Newer ones are taken off the disk, since they led to the divergence.
+
+        Args:
+          diverged: int; the step at which the run diverged.
 
         Returns:
-          Its step, None where there is no checkpoint.
+          The step from which to go on, None where no checkpoint can be read.
         """
-        paths = sorted(self._manager.checkpoints, key=step_of)
-        if not paths:
+        regular = listed(self.folder, ["ckpt"])
+        path = self._restore_first((self._healthy(diverged) or regular[:1])[::-1])
+        if path is None:
             return None
-        path = ([path for path in paths if step_of(path) < before] or paths[:1])[-1]
-        self._state.restore(path).assert_consumed()
-        for newer in paths[paths.index(path) + 1 :]:
-            for part in self.folder.glob(f"{Path(newer).name}.*"):
-                part.unlink()
+        for other in listed(self.folder):
+            if step_of(other) > step_of(path):
+                remove(other)
         return step_of(path)
 
-    def keep_best(self):
-        """Copies the newest checkpoint to `best-<step>` if it is the best so far.
+    def _keep_best(self, *, now):
+        """Copies the newest healthy one to `best-<step>` if it is the best so far.
 
-        To be called when it has proved healthy. `best.json` tells its metric.
+        `best.json` tells its metric.
         """
-        if not self._best or not self._manager.latest_checkpoint:
+        if not self._best or not (healthy := self._healthy(now)):
             return
-        newest = Path(self._manager.latest_checkpoint)
-        step, record = step_of(newest), self.folder / "best.json"
+        step, record = step_of(healthy[-1]), self.folder / "best.json"
         values = [
             line[self._best]
             for line in logs.read_lines(self._lines)
-            if step - self._window < line["step"] <= step and self._best in line
+            if step - self._every < line["step"] <= step and self._best in line
         ]
         mean = sum(values) / len(values) if values else math.inf
-        held = json.loads(record.read_text())["mean"] if record.exists() else math.inf
-        if abs(mean) < abs(held):
+        if abs(mean) < abs(self._best_so_far(record)):
             try:
-                self._copy_best(newest)
+                self._copy_best(healthy[-1])
                 story = {"step": step, "metric": self._best, "mean": mean}
                 write_whole(record, (json.dumps(story) + "\n").encode())
             except OSError as error:
                 logging.warning("The best checkpoint was not copied: %s", error)
 
-    def _copy_best(self, newest):
+    def _best_so_far(self, record):
+        try:
+            story = json.loads(record.read_text())
+            return story["mean"] if story["metric"] == self._best else math.inf
+        except (OSError, ValueError, KeyError):  # none yet, or not as it was written
+            return math.inf
+
+    def _copy_best(self, path):
         """Copies a checkpoint and takes the best one before it off the disk."""
-        name = newest.name.replace("ckpt", "best")
-        new = self.folder / ".best.new"
-        for part in sorted(self.folder.glob(f"{newest.name}.*")):  # the index is last
-            shutil.copyfile(part, new)
-            os.replace(new, self.folder / part.name.replace(newest.name, name))
-        for part in self.folder.glob("best-*"):
-            if not part.name.startswith(f"{name}."):
-                part.unlink()
-
-
-def step_of(path):
-    """The step of a checkpoint from its name."""
-    return int(str(path).rsplit("-", 1)[1])
+        name = f"best-{step_of(path)}"
+        for part in sorted(self.folder.glob(f"{path.name}.*")):  # the index is last
+            write_whole(
+                self.folder / part.name.replace(path.name, name), part.read_bytes()
+            )
+        for other in listed(self.folder, ["best"]):
+            if other.name != name:
+                remove(other)
 
 
 def last_step(run_dir):
     """The step of a run's newest checkpoint, None without one."""
-    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
-    return step_of(path) if path else None
+    paths = listed(run_dir / "checkpoints")
+    return step_of(paths[-1]) if paths else None
 
 
 def find(source, which="newest"):
@@ -156,27 +213,28 @@ def find(source, which="newest"):
         `runs/mnist-1/checkpoints/ckpt-500`.
       which: of a run, "newest", "best" (by `--keep_best`) or the number of a step.
 
+    Returns:
+      `Path`, without an ending.
+
     Raises:
       RunError: if there is none.
     """
-    path = Path(source).expanduser()
-    folder = path / "checkpoints"
-    if which == "newest":
-        newest = tf.train.latest_checkpoint(str(folder))
-        if newest:
-            return newest
-    else:
-        names = sorted(one.stem for one in folder.glob("*.index"))
-        for name in names:
-            if name == f"ckpt-{which}" or name.startswith(f"{which}-"):
-                return str(folder / name)
-        raise RunError(
-            f"{folder} has no checkpoint {which}. It has: {', '.join(names)}."
-        )
+    path = Path(source)
     if path.suffix == ".index":
         path = path.with_suffix("")
     if path.with_name(f"{path.name}.index").is_file():
-        return str(path)
+        return path
+    paths = listed(path / "checkpoints", ["best", "ckpt", "stop"])
+    if which in ("newest", "best"):
+        kinds = ["best"] if which == "best" else ["ckpt", "stop"]
+        found = listed(path / "checkpoints", kinds)
+    else:
+        found = [one for one in paths if str(step_of(one)) == str(which)]
+    if found:
+        return found[-1]
+    if paths:
+        names = ", ".join(one.name for one in paths)
+        raise RunError(f"{source} has no checkpoint {which!r}. It has: {names}.")
     raise RunError(
         f"{source} is neither a run with checkpoints nor a checkpoint, such as "
         "runs/mnist-1/checkpoints/ckpt-500."
@@ -193,18 +251,25 @@ def load_networks(model, source, *, averaged=False):
         weights themselves, where the run kept one.
 
     Returns:
-      The checkpoint's path, and one line for each weight that does not fit.
+      The checkpoint's path, and one line for each weight that does not fit, or that the
+      checkpoint has and the networks have not.
 
     Raises:
       RunError: if there is no checkpoint, it cannot be read, or no weight fits.
     """
     path = find(source)
     try:
-        reader = tf.train.load_checkpoint(path)
+        reader = tf.train.load_checkpoint(str(path))
         shapes = reader.get_variable_to_shape_map()
         fitting, misfits = [], []
         for part in ("descriptor", "generator"):
-            for name, variable in named_variables(getattr(model, part)).items():
+            variables = named_variables(getattr(model, part))
+            there_only = {
+                key.split("/")[1] for key in shapes if key.split("/")[0] == part
+            }
+            for name in sorted(there_only - set(variables)):
+                misfits.append(f"{part} {name}: nothing here")
+            for name, variable in variables.items():
                 key = KEY.format(f"{part}/{name}")
                 average = KEY.format(f"{part}_optimizer/{part}_{name}_average")
                 if averaged and average in shapes:

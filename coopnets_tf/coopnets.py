@@ -113,7 +113,7 @@ class CoopNets(keras.Model):
         return list(self.means.values())
 
     def checkpoint(self):
-        """A `tf.train.Checkpoint` of all that the next step depends on.
+        """A `tf.train.Checkpoint` of all that the next step depends on but `rollbacks`.
 
         The variables are listed here: TensorFlow's own search does not look into the
         lists in which Keras keeps layers, and would leave out the moving averages.
@@ -124,7 +124,6 @@ class CoopNets(keras.Model):
             descriptor_optimizer=named_variables(self.descriptor.optimizer),
             generator_optimizer=named_variables(self.generator.optimizer),
             step=self.step.value,
-            rollbacks=self.rollbacks.value,
             metrics=[variable.value for variable in self.metrics_variables],
         )
 

@@ -128,7 +128,8 @@ def load_test(
     else:
         dataset = load(name, data_dir=data_dir, per_image=per_image, **folder_options)
         kind = "images held out of training" if num_held_out else "training images"
-    number = min(number, num_held_out or dataset.num_images, dataset.num_images)
+        number = min(number, num_held_out or number)
+    number = min(number, dataset.num_images)
     return dataset[np.arange(number)], f"{name}: {number} {kind}"
 
 

@@ -46,7 +46,8 @@ class LazyImages:
             if _stamp(path) != self._stamps[path]:
                 raise DatasetError(
                     f"{path} was changed or removed while the images were in use. "
-                    "Bring it back, and go on with --resume."
+                    "Bring it back and go on with --resume, or begin a new run whose "
+                    "nets come from this one, by --init_from."
                 )
             pixels[position] = self._decode(path)
 
@@ -134,19 +135,23 @@ def read_files(paths, *, image_shape, number):
         raise DatasetError(f"--images={','.join(map(str, paths))} holds no image.")
     color_mode = "rgb" if image_shape[2] == 3 else "grey"
     options = {"image_size": image_shape[0], "color_mode": color_mode, "resize": "crop"}
-    return np.stack([decode(path, **options) for path in found[:number]])
+    try:
+        return np.stack([decode(path, **options) for path in found[:number]])
+    except DatasetError as error:
+        raise DatasetError(f"--images: {error.__cause__}. Give others.") from error
 
 
 def _files(folder):
     def refuse(error):
-        raise DatasetError(f"--dataset: {error}. Make it readable.") from error
+        raise DatasetError(f"{error}. Make it readable.") from error
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         if "flags.cfg" in names:  # the folder of a run, with pictures of its own
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in names if not name.startswith("."))
+        paths = (Path(place, name) for name in names if not name.startswith("."))
+        yield from (path for path in paths if not path.exists() or path.is_file())
 
 
 def _stamp(path):

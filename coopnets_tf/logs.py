@@ -36,13 +36,25 @@ class RunLog:
       steps_per_epoch: int; for the epoch of a line.
       first_step: int; steps done before. What an interrupted run told of later ones is
         taken back, since they will be done again.
+      rollbacks: list of dicts, `step` and `story`; what to tell of the run's rollbacks.
     """
 
     def __init__(
-        self, run_dir, *, num_iterations, batch_size, steps_per_epoch, first_step=0
+        self,
+        run_dir,
+        *,
+        num_iterations,
+        batch_size,
+        steps_per_epoch,
+        first_step=0,
+        rollbacks=(),
     ):
         self.run_dir = run_dir
         self._first_step = first_step
+        self._rollbacks = [
+            {**rollback, "rollbacks": number}
+            for number, rollback in enumerate(rollbacks, start=1)
+        ]
         self._batch_size = batch_size
         self._steps_per_epoch = steps_per_epoch
         self._progress = Progress(num_iterations, first_step=first_step)
@@ -50,13 +62,17 @@ class RunLog:
         self._missing = set()  # what could not be written lately
 
     def __enter__(self):
-        _keep_lines(self.run_dir / "metrics.jsonl", self._first_step)
+        _keep_lines(self.run_dir / "metrics.jsonl", self._first_step, self._rollbacks)
         # Before the first checkpoint a run begins anew, with what it tells at step 0.
         last_step = self._first_step or -1
         for events in (self.run_dir / "tensorboard").glob("events.*"):
             _keep_events(events, last_step)
         self._lines = Lines(self.run_dir / "metrics.jsonl")
         self._events = tf.summary.create_file_writer(str(self.run_dir / "tensorboard"))
+        for rollback in self._rollbacks:
+            with self._summaries(rollback["step"]):
+                tf.summary.text("rollbacks/story", rollback["story"])
+                tf.summary.scalar("rollbacks/number", rollback["rollbacks"])
         return self
 
     def __exit__(self, *exception):
@@ -111,14 +127,6 @@ class RunLog:
         self._progress.report(
             step, {short: values[name] for name, short in ON_THE_BAR.items()}
         )
-
-    def rollback(self, step, number, story):
-        """That the run went back to this step, for the `number`th time, and why."""
-        line = {"step": step, "rollbacks": number, "story": story}
-        self._write(line)
-        with self._summaries(step):
-            tf.summary.text("rollback", story)
-            tf.summary.scalar("rollbacks", number)
 
     def picture(self, step, name, grid):
         """An image grid, uint8 [height, width, channels], to TensorBoard and PNG."""
@@ -180,7 +188,13 @@ class Lines:
 
 def read_lines(path):
     """The lines of a metrics.jsonl as dicts; a broken last one is left out."""
-    return [line for line, _ in _parsed_lines(path)]
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:  # the process ended while it wrote this one
+            continue
+    return lines
 
 
 class Progress:
@@ -213,34 +227,44 @@ class Progress:
             print()
 
 
-def _parsed_lines(path):
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            yield json.loads(line), line
-        except ValueError:  # the process ended while it wrote this one
-            continue
-
-
-def _keep_lines(path, last_step):
-    """Shortens metrics.jsonl to the lines up to a step; a broken line is dropped."""
-    kept = [text for line, text in _parsed_lines(path) if line["step"] <= last_step]
-    write_whole(path, "".join(kept).encode())
+def _keep_lines(path, last_step, rollbacks):
+    """Shortens metrics.jsonl to the lines up to a step, and those of the rollbacks."""
+    kept = [
+        line
+        for line in read_lines(path)
+        if line["step"] <= last_step and "story" not in line
+    ]
+    kept = sorted([*kept, *rollbacks], key=lambda line: line["step"])
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 def _keep_events(path, last_step):
-    """Shortens a TensorBoard file to the events up to a step."""
+    """Shortens a TensorBoard file to the events up to a step, without the rollbacks.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
     kept = path.with_name(f".{path.name}.kept")
-    with tf.io.TFRecordWriter(str(kept)) as writer:
-        try:
-            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+    try:
+        with tf.io.TFRecordWriter(str(kept)) as writer:
+            for record in _records(path):
                 event = event_pb2.Event.FromString(record)
-                if event.file_version or event.step <= last_step:
+                tags = {value.tag.partition("/")[0] for value in event.summary.value}
+                told = event.step <= last_step and "rollbacks" not in tags
+                if event.file_version or told:
                     writer.write(record)
-        except tf.errors.DataLossError:
-            pass  # the process ended while it wrote this one, the last
-    os.replace(kept, path)
+        os.replace(kept, path)
+    except tf.errors.OpError as error:
+        raise OSError(f"{path} cannot be shortened: {reason(error)}") from error
+    finally:
+        kept.unlink(missing_ok=True)
+
+
+def _records(path):
+    try:
+        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    except tf.errors.DataLossError:
+        return  # the process ended while it wrote the last one
 
 
 def reason(error):

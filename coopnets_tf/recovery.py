@@ -1,5 +1,6 @@
 """Occluded images: masks, fills that need no learning, and errors."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +57,19 @@ def hide(images, mask, *, seed):
       DatasetError: if the mask cannot be used.
     """
     shape = images.shape[1:]
-    if mask and Path(mask).expanduser().is_file():
-        kind, visible = "file", read_mask(Path(mask).expanduser(), shape)
+    if mask and os.path.isfile(mask):
+        kind, visible = "file", read_mask(Path(mask), shape)
         visible = np.broadcast_to(visible, images.shape)
     else:
         kind, amount = parse_mask(mask, shape)
         visible = visible_pixels(
             kind, amount, number=len(images), image_shape=shape, seed=seed
+        )
+    shares = visible.mean(axis=(1, 2, 3))
+    if shares.min() == 0 or shares.max() == 1:
+        raise DatasetError(
+            f"--mask={mask} hides nothing or everything of at least one image. Give "
+            "another share, or another --seed."
         )
     return visible, occlude(images, visible, kind=kind, seed=seed)
 

@@ -17,6 +17,7 @@ CONTENTS = (
     "data.json",
     "model.json",
 )
+ROLLBACKS = "rollbacks.json"
 
 
 class RunError(ValueError):
@@ -133,12 +134,31 @@ def check_data(run_dir, *, fingerprint):
     if not record.exists():
         content = json.dumps({"fingerprint": fingerprint}) + "\n"
         write_whole(record, content.encode())
-    elif json.loads(record.read_text())["fingerprint"] != fingerprint:
+    elif _read_json(record).get("fingerprint") != fingerprint:
         raise RunError(
             f"The images are not those with which {run_dir} was begun, so it cannot go "
             "on with them as if nothing had happened. Bring the old ones back, or "
             "begin a new run without --resume."
         )
+
+
+def rollbacks(run_dir):
+    """The run's rollbacks so far: a list of dicts, `step` and `story`."""
+    record = run_dir / ROLLBACKS
+    return _read_json(record) if record.exists() else []
+
+
+def add_rollback(run_dir, *, step, story):
+    """Remembers that the run went back to a step, and why."""
+    stories = [*rollbacks(run_dir), {"step": step, "story": story}]
+    write_whole(run_dir / ROLLBACKS, (json.dumps(stories, indent=1) + "\n").encode())
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is not as the run wrote it: {error}.") from error
 
 
 def _next_run(root, name):

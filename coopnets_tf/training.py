@@ -10,7 +10,7 @@ import signal
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import images
+from coopnets_tf import images, runs
 from coopnets_tf.checkpoints import NotSaved
 from coopnets_tf.export import export
 from coopnets_tf.folders import DatasetError
@@ -68,24 +68,17 @@ def train(model, dataset, run_dir, checkpoints, *, max_rollbacks, **schedule):
       Stopped: after SIGINT or SIGTERM; the step was finished and a checkpoint written.
     """
     checkpoints.restore()
+    model.rollbacks.assign(len(runs.rollbacks(run_dir)))
     go_on = functools.partial(
         _go_on, model, dataset, run_dir, checkpoints, build_step(model), **schedule
     )
-    story = None
     with _stop_signals() as received:
         while True:
             try:
-                go_on(story, received)
+                go_on(received)
                 break
             except Diverged as error:
-                story = _roll_back(
-                    model,
-                    checkpoints,
-                    error,
-                    margin=schedule["log_every"],
-                    max_rollbacks=max_rollbacks,
-                )
-    checkpoints.keep_best()
+                _roll_back(model, run_dir, checkpoints, error, max_rollbacks)
     with model.as_shown():
         export(model, run_dir / "export", dataset=dataset.name)
 
@@ -96,7 +89,6 @@ def _go_on(
     run_dir,
     checkpoints,
     step_fn,
-    story,
     received,
     *,
     num_iterations,
@@ -107,10 +99,7 @@ def _go_on(
     num_samples,
     settings,
 ):
-    """Trains from the model's step to the last, or until a signal was received.
-
-    `story` tells of the rollback from which to go on, if there was one.
-    """
+    """Trains from the model's step to the last, or until a signal was received."""
     first_step = int(model.step)
     log = RunLog(
         run_dir,
@@ -118,6 +107,7 @@ def _go_on(
         batch_size=batch_size,
         steps_per_epoch=dataset.steps_per_epoch(batch_size),
         first_step=first_step,
+        rollbacks=runs.rollbacks(run_dir),
     )
     batches = dataset.batches(
         batch_size, run_seed=model.run_seed, first_step=first_step
@@ -127,9 +117,6 @@ def _go_on(
             log.settings(settings)
             shown = np.arange(min(num_samples, dataset.num_images))
             log.picture(0, "observed", images.grid(dataset[shown]))
-        if story:
-            log.rollback(first_step, int(model.rollbacks), story)
-        if story or first_step == 0:
             _save(checkpoints, log, first_step)
         for step in range(first_step + 1, num_iterations + 1):
             try:
@@ -148,11 +135,11 @@ def _go_on(
             if to_log:
                 metrics = {name: float(value) for name, value in metrics.items()}
                 log.metrics(step, {**metrics, **_learning_rates(model)})
+            if step % log_every == 0:  # not after the last line of a run: it may go on
                 model.reset_metrics()
             if to_show:
                 _show(model, log, step, num_samples)
             if to_save or received:  # at the end: what it holds has been shown
-                checkpoints.keep_best()  # of those before, which have proved healthy
                 needed = received or step == num_iterations
                 _save(checkpoints, log, step, needed=needed)
             if received:
@@ -176,22 +163,18 @@ def _save(checkpoints, log, step, *, needed=False):
         logging.warning("%s. Training goes on; free some space.", error)
 
 
-def _roll_back(model, checkpoints, error, *, margin, max_rollbacks):
-    """Restores a healthy checkpoint, to go on with another stream of noise.
-
-    Healthy is a checkpoint after which `margin` steps went well; where there is none,
-    the oldest is taken. Returns the story in one sentence.
-    """
+def _roll_back(model, run_dir, checkpoints, error, max_rollbacks):
+    """Goes back to a healthy checkpoint and on to another stream of noise."""
     rollbacks = int(model.rollbacks) + 1
     if rollbacks > max_rollbacks:
         raise error
-    step = checkpoints.restore_healthy(before=error.step - margin)
+    step = checkpoints.roll_back(diverged=error.step)
     if step is None:
         raise error
-    model.rollbacks.assign(rollbacks)
     story = f"{error}. Back to step {step}, {rollbacks} of {max_rollbacks} times"
     logging.warning("%s", story)
-    return story
+    runs.add_rollback(run_dir, step=step, story=story)
+    model.rollbacks.assign(rollbacks)
 
 
 @contextlib.contextmanager

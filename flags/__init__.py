@@ -27,7 +27,10 @@ NOT_SAVED = (
     "animation",
     "mask",
     "export_format",
+    "hub",
+    "license",
 )
+PATHS = ("dataset", "data_dir", "workdir", "init_from", "output", "mask")
 # What a resumed run may do otherwise than before; all else is its mathematics.
 MAY_CHANGE = (
     "num_iterations",
@@ -72,16 +75,23 @@ def _parse(argv):
     base = preset_of(FLAGS["dataset"].value)
     saved = None
     if FLAGS["resume"].value or FLAGS["mode"].value != "train":
+        _expand("workdir")
         workdir = FLAGS["workdir"].value or newest_run()
-        own = Path(workdir or "").expanduser() / "flags.cfg"
+        own = Path(workdir or "") / "flags.cfg"
         argv = [*argv, f"--workdir={workdir}"] if workdir else argv
         if workdir and own.is_file():
             base, saved = own, _parse_alone(argv[0], own)
     FLAGS.unparse_flags()
     rest = FLAGS([argv[0], f"--flagfile={base}", *argv[1:]])
-    if preset_of(FLAGS["dataset"].value).name == "scene.cfg":
-        _make_absolute("dataset")
-    _make_absolute("init_from")
+    for name in PATHS:
+        _expand(name)
+    # A flagfile has to mean the same paths wherever it is used.
+    dataset = FLAGS["dataset"].value
+    if preset_of(dataset).name == "scene.cfg" and Path(dataset).is_dir():
+        FLAGS["dataset"].value = str(Path(dataset).resolve())
+    for name in ("init_from", "data_dir"):
+        if FLAGS[name].value:
+            FLAGS[name].value = str(Path(FLAGS[name].value).resolve())
     scheduled = FLAGS["learning_rate_schedule"].value != "constant"
     if scheduled and FLAGS["schedule_steps"].value is None:
         FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
@@ -91,11 +101,13 @@ def _parse(argv):
     return rest
 
 
-def _make_absolute(name):
-    """A flagfile has to mean the same path wherever it is used."""
-    path = Path(FLAGS[name].value or "").expanduser()
-    if FLAGS[name].value and path.exists():
-        FLAGS[name].value = str(path.resolve())
+def _expand(name):
+    """A path that begins with ~ is meant to be in a home."""
+    if FLAGS[name].value:
+        try:
+            FLAGS[name].value = str(Path(FLAGS[name].value).expanduser())
+        except RuntimeError as error:
+            _refuse(f"--{name}={FLAGS[name].value}: {error}")
 
 
 def newest_run(root=Path("runs")):

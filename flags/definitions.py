@@ -6,6 +6,7 @@ n images of one step, n~ chains, s and sigma standard deviations.
 """
 
 import math
+import re
 
 from absl import flags
 
@@ -221,11 +222,8 @@ LANGEVIN_CLAMP = _define_positive(
     None,
     "Largest size of an entry of the energy's gradient in D1, per pixel unit.",
 )
-ENERGY_PENALTY = flags.DEFINE_float(
-    "energy_penalty",
-    0.0,
-    "Weight of mean f(Y)^2 + mean f(Y~)^2 in D2's loss.",
-    lower_bound=0.0,
+ENERGY_PENALTY = _define_positive(
+    "energy_penalty", None, "Weight of mean f(Y)^2 + mean f(Y~)^2 in D2's loss."
 )
 GENERATOR_AVERAGE = flags.DEFINE_float(
     "generator_average",
@@ -330,6 +328,13 @@ INFER_STEPS = flags.DEFINE_integer(
     "Langevin steps of G1 to find the latents of given images.",
     lower_bound=1,
 )
+NUM_DRAWS = flags.DEFINE_integer(
+    "num_draws",
+    1,
+    "Latents of the posterior over whose images recover takes the mean: 1 is one "
+    "plausible image, more have smaller errors and less contrast.",
+    lower_bound=1,
+)
 FORMAT = flags.DEFINE_enum(
     "format",
     None,
@@ -356,7 +361,34 @@ MASK = flags.DEFINE_string(
 EXPORT_FORMAT = flags.DEFINE_enum(
     "export_format",
     "savedmodel",
-    ["savedmodel", "keras", "litert"],
-    "All endpoints for TensorFlow without this package; both nets for this package; or "
-    "the generator for LiteRT.",
+    ["savedmodel", "keras", "litert", "hub"],
+    "All endpoints for TensorFlow without this package; both nets for this package; "
+    "the generator for LiteRT; or both nets with a model card, pushed to --hub.",
+)
+HUB = flags.DEFINE_string(
+    "hub",
+    None,
+    "user/name on the Hugging Face hub, where --export_format=hub pushes to. Public, "
+    "unless it is there already and private.",
+)
+flags.register_validator(
+    "hub",
+    lambda value: value is None or re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII),
+    message="must be user/name",
+)
+flags.register_multi_flags_validator(
+    ["export_format", "hub"],
+    lambda values: (values["export_format"] == "hub") == (values["hub"] is not None),
+    message="--export_format=hub and --hub=user/name go together",
+)
+LICENSE = flags.DEFINE_string(
+    "license",
+    None,
+    "Licence of the nets in the model card, by the hub's name for it: mit, cc-by-4.0, "
+    "... Default: none is told.",
+)
+flags.register_validator(
+    "license",
+    lambda value: value is None or re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", value),
+    message="must be a name of letters, digits, . and -, such as mit",
 )

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import checkpoints, logs, training
+from coopnets_tf import checkpoints, logs
 from coopnets_tf.checkpoints import Checkpoints, NotSaved
 from coopnets_tf.runs import RunError
 from tests.conftest import make_model
+from tests.test_guard import poison
 from tests.test_training import train
 
 LENGTH = {"num_iterations": 8, "log_every": 1, "checkpoint_every": 2}
@@ -32,9 +33,12 @@ def checkpoint_names(run_dir):
 
 
 def metric_means(run_dir, name):
+    """Means of the metric's size at the steps before those regular checkpoints that a
+    later good step has proved healthy: all but the last.
+    """
     lines = logs.read_lines(run_dir / "metrics.jsonl")
-    values = {line["step"]: abs(line[name]) for line in lines}
-    return {step: (values[step - 1] + values[step]) / 2 for step in (2, 4, 6, 8)}
+    values = {line["step"]: line[name] for line in lines}
+    return {step: abs(values[step - 1] + values[step]) / 2 for step in (2, 4, 6)}
 
 
 @pytest.mark.parametrize("metric", ["displacement", "generator_loss", "gradient_norm"])
@@ -43,34 +47,27 @@ def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, metric):
     train(model, tmp_path, keep=1, best=metric, **LENGTH)
     means = metric_means(tmp_path, metric)
     best = min(means, key=means.get)
-    assert checkpoint_names(tmp_path) == {"ckpt-8", f"best-{best}"}
+    assert checkpoint_names(tmp_path) == {"ckpt-6", "ckpt-8", f"best-{best}"}
     story = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     assert story["step"] == best and story["metric"] == metric
     assert story["mean"] == pytest.approx(means[best])
     path, misfits = checkpoints.load_networks(
         make_model(unroll=False), tmp_path / "checkpoints" / f"best-{best}"
     )
-    assert path.endswith(f"best-{best}") and misfits == []
+    assert path.name == f"best-{best}" and misfits == []
+
+
+def test_another_metric_chooses_the_best_anew(tmp_path):
+    train(make_model(unroll=False), tmp_path, best="displacement", **LENGTH)
+    longer = {**LENGTH, "num_iterations": 12}
+    train(make_model(unroll=False), tmp_path, best="generator_loss", **longer)
+    story = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
+    assert story["metric"] == "generator_loss" and story["mean"] > 0.5
 
 
 def test_a_checkpoint_that_led_to_a_divergence_is_not_the_best(tmp_path, monkeypatch):
-    """Its metrics are the smallest, but the next step is spoilt."""
-    original, spoilt = training.build_step, []
-
-    def build(model):
-        step_fn = original(model)
-
-        def spoiling(batch):
-            metrics = step_fn(batch)
-            if int(model.step) == 4 and not spoilt:
-                spoilt.append(True)
-                metrics = {**metrics, "displacement": tf.constant(1e-9)}
-                model.descriptor.outputs_sum.bias.assign_add([np.nan] * 7)
-            return metrics
-
-        return spoiling
-
-    monkeypatch.setattr(training, "build_step", build)
+    """The descriptor is spoilt after step 4, whose checkpoint therefore is, too."""
+    poison(monkeypatch, 4)
     train(
         make_model(unroll=False, limits={}),
         tmp_path,
@@ -78,26 +75,85 @@ def test_a_checkpoint_that_led_to_a_divergence_is_not_the_best(tmp_path, monkeyp
         max_rollbacks=1,
         **{**LENGTH, "sample_every": 100},
     )
-    assert spoilt
-    story = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
-    assert story["mean"] > 1e-6
+    best = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
+    reader = tf.train.load_checkpoint(str(checkpoints.find(tmp_path, "best")))
+    for name in reader.get_variable_to_shape_map():
+        if name.startswith("descriptor/"):
+            assert np.isfinite(reader.get_tensor(name)).all()
+    assert best["step"] == checkpoints.step_of(checkpoints.find(tmp_path, "best"))
 
 
-def test_nothing_unhealthy_is_left_after_a_rollback(tmp_path):
+def saved(run_dir, *steps, every=3, keep=9, margin=1):
     model = make_model(unroll=False)
-    states = Checkpoints(model, tmp_path, keep=5)
-    for step in (0, 3, 6, 9):
+    states = Checkpoints(model, run_dir, every=every, keep=keep, margin=margin)
+    for step in steps:
         model.step.assign(step)
         states.save(step)
-    assert states.restore_healthy(before=7) == 6
+    return model, states
+
+
+def test_a_rollback_removes_what_led_to_the_divergence(tmp_path):
+    model, states = saved(tmp_path, 0, 3, 6, 9, 10)
+    assert checkpoint_names(tmp_path) == {
+        "ckpt-0",
+        "ckpt-3",
+        "ckpt-6",
+        "ckpt-9",
+        "stop-10",
+    }
+    assert states.roll_back(diverged=10) == 6  # 9 has only one step behind it
     assert int(model.step) == 6
     assert checkpoint_names(tmp_path) == {"ckpt-0", "ckpt-3", "ckpt-6"}
-    assert states.restore_healthy(before=0) == 0
+    # Once more, by the same and by a new process.
+    assert states.roll_back(diverged=8) == 6
+    model, states = saved(tmp_path)
+    assert states.roll_back(diverged=1) == 0
+    assert int(model.step) == 0
+
+
+def test_where_a_run_was_stopped_does_not_decide_where_it_goes_back_to(tmp_path):
+    _, states = saved(tmp_path, 0, 3, 6, 8)
+    assert states.roll_back(diverged=11) == 6
+
+
+def test_a_rollback_passes_over_a_damaged_checkpoint(tmp_path, caplog):
+    _, states = saved(tmp_path, 0, 3, 6, 9)
+    data = tmp_path / "checkpoints" / "ckpt-6.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    assert states.roll_back(diverged=9) == 3
+    assert "ckpt-6 cannot be read" in caplog.text
+
+
+def test_the_newest_healthy_one_stays_whatever_keep_says(tmp_path):
+    """6 is the only one to keep, but nothing has yet shown that it is healthy."""
+    saved(tmp_path, 0, 3, 6, keep=1)
+    assert checkpoint_names(tmp_path) == {"ckpt-3", "ckpt-6"}
 
 
 def test_without_a_checkpoint_there_is_no_way_back(tmp_path):
-    states = Checkpoints(make_model(unroll=False), tmp_path, keep=5)
-    assert states.restore_healthy(before=7) is None
+    _, states = saved(tmp_path)
+    assert states.roll_back(diverged=7) is None
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_write_that_was_cut_off_leaves_the_one_before(tmp_path, monkeypatch, index):
+    """A crash before the new files are put in their place, or between the two."""
+    _, states = saved(tmp_path, 0, 3)
+    original = checkpoints.os.replace
+
+    def cut_off(source, target):
+        if not index or str(target).endswith(".index"):
+            raise KeyboardInterrupt
+        original(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.os, "replace", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            states.save(6)
+    model, states = saved(tmp_path)
+    states.restore()
+    assert int(model.step) == 3
+    assert checkpoints.last_step(tmp_path) == 3
 
 
 def full_disk(*arguments, **options):
@@ -105,21 +161,21 @@ def full_disk(*arguments, **options):
 
 
 def test_training_goes_on_without_a_checkpoint(tmp_path, monkeypatch, caplog):
-    original = tf.train.CheckpointManager.save
+    original = tf.train.Checkpoint.write
 
-    def sometimes(self, checkpoint_number):
-        if checkpoint_number == 4:
+    def sometimes(self, prefix):
+        if prefix.endswith("-4"):
             full_disk()
-        return original(self, checkpoint_number=checkpoint_number)
+        return original(self, prefix)
 
-    monkeypatch.setattr(tf.train.CheckpointManager, "save", sometimes)
+    monkeypatch.setattr(tf.train.Checkpoint, "write", sometimes)
     train(make_model(unroll=False), tmp_path, keep=9, **LENGTH)
     assert "The checkpoint of step 4 was not written: No space left" in caplog.text
     assert checkpoint_names(tmp_path) == {f"ckpt-{step}" for step in (0, 2, 6, 8)}
 
 
 def test_the_last_checkpoint_has_to_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(tf.train.CheckpointManager, "save", full_disk)
+    monkeypatch.setattr(tf.train.Checkpoint, "write", full_disk)
     with pytest.raises(NotSaved, match="The checkpoint of step 8 was not written"):
         train(make_model(unroll=False), tmp_path, **LENGTH)
 
@@ -127,7 +183,7 @@ def test_the_last_checkpoint_has_to_be_written(tmp_path, monkeypatch):
 def test_networks_of_another_run(trained, run_dir):
     model = make_model(run_seed=3)
     path, misfits = checkpoints.load_networks(model, run_dir)
-    assert path.endswith("ckpt-8") and misfits == []
+    assert path.name == "ckpt-8" and misfits == []
     for net in ("descriptor", "generator"):
         for one, other in zip(
             getattr(trained, net).variables, getattr(model, net).variables, strict=True
@@ -156,3 +212,5 @@ def test_what_is_no_run_or_damaged_is_refused(run_dir, tmp_path):
         data.write_bytes(data.read_bytes()[:1000])
     with pytest.raises(RunError, match="ckpt-8 cannot be read"):
         checkpoints.load_networks(make_model(), tmp_path / "run")
+    with pytest.raises(RunError, match="no checkpoint '9'. It has: .*ckpt-8"):
+        checkpoints.find(run_dir, "9")

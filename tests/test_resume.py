@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from coopnets_tf import logs, runs, training
-from coopnets_tf.checkpoints import Checkpoints
+from coopnets_tf.checkpoints import Checkpoints, listed
 from tests.conftest import make_model
 from tests.test_runs import write_checkpoint
 from tests.test_training import train
@@ -52,8 +52,8 @@ def scalars(run_dir):
 
 
 def checkpoint(run_dir):
-    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
-    reader = tf.train.load_checkpoint(path)
+    path = listed(run_dir / "checkpoints")[-1]
+    reader = tf.train.load_checkpoint(str(path))
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
@@ -141,29 +141,34 @@ def test_a_signal_ends_after_a_checkpoint(unbroken, tmp_path, monkeypatch, numbe
 
 def test_a_finished_run_can_be_made_longer(unbroken, tmp_path):
     """All but the pictures and the line of what was the last step."""
-    train(new_model(), tmp_path, num_iterations=4)
+    train(new_model(), tmp_path, num_iterations=5)
     train(new_model(), tmp_path, **LENGTH)
     for name, value in checkpoint(unbroken).items():
-        if "save_counter" not in name:
-            np.testing.assert_array_equal(value, checkpoint(tmp_path)[name])
-    assert metrics(tmp_path) == metrics(unbroken)
+        np.testing.assert_array_equal(value, checkpoint(tmp_path)[name])
+    lines = [line for line in metrics(tmp_path) if line["step"] != 5]
+    assert lines == metrics(unbroken)
+    names = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
+    assert names == {"ckpt-0.index", "ckpt-3.index", "ckpt-6.index", "stop-7.index"}
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(unbroken, tmp_path, caplog):
     run_dir = tmp_path / "run"
     shutil.copytree(unbroken, run_dir)
-    data = run_dir / "checkpoints" / "ckpt-7.data-00000-of-00001"
+    data = run_dir / "checkpoints" / "stop-7.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:1000])
     train(new_model(), run_dir, **LENGTH)
-    assert "ckpt-7 cannot be read, trying the one before" in caplog.text
+    assert "stop-7 cannot be read, trying the one before" in caplog.text
     assert_same_run(unbroken, run_dir)
     for damaged in (run_dir / "checkpoints").glob("*.data*"):
         damaged.write_bytes(b"")
     with pytest.raises(runs.RunError, match="No checkpoint in .* can be read"):
         train(new_model(), run_dir, **LENGTH)
-    (run_dir / "checkpoints" / "checkpoint").unlink()
-    with pytest.raises(runs.RunError, match="No checkpoint in .* can be read"):
-        train(new_model(), run_dir, **LENGTH)
+
+
+def test_a_checkpoint_of_other_networks_is_not_called_damaged(unbroken, tmp_path):
+    shutil.copytree(unbroken, tmp_path / "run")
+    with pytest.raises(runs.RunError, match="stop-7 does not fit the networks"):
+        train(make_model(latent_size=9), tmp_path / "run", **LENGTH)
 
 
 TINY = [

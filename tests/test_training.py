@@ -1,17 +1,12 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from coopnets_tf import datasets, training
-from coopnets_tf.checkpoints import Checkpoints
-from coopnets_tf.generator import exact_statistics
-from coopnets_tf.seeds import Purpose, draw_seed
+from coopnets_tf.checkpoints import Checkpoints, listed
 from tests.conftest import make_model
 
 SAMPLED = ("observed", "generator", "descriptor")
@@ -29,8 +24,14 @@ def train(model, run_dir, *, keep=3, best=None, data=None, **changes):
         "settings": {"dataset": "digits"},
         **changes,
     }
-    window = options["checkpoint_every"]
-    checkpoints = Checkpoints(model, run_dir, keep=keep, best=best, window=window)
+    checkpoints = Checkpoints(
+        model,
+        run_dir,
+        every=options["checkpoint_every"],
+        keep=keep,
+        margin=options["log_every"],
+        best=best,
+    )
     data = data or datasets.load("digits")
     training.train(model, data, run_dir, checkpoints, **options)
     return model
@@ -125,8 +126,8 @@ def test_tensorboard(trained):
 def test_the_last_checkpoint_holds_everything(trained):
     model, run_dir = trained
     restored = make_model(run_seed=0)
-    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
-    restored.checkpoint().restore(path).assert_consumed()
+    path = listed(run_dir / "checkpoints")[-1]
+    restored.checkpoint().read(str(path)).assert_consumed()
     assert int(restored.step) == 5
     for net in ("descriptor", "generator"):
         one, other = getattr(model, net), getattr(restored, net)
@@ -136,40 +137,3 @@ def test_the_last_checkpoint_holds_everything(trained):
             strict=True,
         ):
             np.testing.assert_array_equal(first, second)
-
-
-CLIENT = """
-import sys
-import numpy as np
-import tensorflow as tf
-model = tf.saved_model.load(sys.argv[1])
-latents = tf.constant(np.load(sys.argv[2]))
-served = model.signatures["serving_default"](latents=latents)
-np.save(sys.argv[3], model.generate(latents))
-assert np.array_equal(list(served.values())[0], model.generate(latents))
-assert not any("coopnets" in name for name in sys.modules)
-"""
-
-
-def test_the_export_equals_the_generator_in_a_process_without_the_package(
-    trained, tmp_path
-):
-    model, run_dir = trained
-    latents = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
-    np.save(tmp_path / "latents.npy", latents)
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            CLIENT,
-            str(run_dir / "export"),
-            str(tmp_path / "latents.npy"),
-            str(tmp_path / "images.npy"),
-        ],
-        check=True,
-        cwd=tmp_path,
-    )
-    seed = draw_seed(0, step=5, purpose=Purpose.STATISTICS)
-    with exact_statistics(model.generator, seed=seed):
-        expected = model.generator(latents)
-    np.testing.assert_allclose(np.load(tmp_path / "images.npy"), expected, atol=1e-6)

@@ -1,0 +1,163 @@
+"""The Hugging Face hub: a trained model and the card that tells what it is."""
+
+import re
+import shlex
+import tempfile
+from pathlib import Path
+
+from coopnets_tf import images, logs
+from coopnets_tf.export import metadata
+from coopnets_tf.files import write_whole
+from coopnets_tf.runs import RunError
+
+NUM_SAMPLES = 64  # images in the card's picture
+FRONT = """\
+---
+library_name: keras
+pipeline_tag: unconditional-image-generation
+{license}tags:
+- coopnets
+- energy-based-model
+- image-generation
+---
+"""
+TEXT = """
+# {title}
+
+A generator and a descriptor (an energy-based model), trained together on `{dataset}` by
+cooperative learning ([arXiv:1609.09408](https://arxiv.org/abs/1609.09408)). The
+generator drafts an image from {latent_size} normal random numbers; the descriptor
+revises it by Langevin dynamics, {revision_steps} steps in training. Images have
+{height}x{width} pixels and {channels}. These are the nets after {training_steps:,}
+training steps.
+
+![Samples of the model](samples.png)
+
+The picture shows `model.sample({num_samples}, seed=0)`, not chosen by hand.
+
+## Use
+
+With {package} and `pip install huggingface_hub`:
+
+```python
+import coopnets_tf
+
+model = coopnets_tf.load("hf://{name}")
+images = model.sample({num_samples}, seed=0)  # float32 {shape} in [-1, 1]
+```
+
+## Training
+
+Data set: `{dataset}`. What was called, without the folders of that machine:
+
+```sh
+{commands}
+```
+"""
+METRICS = """
+Metrics at step {step:,}, means since the line before in the run's record:
+
+| metric | value |
+|---|---|
+{rows}
+"""
+
+
+def card(model, run_dir, name, *, dataset, license=None):
+    """The text of the model card: YAML for the hub, then Markdown for its readers.
+
+    Args:
+      model: `CoopNets`, from a checkpoint of the run.
+      run_dir: `Path`; its `flags.cfg` and `metrics.jsonl` are read.
+      name: str; "user/name" on the hub.
+      dataset: str; what the model was trained on. Of a path the last part is told.
+      license: str or None; the hub's identifier, such as "mit". None: no such line.
+    """
+    facts = metadata(model, Path(dataset).name)
+    height, width, channels = facts["image_shape"]
+    text = TEXT.format(
+        **facts,
+        title=name.split("/")[1],
+        name=name,
+        height=height,
+        width=width,
+        channels="1 channel" if channels == 1 else f"{channels} channels",
+        num_samples=NUM_SAMPLES,
+        shape=[NUM_SAMPLES, height, width, channels],
+        commands="\n".join(_commands(run_dir / "flags.cfg")),
+    )
+    front = FRONT.format(license=f"license: {license}\n" if license else "")
+    return front + text + _metrics(run_dir / "metrics.jsonl", int(model.step))
+
+
+def _commands(flagfile):
+    """The comments of a run's flagfile as lines for a shell."""
+    for line in flagfile.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# python "):
+            yield shlex.join(_without_folder(word) for word in _words(line[2:]))
+        elif line.startswith("#"):
+            yield line
+
+
+def _words(command):
+    try:
+        return shlex.split(command)
+    except ValueError:  # a name with a line break: the rest is in the next comment
+        return ["python", "..."]
+
+
+def _without_folder(word):
+    """An absolute path, or a flag with one, with the path's last part alone."""
+    match = re.fullmatch(r"(--\w+=)?([/~].*)", word)
+    return (match[1] or "") + Path(match[2]).name if match else word
+
+
+def _metrics(path, step):
+    """The newest metrics up to a step as a table; nothing where there are none."""
+    lines = [
+        line
+        for line in logs.read_lines(path)
+        if line["step"] <= step and "story" not in line
+    ]
+    if not lines:
+        return ""
+    rows = [
+        f"| {key} | {value:.4g} |" for key, value in lines[-1].items() if key != "step"
+    ]
+    return METRICS.format(step=lines[-1]["step"], rows="\n".join(rows))
+
+
+def push(model, run_dir, name, *, dataset, license=None):
+    """Writes a model to the hub by Keras's `hf://`, and over Keras's card its own.
+
+    Arguments are those of `card`.
+
+    Raises:
+      RunError: if the hub's client is not installed.
+      OSError: if the hub did not take it.
+    """
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise RunError(
+            "The hub's client is missing; install it by: pip install huggingface_hub"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        # Made first: a run that cannot be told of leaves nothing on the hub.
+        text = card(model, run_dir, name, dataset=dataset, license=license)
+        write_whole(Path(folder) / "README.md", text.encode())
+        samples = images.grid(model.sample(NUM_SAMPLES, seed=0))
+        images.save_png(Path(folder) / "samples.png", samples)
+        try:
+            model.save(f"hf://{name}")
+            # Keras has just written a README.md of its own, the same in every model.
+            huggingface_hub.HfApi().upload_folder(
+                repo_id=name,
+                folder_path=folder,
+                commit_message="Add the card of the training run.",
+            )
+        except Exception as error:  # the client's errors have no common class
+            raise OSError(
+                f"hf://{name} was not written whole; log in by: hf auth login, or mend "
+                f"this, and call again: {' '.join(str(error).split())}"
+            ) from error

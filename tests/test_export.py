@@ -1,0 +1,202 @@
+"""Exports, used where this package cannot be."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import coopnets_tf
+from coopnets_tf import export as exporting
+from coopnets_tf.generator import exact_statistics
+from coopnets_tf.seeds import Purpose, draw_seed
+from tests.conftest import make_model
+from tests.test_training import train
+
+# Calls an export with the arguments in one file and keeps the answers in another.
+CLIENT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "coopnets_tf":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import numpy as np
+import tensorflow as tf
+try:
+    import coopnets_tf
+    sys.exit("the package can be imported")
+except ModuleNotFoundError:
+    pass
+folder, questions, answers = sys.argv[1:]
+model = tf.saved_model.load(folder)
+given = {name: tf.constant(value) for name, value in np.load(questions).items()}
+images, latents = given["images"], given["latents"]
+number, steps, seed = (tf.constant(value) for value in (5, 4, 3))
+calls = {
+    "sample": {"num_images": number, "seed": seed},
+    "generate": {"latents": latents},
+    "revise": {"images": images, "num_steps": steps, "seed": seed},
+    "energy": {"images": images},
+    "reconstruct": {"images": images, "num_steps": steps, "seed": seed},
+    "serving_default": {"num_images": number, "seed": seed},
+}
+assert set(model.signatures) == set(calls), set(model.signatures)
+found = {}
+for name, arguments in calls.items():
+    (answer,) = model.signatures[name](**arguments).values()
+    found[name] = answer
+    if name != "serving_default":
+        same = getattr(model, name)(*arguments.values())
+        np.testing.assert_array_equal(same, answer, err_msg=name)
+assert model.sample(tf.constant(2), seed).shape == [2, 8, 8, 1]
+assert not any(name.startswith("coopnets") for name in sys.modules)
+np.savez(answers, **found)
+"""
+LATENTS = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
+
+
+def ask(folder, place, *, images, latents=LATENTS):
+    """The answers of an export to `CLIENT`, a dict of arrays."""
+    np.savez(place / "questions.npz", images=images, latents=latents)
+    result = subprocess.run(
+        [sys.executable, "-c", CLIENT, folder, "questions.npz", "answers.npz"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return dict(np.load(place / "answers.npz"))
+
+
+def assert_answers(found, model, images):
+    expected = {
+        "sample": model.sample(5, seed=3),
+        "generate": model.generate(LATENTS),
+        "revise": model.revise(images, num_steps=4, seed=3),
+        "energy": model.energy(images),
+        "reconstruct": model.reconstruct(images, num_steps=4, seed=3),
+        "serving_default": model.sample(5, seed=3),
+    }
+    assert set(found) == set(expected)
+    for name, answer in expected.items():
+        # The same graph in another process, rounded as its threads come.
+        np.testing.assert_allclose(
+            found[name], answer, rtol=1e-5, atol=1e-5, err_msg=name
+        )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that exports averaged weights at its end; its noise is a graph's matter."""
+    run_dir = tmp_path_factory.mktemp("run")
+    model = make_model(num_steps=2, unroll=False, num_noise_steps=50)
+    model.compile(
+        keras.optimizers.Adam(0.01),
+        keras.optimizers.Adam(0.02, use_ema=True, ema_momentum=0.5),
+    )
+    train(model, run_dir, num_iterations=3)
+    return model, run_dir
+
+
+def test_all_endpoints_answer_as_the_live_model_does(trained, observed, tmp_path):
+    model, run_dir = trained
+    found = ask(run_dir / "export", tmp_path, images=observed)
+    assert found["sample"].std() > 0.02
+    assert_answers(found, model, observed)
+
+
+def test_the_generator_is_that_of_the_formulas(trained):
+    """Averaged weights and exact statistics, by hand."""
+    model, run_dir = trained
+    weights = model.generator.trainable_variables
+    kept = [tf.identity(weight) for weight in weights]
+    served = tf.saved_model.load(str(run_dir / "export"))
+    try:
+        model.generator.optimizer.finalize_variable_values(weights)
+        seed = draw_seed(0, step=3, purpose=Purpose.STATISTICS)
+        with exact_statistics(model.generator, seed=seed):
+            expected = model.generator(LATENTS)
+    finally:
+        for weight, value in zip(weights, kept, strict=True):
+            weight.assign(value)
+    np.testing.assert_allclose(served.generate(LATENTS), expected, atol=1e-5)
+    assert np.abs(model.generator(LATENTS) - expected).max() > 1e-3
+
+
+def test_metadata(trained):
+    _, run_dir = trained
+    assert json.loads((run_dir / "export/metadata.json").read_text()) == {
+        "dataset": "digits",
+        "image_shape": [8, 8, 1],
+        "value_range": [-1, 1],
+        "latent_size": 6,
+        "revision_steps": 2,
+        "training_steps": 3,
+        "package": f"coopnets_tf {coopnets_tf.__version__}",
+    }
+
+
+def test_an_image_of_an_export_does_not_depend_on_its_batch_mates(trained, observed):
+    _, run_dir = trained
+    served = tf.saved_model.load(str(run_dir / "export"))
+    one, three = (served.generate(LATENTS[:number]) for number in (1, 3))
+    np.testing.assert_allclose(one[0], three[0], atol=1e-5)
+    seed = tf.constant(0)
+    few, many = (served.sample(tf.constant(number), seed) for number in (2, 9))
+    np.testing.assert_allclose(few, many[:2], atol=1e-5)
+
+
+def test_a_new_export_replaces_the_old(tmp_path, observed):
+    """With files of the old one that the new one has not; others' are never lost."""
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "letter.txt").write_text("mine")
+    # Without revision and noise: the quickest to write.
+    model = make_model(num_steps=0, num_noise_steps=0, unroll=False)
+    with pytest.raises(OSError, match="export"):
+        exporting.export(model, folder)
+    assert [path.name for path in tmp_path.rglob("*")] == ["export", "letter.txt"]
+    (folder / "letter.txt").unlink()
+    with model.as_shown():
+        exporting.export(model, folder)
+        (folder / "old").write_text("of the old one")
+        model.step.assign(7)
+        exporting.export(model, folder, dataset="toy")
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+    assert not (folder / "old").exists()
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert metadata["training_steps"] == 7 and metadata["dataset"] == "toy"
+    served = tf.saved_model.load(str(folder))
+    np.testing.assert_allclose(
+        served.energy(observed), model.energy(observed), rtol=1e-5
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
+def test_litert_has_the_generator(trained, tmp_path):
+    model, _ = trained
+    path = tmp_path / "generator.tflite"
+    with model.as_shown():
+        exporting.export_litert(model.generator, path)
+    interpreter = tf.lite.Interpreter(str(path))
+    found = interpreter.get_signature_runner()(latents=LATENTS)
+    # Other kernels, which sum a few hundred products in another order.
+    np.testing.assert_allclose(
+        found["output_0"], model.generate(LATENTS), rtol=0, atol=1e-4
+    )
+    one = interpreter.get_signature_runner()(latents=LATENTS[:1])["output_0"]
+    np.testing.assert_allclose(one, found["output_0"][:1], rtol=0, atol=1e-4)
+
+
+def test_the_keras_file_has_both_nets(trained, tmp_path, observed):
+    model, _ = trained
+    model.save(tmp_path / "model.keras")
+    loaded = coopnets_tf.load(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.sample(2), model.sample(2), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        loaded.energy(observed), model.energy(observed), rtol=1e-5
+    )
