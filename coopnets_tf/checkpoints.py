@@ -262,6 +262,9 @@ def load_networks(model, source, *, averaged=False):
         reader = tf.train.load_checkpoint(str(path))
         shapes = reader.get_variable_to_shape_map()
         fitting, misfits = [], []
+        iteration = KEY.format("generator_optimizer/iteration")
+        # Before the first step Keras' averages are zero.
+        averaged = averaged and iteration in shapes and reader.get_tensor(iteration) > 0
         for part in ("descriptor", "generator"):
             variables = named_variables(getattr(model, part))
             there_only = {

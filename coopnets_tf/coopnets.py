@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from coopnets_tf import endpoints, energies
 from coopnets_tf.generator import exact_statistics, measure_statistics
-from coopnets_tf.optimizers import averaged
+from coopnets_tf.optimizers import averaged, take_average
 from coopnets_tf.seeds import Purpose, draw_seed
 
 
@@ -236,9 +236,7 @@ class CoopNets(keras.Model):
 
     def freeze(self):
         """Makes what `as_shown` shows permanent, for use without further training."""
-        if self.generator.compiled:
-            weights = self.generator.trainable_variables
-            self.generator.optimizer.finalize_variable_values(weights)
+        take_average(self.generator)
         measure_statistics(self.generator, seed=self._statistics_seed())
         self._frozen_at = int(self.step)
 
@@ -259,7 +257,7 @@ class CoopNets(keras.Model):
         ```
 
         Args:
-          num_images: int.
+          num_images: int, 1 or more.
           seed: int in [0, 2**31); image k depends on (seed, k) alone.
           num_steps: int; Langevin steps of D1, 0 for the generator's own drafts.
             Default: as in training.

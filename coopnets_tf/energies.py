@@ -44,10 +44,9 @@ def latent_energy(latents, images, generated, *, residual_stddev, visible=None):
     Returns:
       [batch].
     """
-    error = images - generated
     if visible is not None:
-        error *= visible
-    residual = gaussian_energy(error, stddev=residual_stddev)
+        images = tf.where(visible > 0, images, generated)  # no error where unknown
+    residual = gaussian_energy(images - generated, stddev=residual_stddev)
     return residual + gaussian_energy(latents, stddev=1.0)
 
 

@@ -77,6 +77,7 @@ def rate_schedule(name, rate, *, num_steps, final_factor):
     raise ValueError(f"Unknown schedule. Received: name={name!r}")
 
 
+@keras.saving.register_keras_serializable("coopnets_tf")
 class RateAfterRollbacks(schedules.LearningRateSchedule):
     """A learning rate that each rollback of the run multiplies by a factor.
 
@@ -96,6 +97,27 @@ class RateAfterRollbacks(schedules.LearningRateSchedule):
         rate = self.rate(step) if callable(self.rate) else self.rate
         return rate * self.factor ** tf.cast(self.rollbacks, tf.float32)
 
+    def get_config(self):
+        """What was saved has the rollbacks until then, as a number."""
+        return {
+            "rate": keras.saving.serialize_keras_object(self.rate),
+            "rollbacks": int(self.rollbacks),
+            "factor": self.factor,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        rate = keras.saving.deserialize_keras_object(config["rate"])
+        return cls(**{**config, "rate": rate})
+
+
+def take_average(net):
+    """Gives a net the moving average of its weights, if its optimizer keeps one and has
+    made a step; before that Keras' averages are zero.
+    """
+    if net.compiled and int(net.optimizer.iterations):
+        net.optimizer.finalize_variable_values(net.trainable_variables)
+
 
 @contextlib.contextmanager
 def averaged(net):
@@ -105,8 +127,7 @@ def averaged(net):
     weights = net.trainable_variables
     kept = [tf.identity(weight) for weight in weights]
     try:
-        if net.compiled:
-            net.optimizer.finalize_variable_values(weights)
+        take_average(net)
         yield net
     finally:
         for weight, value in zip(weights, kept, strict=True):

@@ -114,13 +114,10 @@ def find_run(workdir):
       RunError: if there is no run in it.
     """
     if workdir is None:
-        raise RunError("runs/ holds no run to resume. Name its folder by --workdir.")
-    folder = Path(workdir).expanduser()
+        raise RunError("runs/ holds no run. Name the folder of one by --workdir.")
+    folder = Path(workdir)
     if not (folder / "flags.cfg").is_file():
-        raise RunError(
-            f"--workdir={workdir} holds no run to resume: it has no flags.cfg. Without "
-            "--resume a new run is made there."
-        )
+        raise RunError(f"--workdir={workdir} holds no run: it has no flags.cfg.")
     return folder
 
 

@@ -21,11 +21,9 @@ def describe(model, run_dir, *, dataset):
       run_dir: `Path`.
       dataset: str; what it is trained on.
     """
-    content = {
-        "package_version": __version__,
-        "dataset": dataset,
-        "model": keras.saving.serialize_keras_object(model),
-    }
+    config = keras.saving.serialize_keras_object(model)
+    config.pop("compile_config", None)  # loaded for use, it needs no optimizers
+    content = {"package_version": __version__, "dataset": dataset, "model": config}
     write_whole(run_dir / DESCRIPTION, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -36,11 +34,14 @@ def description(run_dir):
       RunError: if it is missing or cannot be read.
     """
     try:
-        return json.loads((run_dir / DESCRIPTION).read_text(encoding="utf-8"))
+        found = json.loads((run_dir / DESCRIPTION).read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
     except (OSError, ValueError) as error:
         raise RunError(
             f"{run_dir} holds no trained model: {DESCRIPTION} cannot be read ({error})."
         ) from error
+    return found
 
 
 def load(path, *, checkpoint="newest"):
@@ -75,7 +76,9 @@ def load(path, *, checkpoint="newest"):
 def _keras_file(path):
     try:
         model = keras.saving.load_model(path)
-    except (OSError, ValueError) as error:
+    except ImportError:
+        raise  # Keras tells what to install
+    except Exception as error:  # a file of other making fails in many ways
         raise RunError(f"{path} cannot be loaded: {error}") from error
     if not hasattr(model, "freeze"):
         raise RunError(f"{path} holds no CoopNets but {type(model).__name__}.")

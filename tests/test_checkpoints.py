@@ -19,13 +19,9 @@ LENGTH = {"num_iterations": 8, "log_every": 1, "checkpoint_every": 2}
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
+    """A model and its run folder."""
     run_dir = tmp_path_factory.mktemp("run")
-    return train(make_model(unroll=False), run_dir, best="displacement", **LENGTH)
-
-
-@pytest.fixture
-def run_dir(trained, tmp_path_factory):
-    return max(tmp_path_factory.getbasetemp().glob("run*"))
+    return train(make_model(unroll=False), run_dir, **LENGTH), run_dir
 
 
 def checkpoint_names(run_dir):
@@ -180,13 +176,14 @@ def test_the_last_checkpoint_has_to_be_written(tmp_path, monkeypatch):
         train(make_model(unroll=False), tmp_path, **LENGTH)
 
 
-def test_networks_of_another_run(trained, run_dir):
+def test_networks_of_another_run(trained):
+    expected, run_dir = trained
     model = make_model(run_seed=3)
     path, misfits = checkpoints.load_networks(model, run_dir)
     assert path.name == "ckpt-8" and misfits == []
     for net in ("descriptor", "generator"):
         for one, other in zip(
-            getattr(trained, net).variables, getattr(model, net).variables, strict=True
+            getattr(expected, net).variables, getattr(model, net).variables, strict=True
         ):
             np.testing.assert_array_equal(one, other)
     assert int(model.step) == 0
@@ -194,7 +191,8 @@ def test_networks_of_another_run(trained, run_dir):
     assert again == path
 
 
-def test_what_does_not_fit_is_listed_and_left(run_dir):
+def test_what_does_not_fit_is_listed_and_left(trained):
+    _, run_dir = trained
     model = make_model(latent_size=9)
     before = model.generator.deconvs[0].kernel.numpy()
     _, misfits = checkpoints.load_networks(model, run_dir)
@@ -204,7 +202,8 @@ def test_what_does_not_fit_is_listed_and_left(run_dir):
     np.testing.assert_array_equal(model.generator.deconvs[0].kernel, before)
 
 
-def test_what_is_no_run_or_damaged_is_refused(run_dir, tmp_path):
+def test_what_is_no_run_or_damaged_is_refused(trained, tmp_path):
+    _, run_dir = trained
     with pytest.raises(RunError, match="nowhere is neither a run with checkpoints"):
         checkpoints.load_networks(make_model(), tmp_path / "nowhere")
     shutil.copytree(run_dir, tmp_path / "run")

@@ -20,6 +20,7 @@ SERVER = """
 import contextlib, io, json, sys, traceback
 sys.path.insert(0, sys.argv[1])
 import flags, main
+flags.parse(["main.py"])
 main.load_tensorflow()
 main.load_tensorflow = lambda: None
 channel = sys.stdout
@@ -124,13 +125,13 @@ def assert_near(pixels, images):
     assert (difference != 0).mean() < 0.01
 
 
-def test_sample_in_a_process_of_its_own(place, run_dir, model):
-    """Twice: what is there is never touched."""
+def test_sample_in_a_process_of_its_own(place, run_dir):
     result = run("--mode=sample", "--num_images=3", cwd=place)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    numbered = [path.name for path in run_dir.glob("sample-*")]
-    assert result.stdout == f"Samples of step 2: runs/digits-1/{numbered[-1]}\n"
+    (folder,) = run_dir.glob("sample-*")
+    assert result.stdout == "Samples of step 2: runs/digits-1/sample-1\n"
+    assert names(folder) == {"generator.png", "descriptor.png"}
 
 
 def test_sample(use, model):
@@ -209,19 +210,20 @@ def test_interpolate_between_ones_own_images(use, place, model):
 def test_a_film_goes_there_and_back(tmp_path, file_format):
     """24 pictures one way, and all but its ends back; the first is the grid's."""
     model = sharpen(make_model())
+    model.freeze()
     modes.interpolate(model, tmp_path, kind="linear", seed=0, animation=file_format)
     assert names(tmp_path) == {"linear.png", f"linear.{file_format}"}
     with Image.open(tmp_path / f"linear.{file_format}") as film:
         assert film.n_frames == 46 and film.info["loop"] == 0
-        assert film.info["duration"] == 80 or file_format == "webp"
+        assert film.info.get("duration", 80) == 80  # which Pillow reads from GIF alone
         frames = []
         for number in (0, 1, 23, 45):
             film.seek(number)
             frames.append(np.asarray(film.convert("L"), int))
     first, second, middle, last = frames
-    if file_format == "gif":  # without loss
-        np.testing.assert_array_equal(second, last)
-    assert np.abs(second - last).mean() < 1 < np.abs(first - middle).mean()
+    # A GIF has no loss, a WebP one of a few grey levels.
+    assert np.abs(second - last).mean() <= (0 if file_format == "gif" else 4)
+    assert np.abs(first - middle).mean() > 20
     # Eight paths at once, three columns; the grid has one path a row.
     grid = read(tmp_path / "linear.png")
     assert first.shape == size_of_grid(3, 3) and grid.shape == size_of_grid(8, 8)
@@ -342,13 +344,14 @@ def test_output_in_use_is_refused_and_left(call, place):
     ("arguments", "text"),
     [
         (["--mode=sample", "--workdir=nowhere"], "--workdir=nowhere holds no run"),
-        (["--mode=sample", "--checkpoint=99"], "has no checkpoint 99. It has: ckpt-"),
-        (["--mode=sample", "--checkpoint=best"], "has no checkpoint best"),
+        (["--mode=sample", "--checkpoint=99"], "has no checkpoint '99'. It has: "),
+        (["--mode=sample", "--checkpoint=99", "--output=unborn"], "no checkpoint"),
+        (["--mode=sample", "--checkpoint=best"], "has no checkpoint 'best'"),
         (["--mode=interpolate", "--images=0.png"], "has two ends. Received: 1."),
         (["--mode=interpolate", "--images=0.png,1.png,2.png"], "Received: 3."),
-        (["--mode=interpolate", "--images=0.png,broken.png"], "broken.png cannot be"),
-        (["--mode=reconstruct", "--images=broken.png"], "broken.png cannot be read"),
-        (["--mode=reconstruct", "--images=lost.png"], "lost.png does not exist"),
+        (["--mode=interpolate", "--images=0.png,broken.png"], "broken.png"),
+        (["--mode=reconstruct", "--images=broken.png"], "broken.png"),
+        (["--mode=reconstruct", "--images=lost.png"], "lost.png"),
         (["--mode=recover", "--mask=square:8"], "hides nothing or everything"),
         (["--mode=recover", "--mask=random:0"], "hides nothing or everything"),
         (["--mode=recover", "--mask=black.png"], "hides nothing or everything"),
