@@ -7,7 +7,7 @@ demo: .venv/installed  ## trains on the embedded digits, about four minutes on t
 	$(VENV)/python main.py
 
 test: lint
-	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest -n 2
 
 lint: .venv/installed
 	$(VENV)/ruff check

@@ -364,10 +364,15 @@ class CoopNets(keras.Model):
         return self.descriptor.revision.num_steps if num_steps is None else num_steps
 
     def get_config(self):
-        return {
-            **super().get_config(),
+        nets = {
             "descriptor": keras.saving.serialize_keras_object(self.descriptor),
             "generator": keras.saving.serialize_keras_object(self.generator),
+        }
+        for net in nets.values():
+            net.pop("compile_config", None)  # see `get_compile_config`
+        return {
+            **super().get_config(),
+            **nets,
             "num_chains": self.num_chains,
             "num_noise_steps": self.num_noise_steps,
             "run_seed": self.run_seed,
@@ -383,6 +388,8 @@ class CoopNets(keras.Model):
         return cls(**{**config, **nets})
 
     def get_compile_config(self):
+        if not self.compiled:
+            return None
         return {
             f"{net.name}_optimizer": keras.saving.serialize_keras_object(net.optimizer)
             for net in (self.descriptor, self.generator)

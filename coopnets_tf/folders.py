@@ -135,10 +135,15 @@ def read_files(paths, *, image_shape, number):
         raise DatasetError(f"--images={','.join(map(str, paths))} holds no image.")
     color_mode = "rgb" if image_shape[2] == 3 else "grey"
     options = {"image_size": image_shape[0], "color_mode": color_mode, "resize": "crop"}
-    try:
-        return np.stack([decode(path, **options) for path in found[:number]])
-    except DatasetError as error:
-        raise DatasetError(f"--images: {error.__cause__}. Give others.") from error
+    pixels = []
+    for path in found[:number]:
+        try:
+            pixels.append(decode(path, **options))
+        except DatasetError as error:
+            raise DatasetError(
+                f"--images: {path} cannot be read as an image: {error.__cause__}."
+            ) from error
+    return np.stack(pixels)
 
 
 def _files(folder):

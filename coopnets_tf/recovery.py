@@ -57,8 +57,9 @@ def hide(images, mask, *, seed):
       DatasetError: if the mask cannot be used.
     """
     shape = images.shape[1:]
-    if mask and os.path.isfile(mask):
-        kind, visible = "file", read_mask(Path(mask), shape)
+    path = os.path.expanduser(mask or "")
+    if os.path.isfile(path):
+        kind, visible = "file", read_mask(Path(path), shape)
         visible = np.broadcast_to(visible, images.shape)
     else:
         kind, amount = parse_mask(mask, shape)

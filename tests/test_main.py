@@ -166,5 +166,5 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 def test_a_missing_data_set_is_refused_before_a_run_folder_is_made(tmp_path):
     result = run("--dataset=mnist", "--data_dir=nowhere", cwd=tmp_path)
     assert result.returncode == 2
-    assert "--data_dir=nowhere. It must hold mnist.npz" in result.stderr
+    assert "nowhere. It must hold mnist.npz" in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,8 @@ import numpy as np
 README = Path(__file__).parent.parent / "README.md"
 
 
-def test_from_python(monkeypatch):
+def test_from_python(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     text = README.read_text(encoding="utf-8").split("## From Python")[1]
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
     for full, small in (("num_chains=144", "num_chains=4"), ("batch(100,", "batch(4,")):
@@ -22,5 +23,6 @@ def test_from_python(monkeypatch):
     names = {}
     exec(code, names)
     assert int(names["model"].step) == 2
-    assert names["revised"].shape == (64, 28, 28, 1)
-    assert np.isfinite(names["revised"]).all()
+    assert names["images"].shape == (64, 28, 28, 1)
+    assert np.isfinite(names["images"]).all()
+    assert (tmp_path / "mnist.keras").exists()

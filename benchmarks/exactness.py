@@ -1,0 +1,76 @@
+"""Do exact batch norm statistics change what the generator makes?
+
+    python -m benchmarks.exactness --mode=sample --workdir=<run>
+
+Compares images of the generator with the training images of the run: once with the
+statistics of their batch, as the nets were trained, and once with exact ones, as
+pictures and exports use them. The measure is the squared maximum mean discrepancy
+(unbiased, kernel (x.y / pixels + 1)^3 on pixels in [-1, 1]); 0 means alike, and two
+halves of the training images show how much chance alone makes. Prints one JSON line.
+"""
+
+import json
+
+import numpy as np
+from absl import app
+
+import flags
+import main
+
+NUMBER = 800  # images on each side, so that the digits have twice as many
+BATCH = 100
+
+
+def discrepancy(one, other):
+    """Unbiased squared MMD of two sets of the same number of images."""
+    one, other = (
+        part.reshape(len(part), -1).astype(np.float64) for part in (one, other)
+    )
+    size, pixels = one.shape
+
+    def kernel(first, second):
+        return (first @ second.T / pixels + 1) ** 3
+
+    def inner(part):
+        matrix = kernel(part, part)
+        return (matrix.sum() - np.trace(matrix)) / (size * (size - 1))
+
+    return float(inner(one) + inner(other) - 2 * kernel(one, other).mean())
+
+
+def measure():
+    main.load_tensorflow()
+    import tensorflow as tf
+
+    _, model = main.run_folder()
+    dataset = main.load_dataset()
+    order = np.random.default_rng(0).permutation(dataset.num_images)
+    real, again = dataset[order[:NUMBER]], dataset[order[NUMBER : 2 * NUMBER]]
+    shape = [NUMBER, model.generator.latent_size]
+    latents = tf.random.stateless_normal(shape, [0, 0])
+    made = {
+        name: np.concatenate(
+            [
+                model.generator(
+                    latents[first : first + BATCH],
+                    training=name == "batch",
+                    move_averages=False,
+                )
+                for first in range(0, NUMBER, BATCH)
+            ]
+        )
+        for name in ("batch", "exact")
+    }
+    return {
+        **{f"{name}_mmd": round(discrepancy(real, made[name]), 5) for name in made},
+        "real_mmd": round(discrepancy(real, again), 5),
+        "mean_pixel_difference": round(
+            float(np.abs(made["batch"] - made["exact"]).mean()) / 2, 5
+        ),
+        "images": NUMBER,
+        "step": int(model.step),
+    }
+
+
+if __name__ == "__main__":
+    app.run(lambda argv: print(json.dumps(measure())), flags_parser=flags.parse)
