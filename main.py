@@ -241,8 +241,10 @@ def train():
             raise OSError(f"{error}. It happened in {run_dir}") from error
     folder = shlex.quote(str(run_dir))
     print(
-        f"Done. Pictures of both nets: {run_dir}/samples; the generator, a SavedModel: "
+        f"Done. Pictures of both nets: {run_dir}/samples; the nets, a SavedModel: "
         f"{run_dir}/export; curves: tensorboard --logdir {folder}\n"
+        f"Use it: python main.py --mode=sample --workdir={folder} (or interpolate, "
+        "reconstruct, recover, export)\n"
         f"Longer: python main.py --resume --workdir={folder} --num_iterations=N; once "
         f"more from the start: python main.py --flagfile={folder}/flags.cfg"
     )

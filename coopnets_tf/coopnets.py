@@ -36,6 +36,23 @@ def named_variables(owner):
 class CoopNets(keras.Model):
     """Cooperative training of a descriptor and a generator.
 
+    ```python
+    import keras
+    import numpy as np
+    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, datasets
+
+    descriptor = Descriptor(
+        "digits", (8, 8, 1), revision=Langevin(10, 0.002), reference_stddev=0.016
+    )
+    generator = Generator(
+        "digits", (8, 8, 1), inference=Langevin(0, 0.1), residual_stddev=0.3
+    )
+    model = CoopNets(descriptor, generator, num_chains=64)
+    model.compile(keras.optimizers.Adam(0.003, 0.5), keras.optimizers.Adam(5e-4, 0.5))
+    model.fit(datasets.load("digits")[np.arange(128)], batch_size=64, verbose=0)
+    images = model.sample(16, seed=0)
+    ```
+
     Args:
       descriptor: `Descriptor`.
       generator: `Generator`.
@@ -285,6 +302,11 @@ class CoopNets(keras.Model):
     def revise(self, images, *, num_steps=None, seed=0, visible=None):
         """D1 on images of one's own: Langevin dynamics towards a lower energy.
 
+        ```python
+        images = model.sample(16, seed=0, num_steps=0)
+        better = model.revise(images, num_steps=15, seed=0)
+        ```
+
         Args:
           images: float32 [batch, height, width, channels] in [-1, 1].
           num_steps, seed: see `sample`.
@@ -319,7 +341,13 @@ class CoopNets(keras.Model):
             return self.endpoints()["infer"](images, visible, num_steps, seed, 0)
 
     def reconstruct(self, images, *, num_steps, seed=0):
-        """g of the latents that `infer` finds: float32, as `images`, in [-1, 1]."""
+        """g of the latents that `infer` finds: float32, as `images`, in [-1, 1].
+
+        ```python
+        images = model.sample(16, seed=0)
+        found = model.reconstruct(images, num_steps=100)
+        ```
+        """
         with self.as_shown():
             return self.endpoints()["reconstruct"](images, num_steps, seed)
 
@@ -334,6 +362,15 @@ class CoopNets(keras.Model):
         seed=0,
     ):
         """Fills the hidden part of images.
+
+        ```python
+        import numpy as np
+
+        images = model.sample(16, seed=0)
+        visible = np.ones(images.shape, np.float32)
+        visible[:, 2:6, 2:6] = 0
+        whole = model.recover(images, visible, inference_steps=100)
+        ```
 
         Latents are inferred from the visible pixels (G1), g fills the hidden ones, and
         the descriptor revises those (D1) while the visible ones stay as they are.

@@ -80,6 +80,18 @@ class Descriptor(keras.Model):
 
     Calling it gives the scores f(Y), [batch]: high = likely.
 
+    ```python
+    import tensorflow as tf
+    from coopnets_tf import Descriptor, Langevin
+
+    descriptor = Descriptor(
+        "mnist", (28, 28, 1), revision=Langevin(15, 0.002), reference_stddev=0.016
+    )
+    images = tf.zeros([4, 28, 28, 1])
+    revised, chains = descriptor.revise(images, seed=tf.constant([0, 0]))
+    energies = descriptor.energy(revised)  # [4]
+    ```
+
     Args:
       network: a key of `NETWORKS`.
       image_shape: (height, width, channels) of the images.

@@ -120,6 +120,17 @@ class Generator(keras.Model):
     batch's own statistics, so that an image depends on its batch mates; otherwise the
     moving averages (see `exact_statistics`).
 
+    ```python
+    import tensorflow as tf
+    from coopnets_tf import Generator, Langevin
+
+    generator = Generator(
+        "mnist", (28, 28, 1), inference=Langevin(10, 0.1), residual_stddev=0.3
+    )
+    latents, drafts = generator.propose(4, seed=tf.constant([0, 0]))
+    inferred, chains = generator.infer(latents, drafts, seed=tf.constant([0, 1]))
+    ```
+
     Args:
       network: a key of `NETWORKS`.
       image_shape: (height, width, channels) of the images.
@@ -307,6 +318,17 @@ def exact_statistics(generator, *, seed, num_latents=1024, batch_size=128):
 
     On leaving, the moving averages are back: looking changes no training. Arguments as
     for `measure_statistics`.
+
+    ```python
+    import tensorflow as tf
+    from coopnets_tf import Generator, Langevin, exact_statistics
+
+    generator = Generator(
+        "digits", (8, 8, 1), inference=Langevin(0, 0.1), residual_stddev=0.3
+    )
+    with exact_statistics(generator, seed=tf.constant([0, 0])):
+        images = generator(tf.random.normal([4, 100]))
+    ```
     """
     kept = [norm.get_weights() for norm in generator.norms]
     try:

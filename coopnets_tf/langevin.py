@@ -19,6 +19,12 @@ EnergyFn = Callable[[tf.Tensor], tf.Tensor]  # [chains, ...] -> [chains]
 class Langevin:
     """How a chain moves.
 
+    ```python
+    from coopnets_tf import Langevin
+
+    dynamics = Langevin(num_steps=15, step_size=0.002)
+    ```
+
     Args:
       num_steps: int; l of the paper. Zero leaves the states where they are. Without
         `unroll` also an integer tensor.
@@ -106,6 +112,18 @@ def langevin_chain(
     energy_fn: EnergyFn, states, dynamics, *, seed, noise_scale=1.0, fixed=None
 ):
     """Runs `dynamics.num_steps` Langevin steps from `states`.
+
+    ```python
+    import tensorflow as tf
+    from coopnets_tf import Langevin, langevin_chain
+
+    states, info = langevin_chain(
+        lambda states: tf.reduce_sum(states**2, axis=1) / 2,  # of a standard normal
+        tf.zeros([1000, 1]),
+        Langevin(100, 0.3, unroll=False),
+        seed=tf.constant([0, 0]),
+    )
+    ```
 
     Args:
       energy_fn: [chains, ...] -> [chains], -log p up to a constant.

@@ -48,6 +48,8 @@ def load(path, *, checkpoint="newest"):
     """Loads a trained model, frozen for use.
 
     ```python
+    import coopnets_tf
+
     model = coopnets_tf.load("runs/digits-1")
     images = model.sample(64, seed=0)
     ```
