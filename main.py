@@ -4,7 +4,7 @@ and uses them:               python main.py --mode=sample|interpolate|recover|..
 Two nets learn together. The generator drafts images, the descriptor revises them by
 Langevin dynamics; the descriptor learns from the difference to real images, the
 generator from how its drafts were revised. Each run fills a folder of its own with
-metrics, pictures, TensorBoard events, checkpoints and a SavedModel of the generator.
+metrics, pictures, TensorBoard events, checkpoints and a SavedModel of both nets.
 
 The flags by what they are about; all of them are explained below. Defaults are those
 without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has them all.
@@ -332,10 +332,15 @@ def chosen_images(model, number):
 
     if f.IMAGES.value:
         pixels = folders.read_files(
-            f.IMAGES.value, image_shape=model.descriptor.image_shape, number=number
+            f.IMAGES.value,
+            image_shape=model.descriptor.image_shape,
+            resize=f.RESIZE.value,
+            number=number,
         )
         print(f"{len(pixels)} of your own images")
-        return images.from_uint8(pixels)
+        scaled = images.from_uint8(pixels)
+        per_image = f.NORMALIZE.value == "per_image"
+        return images.normalize_per_image(scaled) if per_image else scaled
     chosen, kind = datasets.load_test(f.DATASET.value, number, **dataset_options())
     print(kind)
     return chosen
@@ -442,15 +447,14 @@ def export():
     if f.EXPORT_FORMAT.value == "hub":
         push(model, run_dir)
         return
-    folder = output_folder(run_dir) if f.OUTPUT.value else run_dir
     if f.EXPORT_FORMAT.value == "savedmodel":
-        path = folder if f.OUTPUT.value else run_dir / "export"
+        path = output_folder(run_dir) if f.OUTPUT.value else run_dir / "export"
         exporting.export(model, path, dataset=f.DATASET.value)
     elif f.EXPORT_FORMAT.value == "keras":
-        path = folder / "model.keras"
+        path = output_folder(run_dir) / "model.keras"
         model.save(path)
     else:
-        path = folder / "generator.tflite"
+        path = output_folder(run_dir) / "generator.tflite"
         exporting.export_litert(model.generator, path)
     print(f"Nets of step {int(model.step)}: {path}")
 

@@ -6,7 +6,8 @@ Compares images of the generator with the training images of the run: once with 
 statistics of their batch, as the nets were trained, and once with exact ones, as
 pictures and exports use them. The measure is the squared maximum mean discrepancy
 (unbiased, kernel (x.y / pixels + 1)^3 on pixels in [-1, 1]); 0 means alike, and two
-halves of the training images show how much chance alone makes. Prints one JSON line.
+halves of the training images show how much chance alone makes. Prints one JSON line:
+means over draws of latents and images, and their standard errors.
 """
 
 import json
@@ -19,6 +20,7 @@ import main
 
 NUMBER = 800  # images on each side, so that the digits have twice as many
 BATCH = 100
+DRAWS = 10
 
 
 def discrepancy(one, other):
@@ -38,16 +40,14 @@ def discrepancy(one, other):
     return float(inner(one) + inner(other) - 2 * kernel(one, other).mean())
 
 
-def measure():
-    main.load_tensorflow()
+def compare(model, dataset, seed):
+    """Discrepancies of one draw of latents and of training images, by name."""
     import tensorflow as tf
 
-    _, model = main.run_folder()
-    dataset = main.load_dataset()
-    order = np.random.default_rng(0).permutation(dataset.num_images)
+    order = np.random.default_rng(seed).permutation(dataset.num_images)
     real, again = dataset[order[:NUMBER]], dataset[order[NUMBER : 2 * NUMBER]]
     shape = [NUMBER, model.generator.latent_size]
-    latents = tf.random.stateless_normal(shape, [0, 0])
+    latents = tf.random.stateless_normal(shape, [seed, 0])
     made = {
         name: np.concatenate(
             [
@@ -61,15 +61,27 @@ def measure():
         )
         for name in ("batch", "exact")
     }
+    mmd = {name: discrepancy(real, images) for name, images in made.items()}
     return {
-        **{f"{name}_mmd": round(discrepancy(real, made[name]), 5) for name in made},
-        "real_mmd": round(discrepancy(real, again), 5),
-        "mean_pixel_difference": round(
-            float(np.abs(made["batch"] - made["exact"]).mean()) / 2, 5
-        ),
-        "images": NUMBER,
-        "step": int(model.step),
+        **mmd,
+        "exact_minus_batch": mmd["exact"] - mmd["batch"],
+        "real": discrepancy(real, again),
+        "mean_pixel_difference": np.abs(made["batch"] - made["exact"]).mean() / 2,
     }
+
+
+def measure():
+    main.load_tensorflow()
+    _, model = main.run_folder()
+    dataset = main.load_dataset()
+    draws = [compare(model, dataset, seed) for seed in range(DRAWS)]
+    result = {}
+    for name in draws[0]:
+        values = [draw[name] for draw in draws]
+        result[name] = round(float(np.mean(values)), 5)
+        error = np.std(values, ddof=1) / np.sqrt(DRAWS)
+        result[f"{name}_error"] = round(float(error), 5)
+    return {**result, "images": NUMBER, "draws": DRAWS, "step": int(model.step)}
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ def _words(command):
 
 
 def _without_folder(word):
-    """An absolute path, or a flag with one, with the path's last part alone."""
-    match = re.fullmatch(r"(--\w+=)?([/~].*)", word)
+    """A path, or a flag with one, with the path's last part alone."""
+    match = re.fullmatch(r"(--\w+=)?(.*/.*)", word)
     return (match[1] or "") + Path(match[2]).name if match else word
 
 

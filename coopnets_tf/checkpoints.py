@@ -56,7 +56,7 @@ class Checkpoints:
       run_dir: `Path`.
       every: int; the regular steps are its multiples.
       keep: int; so many of the newest are kept, and besides them the newest that has
-        proved healthy.
+        proved healthy and the one after it.
       margin: int; after so many good steps a checkpoint has proved healthy.
       best: None, or the metric by which one more is kept: the one before which its mean
         over `every` steps was smallest in size.
@@ -94,7 +94,9 @@ class Checkpoints:
         finally:
             shutil.rmtree(new, ignore_errors=True)
         self._current = target
-        kept = listed(self.folder, ["ckpt"])[-self._keep :] + self._healthy(step)[-1:]
+        regular, healthy = listed(self.folder, ["ckpt"]), self._healthy(step)
+        # Besides the newest healthy one, the next that can become so.
+        kept = regular[-self._keep :] + regular[max(len(healthy) - 1, 0) :][:2]
         for path in listed(self.folder):
             if path not in kept and path != target:
                 remove(path)
@@ -177,6 +179,9 @@ class Checkpoints:
                 self._copy_best(healthy[-1])
                 story = {"step": step, "metric": self._best, "mean": mean}
                 write_whole(record, (json.dumps(story) + "\n").encode())
+                for path in listed(self.folder, ["best"]):
+                    if step_of(path) != step:
+                        remove(path)
             except OSError as error:
                 logging.warning("The best checkpoint was not copied: %s", error)
 
@@ -188,15 +193,11 @@ class Checkpoints:
             return math.inf
 
     def _copy_best(self, path):
-        """Copies a checkpoint and takes the best one before it off the disk."""
         name = f"best-{step_of(path)}"
         for part in sorted(self.folder.glob(f"{path.name}.*")):  # the index is last
             write_whole(
                 self.folder / part.name.replace(path.name, name), part.read_bytes()
             )
-        for other in listed(self.folder, ["best"]):
-            if other.name != name:
-                remove(other)
 
 
 def last_step(run_dir):
@@ -219,7 +220,7 @@ def find(source, which="newest"):
     Raises:
       RunError: if there is none.
     """
-    path = Path(source)
+    path = Path(source).expanduser().resolve()
     if path.suffix == ".index":
         path = path.with_suffix("")
     if path.with_name(f"{path.name}.index").is_file():

@@ -32,6 +32,18 @@ def named_variables(owner):
     }
 
 
+def _in_batches(function, *arrays, numbered=False, batch_size=100):
+    """The function's results over parts of the arrays, which need less memory.
+
+    With `numbered` it is also told the number of the part's first item.
+    """
+    results = []
+    for first in range(0, len(arrays[0]), batch_size):
+        parts = [array[first : first + batch_size] for array in arrays]
+        results.append(function(*parts, first) if numbered else function(*parts))
+    return tf.concat(results, axis=0)
+
+
 @keras.saving.register_keras_serializable("coopnets_tf")
 class CoopNets(keras.Model):
     """Cooperative training of a descriptor and a generator.
@@ -288,16 +300,18 @@ class CoopNets(keras.Model):
 
     def sample_batches(self, num_images, *, seed=0, num_steps=None, batch_size=100):
         """The images of `sample`, in batches of at most `batch_size`, as they come."""
-        draw = self.endpoints()["draw"]
-        with self.as_shown():
-            for first in range(0, num_images, batch_size):
-                number = min(batch_size, num_images - first)
-                yield draw(first, number, self._revision_steps(num_steps), seed)
+        if num_images < 1:
+            raise ValueError(f"`num_images` must be 1 or more. Received: {num_images}")
+        draw, steps = self.endpoints()["draw"], self._revision_steps(num_steps)
+        for first in range(0, num_images, batch_size):
+            with self.as_shown():
+                images = draw(first, min(batch_size, num_images - first), steps, seed)
+            yield images
 
     def generate(self, latents):
         """g of latents, float32 [batch, latent_size]: images in [-1, 1]."""
         with self.as_shown():
-            return self.endpoints()["generate"](latents)
+            return _in_batches(self.endpoints()["generate"], latents)
 
     def revise(self, images, *, num_steps=None, seed=0, visible=None):
         """D1 on images of one's own: Langevin dynamics towards a lower energy.
@@ -316,15 +330,27 @@ class CoopNets(keras.Model):
           As `images`.
         """
         steps = self._revision_steps(num_steps)
+        functions = self.endpoints()
         if visible is None:
-            return self.endpoints()["revise"](images, steps, seed, 0)
-        return self.endpoints()["revise_hidden"](images, visible, steps, seed, 0)
+            return _in_batches(
+                lambda images, first: functions["revise"](images, steps, seed, first),
+                images,
+                numbered=True,
+            )
+        return _in_batches(
+            lambda images, visible, first: functions["revise_hidden"](
+                images, visible, steps, seed, first
+            ),
+            images,
+            visible,
+            numbered=True,
+        )
 
     def energy(self, images):
         """E(Y) of each image, [batch]: -log p of the descriptor up to a constant."""
         return self.endpoints()["energy"](images)
 
-    def infer(self, images, *, num_steps, seed=0, visible=None):
+    def infer(self, images, *, num_steps, seed=0, visible=None, draw=0):
         """G1 on images of one's own: latents that explain them.
 
         Args:
@@ -332,13 +358,21 @@ class CoopNets(keras.Model):
           num_steps: int; Langevin steps, from latents of the prior.
           seed: int in [0, 2**31).
           visible: None, or as `images`; 1 for pixels to explain, 0 for unknown ones.
+          draw: int; which of several independent draws.
 
         Returns:
           float32 [batch, latent_size].
         """
         visible = tf.ones_like(images) if visible is None else visible
         with self.as_shown():
-            return self.endpoints()["infer"](images, visible, num_steps, seed, 0)
+            return _in_batches(
+                lambda images, visible, first: self.endpoints()["infer"](
+                    images, visible, num_steps, seed, draw, first
+                ),
+                images,
+                visible,
+                numbered=True,
+            )
 
     def reconstruct(self, images, *, num_steps, seed=0):
         """g of the latents that `infer` finds: float32, as `images`, in [-1, 1].
@@ -348,8 +382,7 @@ class CoopNets(keras.Model):
         found = model.reconstruct(images, num_steps=100)
         ```
         """
-        with self.as_shown():
-            return self.endpoints()["reconstruct"](images, num_steps, seed)
+        return self.generate(self.infer(images, num_steps=num_steps, seed=seed))
 
     def recover(
         self,
@@ -391,14 +424,18 @@ class CoopNets(keras.Model):
         """
         options = {"num_steps": inference_steps, "visible": visible}
         draws = [
-            self.generate(self.infer(images, seed=seed + draw, **options))
+            self.generate(self.infer(images, seed=seed, draw=draw, **options))
             for draw in range(num_draws)
         ]
         filled = tf.where(visible > 0, images, tf.reduce_mean(draws, axis=0))
         return self.revise(filled, num_steps=revision_steps, seed=seed, visible=visible)
 
     def _revision_steps(self, num_steps):
-        return self.descriptor.revision.num_steps if num_steps is None else num_steps
+        if num_steps is None:
+            return self.descriptor.revision.num_steps
+        if num_steps < 0:
+            raise ValueError(f"`num_steps` must be 0 or more. Received: {num_steps}")
+        return num_steps
 
     def get_config(self):
         nets = {

@@ -15,9 +15,13 @@ from coopnets_tf.seeds import Purpose, draw_seed
 INTEGER = tf.TensorSpec([], tf.int32)
 
 
-def image_seeds(seed, first, number):
-    """The seeds of images first, first + 1, ... of a user's seed: int32 [number, 2]."""
-    seed = draw_seed(seed, step=0, purpose=Purpose.SAMPLING)
+def image_seeds(seed, first, number, *, purpose, draw=0):
+    """The seeds of images first, first + 1, ... of a user's seed: int32 [number, 2].
+
+    Each purpose has its own, so that what revises or explains an image is independent
+    of what drew it; so has each of several draws.
+    """
+    seed = draw_seed(seed, step=draw, purpose=purpose)
     return seeds.seed_each(seed, first, number)
 
 
@@ -37,8 +41,9 @@ def build(model):
         revise_hidden(images, visible, num_steps, seed, first) -> images; the same, but
           pixels whose `visible` is 1 stay as they are
         energy(images) -> [batch]
-        infer(images, visible, num_steps, seed, first) -> latents; `num_steps` of G1,
-          from the prior, on the pixels whose `visible` is 1
+        infer(images, visible, num_steps, seed, draw, first) -> latents; `num_steps` of
+          G1, from the prior, on the pixels whose `visible` is 1; independent for each
+          `draw`
         reconstruct(images, num_steps, seed) -> images; g of what `infer` finds
     """
     descriptor, generator = model.descriptor, model.generator
@@ -69,19 +74,23 @@ def build(model):
         return generator(latents, training=False)
 
     def draw(first, num_images, num_steps, seed):
-        own_seeds = image_seeds(seed, first, num_images)
+        own_seeds = image_seeds(seed, first, num_images, purpose=Purpose.SAMPLING)
         return revised(generate(prior(own_seeds)), num_steps, own_seeds)
 
     def revise(images, num_steps, seed, first):
-        own_seeds = image_seeds(seed, first, tf.shape(images)[0])
+        number = tf.shape(images)[0]
+        own_seeds = image_seeds(seed, first, number, purpose=Purpose.REVISION)
         return revised(images, num_steps, own_seeds)
 
     def revise_hidden(images, visible, num_steps, seed, first):
-        own_seeds = image_seeds(seed, first, tf.shape(images)[0])
+        number = tf.shape(images)[0]
+        own_seeds = image_seeds(seed, first, number, purpose=Purpose.REVISION)
         return revised(images, num_steps, own_seeds, fixed=visible > 0)
 
-    def infer(images, visible, num_steps, seed, first):
-        own_seeds = image_seeds(seed, first, tf.shape(images)[0])
+    def infer(images, visible, num_steps, seed, draw, first):
+        own_seeds = image_seeds(
+            seed, first, tf.shape(images)[0], purpose=Purpose.INFERENCE, draw=draw
+        )
         latents, _ = generator.infer(
             prior(own_seeds),
             images,
@@ -94,7 +103,7 @@ def build(model):
         return latents
 
     def reconstruct(images, num_steps, seed):
-        return generate(infer(images, tf.ones_like(images), num_steps, seed, 0))
+        return generate(infer(images, tf.ones_like(images), num_steps, seed, 0, 0))
 
     def function(python_function, *specs):
         return tf.function(python_function, specs, autograph=False)
@@ -107,6 +116,6 @@ def build(model):
             revise_hidden, images_spec, images_spec, INTEGER, INTEGER, INTEGER
         ),
         "energy": function(descriptor.energy, images_spec),
-        "infer": function(infer, images_spec, images_spec, INTEGER, INTEGER, INTEGER),
+        "infer": function(infer, images_spec, images_spec, *[INTEGER] * 4),
         "reconstruct": function(reconstruct, images_spec, INTEGER, INTEGER),
     }

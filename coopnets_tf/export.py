@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from coopnets_tf.version import __version__
+
+FILES = {"assets", "fingerprint.pb", "metadata.json", "saved_model.pb", "variables"}
 
 
 def export(model, directory, *, dataset=None):
@@ -29,10 +32,10 @@ def export(model, directory, *, dataset=None):
       dataset: str; what the model was trained on.
 
     Raises:
-      OSError: if it cannot be written.
+      OSError: if it cannot be written, or the folder holds files of others.
     """
-    if directory.exists() and not (directory / "saved_model.pb").exists():
-        directory.rmdir()  # raises where others' files are
+    if directory.exists() and not {path.name for path in directory.iterdir()} <= FILES:
+        raise OSError(f"{directory} holds files of others. Move them, or name another.")
     functions = model.endpoints()
     trained_steps = model.descriptor.revision.num_steps
     images = tf.TensorSpec([None, *model.descriptor.image_shape], tf.float32, "images")
@@ -67,8 +70,7 @@ def export(model, directory, *, dataset=None):
         raise OSError(f"{directory} was not written: {error.message}") from error
     content = json.dumps(metadata(model, dataset), indent=1) + "\n"
     (new / "metadata.json").write_text(content, encoding="utf-8")
-    if directory.exists():
-        shutil.rmtree(directory)
+    shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)
 
 
@@ -90,7 +92,7 @@ def export_litert(generator, path):
 def metadata(model, dataset):
     """What a user of an export has to know, as a dict."""
     return {
-        "dataset": dataset,
+        "dataset": Path(dataset).name if dataset else None,
         "image_shape": list(model.descriptor.image_shape),
         "value_range": [-1, 1],
         "latent_size": model.generator.latent_size,

@@ -112,13 +112,14 @@ def read(
     return lazy[range(len(lazy))], num_skipped
 
 
-def read_files(paths, *, image_shape, number):
+def read_files(paths, *, image_shape, number, resize="crop"):
     """The images of files and folders, at most `number` of them.
 
     Args:
       paths: list of path; files, or folders as for `read`.
       image_shape: (height, width, channels) to which they are brought, as in `decode`.
       number: int.
+      resize: see `LazyImages`.
 
     Returns:
       uint8 [number, height, width, channels].
@@ -134,7 +135,7 @@ def read_files(paths, *, image_shape, number):
     if not found:
         raise DatasetError(f"--images={','.join(map(str, paths))} holds no image.")
     color_mode = "rgb" if image_shape[2] == 3 else "grey"
-    options = {"image_size": image_shape[0], "color_mode": color_mode, "resize": "crop"}
+    options = {"image_size": image_shape[0], "color_mode": color_mode, "resize": resize}
     pixels = []
     for path in found[:number]:
         try:

@@ -14,7 +14,7 @@ from coopnets_tf.files import write_whole
 
 GRID = 100  # images of a grid, at most
 NUM_PATHS = 8  # of an interpolation, one a row
-FRAMES = 24  # of an animation, one way; it goes there and back
+FRAMES = 24  # of an animation, one way; it goes there and back, or round a square
 FRAME_MILLISECONDS = 80
 
 
@@ -91,16 +91,27 @@ def interpolate(model, folder, *, kind, seed, ends=None, num_steps=0, animation=
     def path(num_points):
         if kind == "corners":
             return interpolation.four_corners(latents, num_points)
-        return getattr(interpolation, kind)(*latents, num_points)
+        paths = {"linear": interpolation.linear, "spherical": interpolation.spherical}
+        return paths[kind](*latents, num_points)
 
     grid = pictures.grid(_generate(model, path(NUM_PATHS)), num_columns=NUM_PATHS)
     pictures.save_png(folder / f"{kind}.png", grid)
     if ends is not None:
         pictures.save_png(folder / "ends.png", pictures.grid(ends))
     if animation:
-        frames = path(FRAMES).swapaxes(0, 1)
+        if kind == "corners":
+            frames = _round(path(FRAMES))
+        else:
+            frames = path(FRAMES).swapaxes(0, 1)
+            frames = [*frames, *frames[-2:0:-1]]
         frames = [pictures.grid(_generate(model, frame)) for frame in frames]
-        _save_film(folder / f"{kind}.{animation}", [*frames, *frames[-2:0:-1]])
+        _save_film(folder / f"{kind}.{animation}", frames)
+
+
+def _round(square):
+    """The way round a square of latents along its edges: a list of [1, latent_size]."""
+    edges = square[0], square[1:, -1], square[-1, -2::-1], square[-2:0:-1, 0]
+    return list(np.concatenate(edges)[:, None])
 
 
 def _prior(model, number, seed):

@@ -9,6 +9,8 @@ from PIL import Image
 
 from coopnets_tf.folders import DatasetError
 
+MOST_PSNR = 100.0  # dB; that of an exact copy would be infinite
+
 
 def parse_mask(text, image_shape):
     """The kind and the amount of a mask's description.
@@ -174,16 +176,18 @@ def errors(images, recovered, visible):
     Returns:
       dict of floats: `hidden_mae` and `hidden_rmse`, mean absolute and root mean square
       difference of hidden pixels, in parts of the range from black to white; `psnr` in
-      dB and `ssim` of whole images, means over images (TensorFlow's; SSIM with its
-      window of 11 pixels, or the largest odd one that fits into smaller images).
+      dB, at most 100 for an image, and `ssim` of whole images, means over images
+      (TensorFlow's; SSIM with its window of 11 pixels, or the largest odd one that fits
+      into smaller images).
     """
     hidden = (images - recovered)[np.broadcast_to(visible, images.shape) == 0] / 2
     window = min(11, (min(images.shape[1:3]) - 1) // 2 * 2 + 1)
     scaled = [tf.constant((one + 1) / 2) for one in (images, recovered)]
+    psnr = tf.image.psnr(*scaled, max_val=1.0)
     ssim = tf.image.ssim(*scaled, max_val=1.0, filter_size=window)
     return {
         "hidden_mae": float(np.mean(np.abs(hidden))),
         "hidden_rmse": float(np.sqrt(np.mean(np.square(hidden)))),
-        "psnr": float(tf.reduce_mean(tf.image.psnr(*scaled, max_val=1.0))),
+        "psnr": float(tf.reduce_mean(tf.minimum(psnr, MOST_PSNR))),
         "ssim": float(tf.reduce_mean(ssim)),
     }

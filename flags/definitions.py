@@ -304,7 +304,7 @@ OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "Folder for the results. Default: a new <mode>-<number> in the run's folder; for "
-    "an export its export/.",
+    "a SavedModel its export/, whose content is replaced.",
 )
 NUM_IMAGES = flags.DEFINE_integer(
     "num_images", 64, "Images to sample, reconstruct or recover.", lower_bound=1
@@ -313,7 +313,7 @@ IMAGES = flags.DEFINE_list(
     "images",
     None,
     "Your own images: a folder or files, with commas between them. Default: the test "
-    "images of the run's data set, or if it has none, its first ones.",
+    "images of the run's data set, else those held out, else its first ones.",
 )
 REVISE_STEPS = flags.DEFINE_integer(
     "revise_steps",

@@ -126,6 +126,14 @@ def test_the_newest_healthy_one_stays_whatever_keep_says(tmp_path):
     assert checkpoint_names(tmp_path) == {"ckpt-3", "ckpt-6"}
 
 
+@pytest.mark.parametrize(("keep", "margin"), [(1, 35), (3, 100), (2, 9)])
+def test_a_healthy_one_is_there_however_long_it_takes_to_prove(tmp_path, keep, margin):
+    """In none of these would the `keep` newest alone have one."""
+    _, states = saved(tmp_path, *range(0, 300, 3), keep=keep, margin=margin)
+    step = states.roll_back(diverged=298)
+    assert 298 - 2 * margin - 6 <= step < 298 - margin
+
+
 def test_without_a_checkpoint_there_is_no_way_back(tmp_path):
     _, states = saved(tmp_path)
     assert states.roll_back(diverged=7) is None

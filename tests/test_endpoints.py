@@ -45,9 +45,9 @@ def visible(images):
     return visible
 
 
-def own_seed(seed, number):
+def own_seed(seed, number, purpose=Purpose.SAMPLING):
     """The seed of image `number`, by hand."""
-    return fold_in(draw_seed(seed, step=0, purpose=Purpose.SAMPLING), number)
+    return fold_in(draw_seed(seed, step=0, purpose=purpose), number)
 
 
 def drafts(model, number, *, seed):
@@ -96,11 +96,44 @@ def test_a_sample_is_a_draft_after_a_chain_of_its_own(model, num_steps):
         )
 
 
-def test_revise_is_the_second_half_of_sample(model):
+def test_revise_continues_by_noise_of_its_own(model):
     images = model.sample(4, seed=2, num_steps=0)
     found = model.revise(images, seed=2)
-    np.testing.assert_allclose(found, model.sample(4, seed=2), **ROUNDING)
+    assert np.abs(found - model.sample(4, seed=2)).max() > 0.05
+    seed = fold_in(own_seed(2, 3, Purpose.REVISION), Purpose.REVISION)
+    expected, _ = langevin_chain(
+        model.descriptor.energy, images[3:], Langevin(3, 0.05), seed=seed
+    )
+    np.testing.assert_allclose(found[3:], tf.clip_by_value(expected, -1, 1), **ROUNDING)
     np.testing.assert_array_equal(model.revise(images, num_steps=0), images)
+
+
+def test_inference_does_not_start_at_the_answer(model):
+    images = model.sample(4, seed=2, num_steps=0)
+    found = model.reconstruct(images, num_steps=0, seed=2)
+    assert np.abs(found - images).max() > 0.1
+
+
+def test_many_images_are_handled_in_parts(model, images):
+    many = np.resize(images, (230, 8, 8, 1))
+    for name, options in (
+        ("revise", {"num_steps": 1}),
+        ("infer", {"num_steps": 1}),
+        ("reconstruct", {"num_steps": 1}),
+    ):
+        found = getattr(model, name)(many, **options)
+        assert len(found) == 230
+        first = getattr(model, name)(many[:40], **options)
+        np.testing.assert_allclose(found[:40], first, **ROUNDING)
+        # The same image again has noise of its own.
+        assert np.abs(found[0] - found[len(images)]).max() > 1e-3
+
+
+def test_impossible_numbers_are_refused(model, images):
+    with pytest.raises(ValueError, match="`num_images` must be 1 or more. Received: 0"):
+        model.sample(0)
+    with pytest.raises(ValueError, match="`num_steps` must be 0 or more. Received: -1"):
+        model.revise(images, num_steps=-1)
 
 
 def test_visible_pixels_stay_and_the_others_move(model, images, visible):
@@ -165,7 +198,7 @@ def test_inference_is_the_chain_of_the_masked_energy(model, images, visible):
     found = model.infer(images, num_steps=2, seed=4, visible=visible)
     with model.as_shown():
         for number, (image, mask) in enumerate(zip(images, visible, strict=True)):
-            own = own_seed(4, number)
+            own = own_seed(4, number, Purpose.INFERENCE)
             start = standard_normal([6], seed=fold_in(own, Purpose.LATENTS))
 
             def energy(latents, image=image, mask=mask):
@@ -188,7 +221,7 @@ def test_inference_is_the_chain_of_the_masked_energy(model, images, visible):
 
 
 def test_a_seed_for_each_chain_draws_what_each_draws_alone():
-    own_seeds = endpoints.image_seeds(11, 2, 4)
+    own_seeds = endpoints.image_seeds(11, 2, 4, purpose=Purpose.SAMPLING)
     for row, number in enumerate(range(2, 6)):
         np.testing.assert_array_equal(own_seeds[row], own_seed(11, number))
     np.testing.assert_array_equal(
@@ -201,7 +234,7 @@ def test_a_seed_for_each_chain_draws_what_each_draws_alone():
 
 @pytest.mark.parametrize("unroll", [True, False])
 def test_chains_with_a_seed_each_equal_chains_alone(unroll):
-    own_seeds = endpoints.image_seeds(11, 0, 3)
+    own_seeds = endpoints.image_seeds(11, 0, 3, purpose=Purpose.SAMPLING)
     start = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
 
     def run(states, seed):
@@ -377,8 +410,10 @@ def test_several_draws_are_averaged(model, images, visible):
         images, visible, inference_steps=5, revision_steps=0, num_draws=3, seed=8
     )
     draws = [
-        model.generate(model.infer(images, num_steps=5, seed=seed, visible=visible))
-        for seed in (8, 9, 10)
+        model.generate(
+            model.infer(images, num_steps=5, seed=8, visible=visible, draw=draw)
+        )
+        for draw in range(3)
     ]
     hidden = visible == 0
     expected = np.mean(draws, axis=0)

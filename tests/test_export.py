@@ -151,7 +151,7 @@ def test_an_image_of_an_export_does_not_depend_on_its_batch_mates(trained, obser
 
 
 def test_a_new_export_replaces_the_old(tmp_path, observed):
-    """With files of the old one that the new one has not; others' are never lost."""
+    """Others' files are never lost."""
     folder = tmp_path / "export"
     folder.mkdir()
     (folder / "letter.txt").write_text("mine")
@@ -163,11 +163,11 @@ def test_a_new_export_replaces_the_old(tmp_path, observed):
     (folder / "letter.txt").unlink()
     with model.as_shown():
         exporting.export(model, folder)
-        (folder / "old").write_text("of the old one")
+        (folder / "variables" / "old").write_text("of the old one")
         model.step.assign(7)
         exporting.export(model, folder, dataset="toy")
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
-    assert not (folder / "old").exists()
+    assert not (folder / "variables" / "old").exists()
     metadata = json.loads((folder / "metadata.json").read_text())
     assert metadata["training_steps"] == 7 and metadata["dataset"] == "toy"
     served = tf.saved_model.load(str(folder))

@@ -305,15 +305,14 @@ def test_recover_with_a_mask_of_ones_own(use, place):
 
 
 def test_export(call, run_dir, model):
-    """In the run's folder, over the one of the training."""
-    before = set(run_dir.iterdir())
-    for file_format, name in (("keras", "model.keras"), ("litert", "generator.tflite")):
+    """The files in new folders, since another export is never overwritten."""
+    for number, (file_format, name) in enumerate(
+        (("keras", "model.keras"), ("litert", "generator.tflite")), start=1
+    ):
         code, output, errors = call("--mode=export", f"--export_format={file_format}")
         assert (code, errors) == (0, "")
-        assert output == f"Nets of step 2: runs/digits-1/{name}\n"
-    names = {"model.keras", "generator.tflite"}
-    assert {path.name for path in set(run_dir.iterdir()) - before} == names
-    loaded = coopnets_tf.load(run_dir / "model.keras")
+        assert output == f"Nets of step 2: runs/digits-1/export-{number}/{name}\n"
+    loaded = coopnets_tf.load(run_dir / "export-1" / "model.keras")
     np.testing.assert_allclose(loaded.sample(2), model.sample(2), rtol=0, atol=1e-5)
 
 
