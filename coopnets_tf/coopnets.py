@@ -309,7 +309,15 @@ class CoopNets(keras.Model):
             yield images
 
     def generate(self, latents):
-        """g of latents, float32 [batch, latent_size]: images in [-1, 1]."""
+        """g of latents, float32 [batch, latent_size]: images in [-1, 1].
+
+        ```python
+        import tensorflow as tf
+
+        latents = tf.random.normal([16, model.generator.latent_size])
+        images = model.generate(latents)
+        ```
+        """
         with self.as_shown():
             return _in_batches(self.endpoints()["generate"], latents)
 
@@ -347,11 +355,21 @@ class CoopNets(keras.Model):
         )
 
     def energy(self, images):
-        """E(Y) of each image, [batch]: -log p of the descriptor up to a constant."""
+        """E(Y) of each image, [batch]: -log p of the descriptor up to a constant.
+
+        ```python
+        energies = model.energy(model.sample(16, seed=0))
+        ```
+        """
         return self.endpoints()["energy"](images)
 
     def infer(self, images, *, num_steps, seed=0, visible=None, draw=0):
         """G1 on images of one's own: latents that explain them.
+
+        ```python
+        images = model.sample(16, seed=0)
+        latents = model.infer(images, num_steps=100)
+        ```
 
         Args:
           images: float32 [batch, height, width, channels] in [-1, 1].

@@ -13,7 +13,7 @@ from tests.test_training import train
 
 NAMES = [name for name in coopnets_tf.__all__ if not name.startswith("__")]
 # A method's example goes on from a model.
-METHODS = ["sample", "revise", "reconstruct", "recover"]
+METHODS = "generate sample revise energy infer reconstruct recover".split()
 
 
 def examples(thing):
