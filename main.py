@@ -260,8 +260,9 @@ def train_in(run_dir, model, dataset):
             f"{run_dir} is at step {step} already. Received: "
             f"--num_iterations={f.NUM_ITERATIONS.value}. Give a larger one."
         )
+    fingerprint = dataset.fingerprint()
     if f.RESUME.value:
-        runs.check_data(run_dir, fingerprint=dataset.fingerprint())
+        runs.check_data(run_dir, fingerprint=fingerprint)
         print(f"from step {step} on | ", end="")
     print(f"{run_dir} | look inside: tensorboard --logdir {folder}", flush=True)
     flags.save(
@@ -273,7 +274,7 @@ def train_in(run_dir, model, dataset):
             f"{metadata.version('tensorflow')}, keras {metadata.version('keras')}",
         ],
     )
-    runs.check_data(run_dir, fingerprint=dataset.fingerprint())
+    runs.check_data(run_dir, fingerprint=fingerprint)
     saving.describe(model, run_dir, dataset=f.DATASET.value)
     try:
         training.train(

@@ -77,7 +77,7 @@ class CoopNets(keras.Model):
         a metric beyond its limit, or not finite, raises the alarm. None: no guard.
 
     `step` is an integer variable, the number of training steps done. The metrics are
-    `descriptor_loss` and `generator_loss` as they are optimised; `energy_gap`, mean
+    `descriptor_loss` (without a penalty) and `generator_loss`; `energy_gap`, mean
     energy of revised minus observed images; `gradient_norm` of the energy along the
     Langevin chains, per pixel unit; `displacement` of an image by the chains, root
     mean square in pixel units; `saturation`, the share of revised pixels outside
