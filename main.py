@@ -1,5 +1,5 @@
 """Trains cooperative networks: python main.py --dataset=digits|mnist|...|FOLDER
-and uses them:               python main.py --mode=sample|interpolate|recover|...
+and uses them:               python main.py --mode=sample|evaluate|recover|...
 
 Two nets learn together. The generator drafts images, the descriptor revises them by
 Langevin dynamics; the descriptor learns from the difference to real images, the
@@ -21,6 +21,8 @@ without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has th
               generator_gradient_cap langevin_clamp energy_penalty generator_average
   divergence  guard max_loss max_gradient_norm max_displacement max_saturation
               max_rollbacks rollback_rate_factor
+  evaluation  evaluate_every metrics evaluation_samples evaluation_seed extractor
+              inception_weights split parzen_protocol evaluate_real export_samples
   output      log_every sample_every num_samples checkpoint_every keep_checkpoints
               keep_best
   use         checkpoint output num_images images revise_steps infer_steps num_draws
@@ -28,6 +30,7 @@ without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has th
 """
 
 import contextlib
+import functools
 import os
 import platform
 import shlex
@@ -177,6 +180,24 @@ def load_dataset():
     return datasets.load(f.DATASET.value, **dataset_options())
 
 
+def load_training():
+    """The training images, and how they are evaluated on the way: keyword arguments."""
+    from coopnets_tf import datasets, evaluation
+
+    if f.EVALUATE_EVERY.value is None:
+        return load_dataset(), {}
+    splits = datasets.load_splits(f.DATASET.value, **dataset_options())
+    protocol = build_protocol(split="held_out")
+    evaluate = functools.partial(
+        evaluation.evaluate,
+        splits=splits,
+        protocol=protocol,
+        extractor=choose_extractor(splits, protocol),
+    )
+    every = f.EVALUATE_EVERY.value
+    return splits.training, {"evaluate_every": every, "evaluate": evaluate}
+
+
 def dataset_options():
     """Flag values as the keyword arguments of `datasets.load`."""
     from coopnets_tf import datasets
@@ -227,7 +248,7 @@ def train():
     from coopnets_tf import checkpoints, runs
 
     run_dir = runs.find_run(f.WORKDIR.value) if f.RESUME.value else None
-    dataset = load_dataset()
+    dataset, evaluations = load_training()
     model = build_model(dataset.image_shape)
     print(describe(model, dataset), flush=True)
     if f.INIT_FROM.value and (not run_dir or checkpoints.last_step(run_dir) is None):
@@ -236,7 +257,7 @@ def train():
         run_dir = runs.create_run(f.WORKDIR.value, dataset=f.DATASET.value)
     with runs.locked(run_dir):
         try:
-            train_in(run_dir, model, dataset)
+            train_in(run_dir, model, dataset, evaluations)
         except OSError as error:
             raise OSError(f"{error}. It happened in {run_dir}") from error
     folder = shlex.quote(str(run_dir))
@@ -250,7 +271,7 @@ def train():
     )
 
 
-def train_in(run_dir, model, dataset):
+def train_in(run_dir, model, dataset, evaluations):
     from coopnets_tf import checkpoints, runs, saving, training
 
     folder = shlex.quote(str(run_dir))
@@ -297,6 +318,7 @@ def train_in(run_dir, model, dataset):
             max_rollbacks=f.MAX_ROLLBACKS.value if f.GUARD.value else 0,
             num_samples=f.NUM_SAMPLES.value,
             settings=flags.values(),
+            **evaluations,
         )
     except training.Stopped as stop:
         print(f"{stop}. Go on with: python main.py --resume --workdir={folder}")
@@ -342,8 +364,9 @@ def chosen_images(model, number):
         scaled = images.from_uint8(pixels)
         per_image = f.NORMALIZE.value == "per_image"
         return images.normalize_per_image(scaled) if per_image else scaled
-    chosen, kind = datasets.load_test(f.DATASET.value, number, **dataset_options())
-    print(kind)
+    test = datasets.load_splits(f.DATASET.value, **dataset_options()).test
+    chosen = test.head(number)
+    print(f"{test.name}: {len(chosen)} {test.kind}")
     return chosen
 
 
@@ -428,15 +451,116 @@ def recover():
     print(f"Original, occluded, recovered: {folder}/recover.png")
 
 
-def table(rows):
-    """Errors by method as aligned text."""
-    names = list(next(iter(rows.values())))
-    width = max(len(row) for row in rows)
-    lines = [" " * width + "".join(f"{name:>13}" for name in names)]
-    for row, errors in rows.items():
-        lines.append(
-            f"{row:<{width}}" + "".join(f"{errors[name]:13.4g}" for name in names)
+def evaluate():
+    """The scores of both nets by the protocol of `evaluation`."""
+    from coopnets_tf import datasets, modes, runs
+
+    run_dir, model = run_folder()
+    splits = datasets.load_splits(f.DATASET.value, **dataset_options())
+    protocol = build_protocol(
+        split=f.SPLIT.value,
+        parzen=f.PARZEN_PROTOCOL.value,
+        real=f.EVALUATE_REAL.value,
+    )
+    extractor = choose_extractor(splits, protocol)
+    if f.EXPORT_SAMPLES.value:
+        runs.new_output(
+            f.EXPORT_SAMPLES.value, run_dir, f.MODE.value, flag="--export_samples"
         )
+    folder = output_folder(run_dir)
+    report, sets = modes.evaluate(
+        model, folder, splits, protocol, extractor=extractor, tell=print
+    )
+    if f.EXPORT_SAMPLES.value:
+        modes.export_samples(f.EXPORT_SAMPLES.value, sets)
+    print(told(report))
+    print(f"Report of step {report['step']}: {folder}/report.json")
+
+
+def build_protocol(**options):
+    """Flag values as the `Protocol` of evaluations in and after training."""
+    from coopnets_tf import evaluation
+
+    return evaluation.Protocol(
+        num_samples=f.EVALUATION_SAMPLES.value,
+        seed=f.EVALUATION_SEED.value,
+        metrics=tuple(f.METRICS.value or evaluation.METRICS),
+        **options,
+    )
+
+
+def choose_extractor(splits, protocol):
+    """The feature extractor; None where no metric needs one, or none can be had.
+
+    What was asked for and cannot be had is an error, what nobody asked for a sentence.
+    """
+    from coopnets_tf import evaluation, features
+
+    if not evaluation.OF_FEATURES & set(protocol.metrics):
+        return None
+    labelled = splits.training.labels is not None and splits.test.labels is not None
+    wanted = f.EXTRACTOR.value or ("classifier" if labelled else "inception")
+    try:
+        if wanted == "classifier":
+            return features.classifier(splits)
+        return features.inception(weights=f.INCEPTION_WEIGHTS.value)
+    except features.ExtractorError as error:
+        if f.EXTRACTOR.value or f.INCEPTION_WEIGHTS.value or f.METRICS.value:
+            raise
+        print(f"Without metrics of features. {error}")
+        return None
+
+
+def told(report):
+    """A report as lines of text: the protocol, the scores, the chains."""
+    from coopnets_tf import evaluation
+
+    protocol = report["protocol"]
+    lines = [
+        f"{protocol['num_samples']:,} samples of each net, seed {protocol['seed']}, "
+        f"D1 with {protocol['revision_steps']} steps | scored against "
+        f"{protocol['scored_against']}"
+    ]
+    if "parzen" in protocol["metrics"]:
+        windows = protocol["parzen_windows"]
+        lines.append(
+            f"Parzen windows: bandwidth chosen on {windows['bandwidth_chosen_on']}; "
+            f"pixels {windows['pixels']}"
+        )
+    if extractor := protocol["extractor"]:
+        accuracy = extractor.get("test_accuracy")
+        right = f", {accuracy:.2%} of the test images right" if accuracy else ""
+        lines.append(f"Features: {extractor['name']}: {extractor['network']}{right}")
+    if report["scores"] and any(report["scores"].values()):
+        lines.append(table(evaluation.table(report)))
+    if "diagnostics" in report:
+        found = report["diagnostics"]
+        lines.append(
+            f"Chains of {found['steps']} steps, {found['trained_steps']} in training: "
+            f"{found['verdict']}"
+        )
+    return "\n".join(lines)
+
+
+def table(rows):
+    """Numbers or texts by row and column as aligned text."""
+    rows = {
+        row: {
+            name: value if isinstance(value, str) else f"{value:.4g}"
+            for name, value in cells.items()
+        }
+        for row, cells in rows.items()
+    }
+    names = list(next(iter(rows.values())))
+    widths = [
+        2 + max(len(name), *(len(cells[name]) for cells in rows.values()))
+        for name in names
+    ]
+    first = max(len(row) for row in rows)
+    lines = [" " * first + "".join(map(str.rjust, names, widths))]
+    for row, cells in rows.items():
+        texts = [cells[name] for name in names]
+        lines.append(f"{row:<{first}}" + "".join(map(str.rjust, texts, widths)))
     return "\n".join(lines)
 
 
@@ -480,6 +604,7 @@ MODES = {
     "interpolate": interpolate,
     "reconstruct": reconstruct,
     "recover": recover,
+    "evaluate": evaluate,
     "export": export,
 }
 
@@ -500,13 +625,13 @@ def run_mode():
     import tensorflow as tf
     from PIL import Image
 
-    from coopnets_tf import datasets, runs, training
+    from coopnets_tf import datasets, features, runs, training
 
     # A picture large enough to exhaust the memory is an error, not a line of warning.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         MODES[f.MODE.value]()
-    except (datasets.DatasetError, runs.RunError) as error:
+    except (datasets.DatasetError, runs.RunError, features.ExtractorError) as error:
         sys.exit(_failed(error, code=2))
     except tf.errors.ResourceExhaustedError as error:
         text = "Out of memory. Give a smaller --num_chains and --batch_size."

@@ -121,10 +121,14 @@ def _metrics(path, step):
     ]
     if not lines:
         return ""
+    last = lines[-1]["step"]
+    values = {}
+    for line in lines:  # an evaluation has a line of its own
+        values |= line if line["step"] == last else {}
     rows = [
-        f"| {key} | {value:.4g} |" for key, value in lines[-1].items() if key != "step"
+        f"| {key} | {value:.4g} |" for key, value in values.items() if key != "step"
     ]
-    return METRICS.format(step=lines[-1]["step"], rows="\n".join(rows))
+    return METRICS.format(step=last, rows="\n".join(rows))
 
 
 def push(model, run_dir, name, *, dataset, license=None):

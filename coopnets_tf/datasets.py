@@ -1,10 +1,13 @@
 """Data sets: a name or a folder of images -> batches in [-1, 1], in a known order."""
 
 import concurrent.futures
+import copy
 import difflib
+import functools
 import gzip
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from coopnets_tf import folders, images, seeds
 from coopnets_tf.folders import DatasetError
 
 NAMES = ("digits", "mnist", "fashion_mnist", "cifar10")
+MOST_VALIDATION = 5_000  # images that choose, where nothing was held out for it
 
 
 class ImageDataset:
@@ -21,31 +25,52 @@ class ImageDataset:
       name: str.
       pixels: uint8 [number, height, width, channels]; an array, or anything with a
         `shape` that an array of indices turns into one.
-      num_held_out: int; the first images are kept out of training.
+      labels: None, or int [number]; their classes.
       per_image: bool; stretch each image to [-1, 1] instead of the fixed scale.
       num_skipped: int; files that were left out as unreadable.
-
-    Raises:
-      DatasetError: if no image is left to train on.
+      kind: str; what the images are to the training.
     """
 
-    def __init__(self, name, pixels, *, num_held_out=0, per_image=False, num_skipped=0):
+    def __init__(
+        self,
+        name,
+        pixels,
+        *,
+        labels=None,
+        per_image=False,
+        num_skipped=0,
+        kind="training images",
+    ):
         self.name = name
         self.image_shape = tuple(pixels.shape[1:])
-        self.num_images = pixels.shape[0] - num_held_out
+        self.num_images = pixels.shape[0]
         self.num_skipped = num_skipped
+        self.labels = None if labels is None else np.asarray(labels).ravel()
+        self.kind = kind
         self._pixels = pixels
-        self._first = num_held_out
+        self.offset = 0  # of its first image within all that were loaded
         self._per_image = per_image
-        if self.num_images < 1:
-            raise DatasetError(
-                f"{name} has {pixels.shape[0]} images; --num_held_out leaves none to "
-                f"train on. Received: num_held_out={num_held_out}"
-            )
+
+    def __str__(self):
+        return f"{self.name}: {self.num_images:,} {self.kind}"
 
     def __getitem__(self, indices):
-        scaled = images.from_uint8(self._pixels[self._first + indices])
+        scaled = images.from_uint8(self._pixels[self.offset + indices])
         return images.normalize_per_image(scaled) if self._per_image else scaled
+
+    def head(self, number):
+        """At most so many of its first images, as `dataset[...]` gives them."""
+        return self[np.arange(min(number, self.num_images))]
+
+    def part(self, first, stop, *, kind=None):
+        """Some of its images, an `ImageDataset`; numbers as of a Python slice."""
+        part = copy.copy(self)
+        part.kind = kind or self.kind
+        first, stop, _ = slice(first, stop).indices(self.num_images)
+        part.num_images = max(stop - first, 0)
+        part.labels = None if self.labels is None else self.labels[first:stop]
+        part.offset = self.offset + first
+        return part
 
     def fingerprint(self):
         """A text that changes with the images: of their pixels, or, where they are
@@ -104,42 +129,29 @@ def _prefetch(iterator):
             yield batch
 
 
-def load_test(
-    name, number, *, data_dir=None, num_held_out=0, per_image=False, **folder_options
-):
-    """Images of a data set to try trained nets on.
+class Splits(NamedTuple):
+    """The parts of a data set, each an `ImageDataset`.
 
-    Args:
-      name, data_dir, num_held_out, per_image, **folder_options: as for `load`.
-      number: int; at most so many.
-
-    Returns:
-      float32 [number, height, width, channels] in [-1, 1], and what they are, a str:
-      the test images of a named data set; else those held out of training; else, where
-      nothing was held out, images of the training itself.
-
-    Raises:
-      DatasetError: if they are missing or cannot be read.
+    `training` is trained on, `validation` chooses, `test` is for the last word. Where a
+    data set has no test images, the first half of the held-out images is `validation`
+    and the second half `test`; where none are held out, training images take their
+    place, and `kind` says so.
     """
-    if name in NAMES and name != "digits":
-        pixels = _named(name, data_dir, test=True)
-        dataset = ImageDataset(name, pixels, per_image=per_image)
-        kind = "test images"
-    else:
-        dataset = load(name, data_dir=data_dir, per_image=per_image, **folder_options)
-        kind = "images held out of training" if num_held_out else "training images"
-        number = min(number, num_held_out or number)
-    number = min(number, dataset.num_images)
-    return dataset[np.arange(number)], f"{name}: {number} {kind}"
+
+    training: ImageDataset
+    validation: ImageDataset
+    test: ImageDataset
 
 
-def _named(name, data_dir, *, test):
-    pixels = _local(name, Path(data_dir), test) if data_dir else _keras(name, test)
-    return pixels.reshape(*pixels.shape[:3], -1)
+def load(name, *, num_held_out=0, **options):
+    """The training images of a data set. Arguments and errors as for `load_splits`."""
+    return _training(_whole(name, **options), num_held_out)
 
 
-def load(name, *, data_dir=None, num_held_out=0, per_image=False, **folder_options):
-    """Loads the training images of a named data set or of a folder.
+def load_splits(
+    name, *, data_dir=None, num_held_out=0, per_image=False, **folder_options
+):
+    """Loads a named data set or a folder.
 
     Args:
       name: one of `NAMES`, or the path of a folder of images, flat or nested.
@@ -149,21 +161,51 @@ def load(name, *, data_dir=None, num_held_out=0, per_image=False, **folder_optio
       per_image: bool; see `ImageDataset`.
       **folder_options: for a folder, see `folders.read`.
 
+    Returns:
+      `Splits`.
+
     Raises:
-      DatasetError: if the data are missing, cannot be read, or are one image repeated.
+      DatasetError: if the data are missing, cannot be read, are one image repeated, or
+        if none is left to train on.
     """
-    num_skipped = 0
-    if name == "digits":
-        pixels = _digits()
-    elif name in NAMES:
-        pixels = _named(name, data_dir, test=False)
+    whole = _whole(name, data_dir=data_dir, per_image=per_image, **folder_options)
+    training = _training(whole, num_held_out)
+    kind = "images held out of training" if num_held_out else "training images"
+    spare = num_held_out or training.num_images
+    if name in NAMES and name != "digits":
+        stop = num_held_out or min(spare, MOST_VALIDATION)
+        validation = whole.part(0, stop, kind=kind)
+        pixels, labels = _named(name, data_dir, test=True)
+        test = ImageDataset(
+            name, pixels, labels=labels, per_image=per_image, kind="test images"
+        )
+    else:
+        validation = whole.part(0, spare // 2, kind=kind)
+        test = whole.part(spare // 2, spare, kind=kind)
+    return Splits(training, validation, test)
+
+
+def _training(whole, num_held_out):
+    if num_held_out >= whole.num_images:
+        raise DatasetError(
+            f"{whole.name} has {whole.num_images} images; --num_held_out leaves none "
+            f"to train on. Received: num_held_out={num_held_out}"
+        )
+    return whole.part(num_held_out, None)
+
+
+def _whole(name, *, data_dir=None, per_image=False, **folder_options):
+    """The `ImageDataset` of all images that are not test images."""
+    num_skipped, labels = 0, None
+    if name in NAMES:
+        pixels, labels = _named(name, data_dir, test=False)
     else:
         pixels, num_skipped = folders.read(_folder(name), **folder_options)
     _refuse_one_image(name, pixels)
     return ImageDataset(
         name,
         pixels,
-        num_held_out=num_held_out,
+        labels=labels,
         per_image=per_image,
         num_skipped=num_skipped,
     )
@@ -193,16 +235,32 @@ def _refuse_one_image(name, pixels):
         )
 
 
+def _named(name, data_dir, *, test):
+    """Training or test images of a named data set, and their labels or None."""
+    if name == "digits":
+        return _digits()
+    load = functools.partial(_local, data_dir=Path(data_dir)) if data_dir else _keras
+    pixels, labels = load(name, test=test)
+    return pixels.reshape(*pixels.shape[:3], -1), labels
+
+
 def _digits():
-    """scikit-learn's 1,797 handwritten digits, uint8 [1797, 8, 8, 1]."""
+    """scikit-learn's handwritten digits, uint8 [1797, 8, 8, 1], and their labels.
+
+    In a random order that is always the same: in the file, neighbours are of one hand,
+    and images that are held out would be of other hands than those trained on.
+    """
     from sklearn.datasets import load_digits
 
-    counts = load_digits().images  # 0..16, the inked ones of a block of 4x4 pixels
-    return np.rint(counts * (255 / 16)).astype(np.uint8)[..., None]
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    counts = digits.images[order]  # 0..16, the inked ones of a block of 4x4 pixels
+    pixels = np.rint(counts * (255 / 16)).astype(np.uint8)[..., None]
+    return pixels, digits.target[order]
 
 
-def _keras(name, test):
-    """Training or test images from `keras.datasets`, which fetches and checks them."""
+def _keras(name, *, test):
+    """Images and labels from `keras.datasets`, which fetches and checks them."""
     import keras
 
     try:
@@ -212,27 +270,31 @@ def _keras(name, test):
             f"{name} is not in Keras' cache and could not be downloaded. Put "
             f"{_files(name)} into a folder and name it by --data_dir. ({error})"
         ) from error
-    return splits[test][0]
+    return splits[test]
 
 
-def _local(name, data_dir, test):
-    """Training or test images from files that somebody put into `data_dir`."""
+def _local(name, *, data_dir, test):
+    """Images and labels (None where they are missing) from files in `data_dir`."""
     data_dir = data_dir.expanduser()
     try:
         if name == "mnist":
+            part = "test" if test else "train"
             with np.load(data_dir / "mnist.npz", allow_pickle=False) as arrays:
-                return arrays["x_test" if test else "x_train"]
+                return arrays[f"x_{part}"], arrays.get(f"y_{part}")
         if name == "fashion_mnist":
             part = "t10k" if test else "train"
-            with gzip.open(data_dir / f"{part}-images-idx3-ubyte.gz") as file:
-                return np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 28, 28)
+            pixels = _idx(data_dir / f"{part}-images-idx3-ubyte.gz", offset=16)
+            labels = data_dir / f"{part}-labels-idx1-ubyte.gz"
+            labels = _idx(labels, offset=8) if labels.is_file() else None
+            return pixels.reshape(-1, 28, 28), labels
         names = [f"data_batch_{number}.bin" for number in range(1, 6)]
         records = [
             np.fromfile(data_dir / name, np.uint8)
             for name in (["test_batch.bin"] if test else names)
         ]
         records = np.concatenate(records).reshape(-1, 1 + 3 * 32 * 32)
-        return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return pixels, records[:, 0]
     except Exception as error:  # a damaged file fails in many ways
         raise DatasetError(
             f"{name} could not be read from --data_dir={data_dir}. It must hold "
@@ -240,10 +302,17 @@ def _local(name, data_dir, test):
         ) from error
 
 
+def _idx(path, *, offset):
+    """What follows the header of a gzipped IDX file of bytes."""
+    with gzip.open(path) as file:
+        return np.frombuffer(file.read()[offset:], np.uint8)
+
+
 def _files(name):
     return {
         "mnist": "mnist.npz (as keras.datasets.mnist keeps it)",
-        "fashion_mnist": "train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz",
+        "fashion_mnist": "train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz "
+        "(and for --mode=evaluate the -labels-idx1-ubyte.gz of both)",
         "cifar10": "data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10, "
         "binary version)",
     }[name]

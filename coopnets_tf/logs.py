@@ -135,6 +135,12 @@ class RunLog:
         with self._summaries(step):
             tf.summary.image(f"samples/{name}", grid[None])
 
+    def evaluation(self, step, values, pictures):
+        """Scores by name, floats, and pictures by name, uint8 grids, of one step."""
+        self._write({"step": step, "epoch": step / self._steps_per_epoch, **values})
+        with self._tolerating("TensorBoard's file"):
+            show_evaluation(self._events, step, values, pictures)
+
     def histograms(self, step, values):
         """Tensors by name, to TensorBoard's HISTOGRAMS page."""
         with self._summaries(step):
@@ -156,6 +162,23 @@ class RunLog:
     def _summaries(self, step):
         with self._tolerating("TensorBoard's file"), self._events.as_default(step=step):
             yield
+
+
+def show_evaluation(events, step, values, pictures):
+    """Scores and pictures of one step to TensorBoard.
+
+    Args:
+      events: `tf.summary.SummaryWriter`.
+      step: int.
+      values: dict of floats, by name.
+      pictures: dict of uint8 [height, width, channels], by name.
+    """
+    with events.as_default(step=step):
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
+        for name, picture in pictures.items():
+            tf.summary.image(f"evaluation/{name}", picture[None])
+    events.flush()
 
 
 class Lines:

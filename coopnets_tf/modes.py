@@ -3,13 +3,15 @@
 import itertools
 import json
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
+from coopnets_tf import evaluation, interpolation, logs, recovery
 from coopnets_tf import images as pictures
-from coopnets_tf import interpolation, recovery
 from coopnets_tf.files import write_whole
 
 GRID = 100  # images of a grid, at most
@@ -221,3 +223,44 @@ def _save_triples(path, *triples):
 
 def _save_json(path, content):
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def evaluate(model, folder, splits, protocol, *, extractor, tell):
+    """The report of `evaluation.evaluate` as `report.json`, its pictures, TensorBoard.
+
+    Args:
+      model: `CoopNets`, frozen.
+      folder: `Path`.
+      splits, protocol, extractor, tell: as for `evaluation.evaluate`.
+
+    Returns:
+      The report, a dict, and the sets of images that were scored, by name.
+    """
+    report, pictured, sets = evaluation.evaluate(
+        model, splits, protocol, extractor=extractor, tell=tell
+    )
+    _save_json(folder / "report.json", report)
+    for name, picture in pictured.items():
+        pictures.save_png(folder / f"{name}.png", picture)
+    with tf.summary.create_file_writer(str(folder / "tensorboard")) as events:
+        logs.show_evaluation(
+            events, report["step"], evaluation.scalars(report), pictured
+        )
+    for name, samples in sets.items():
+        grid = pictures.grid(samples.head(GRID))
+        pictures.save_png(folder / f"{name.replace(' ', '_')}.png", grid)
+    return report, sets
+
+
+def export_samples(folder, sets):
+    """Every image of every set as `<folder>/<set>/<number>.png`.
+
+    Args:
+      folder: path; new, or an empty folder.
+      sets: dict of `ImageDataset`, by name.
+    """
+    for name, samples in sets.items():
+        for number in range(samples.num_images):
+            pixels = pictures.to_uint8(samples[np.arange(number, number + 1)][0])
+            path = Path(folder) / name.replace(" ", "_") / f"{number:06d}.png"
+            pictures.save_png(path, pixels)

@@ -16,6 +16,7 @@ CONTENTS = (
     "export",
     "data.json",
     "model.json",
+    "evaluations",
 )
 ROLLBACKS = "rollbacks.json"
 
@@ -53,13 +54,14 @@ def create_run(workdir, *, dataset, root=Path("runs")):
     return folder
 
 
-def new_output(chosen, run_dir, mode):
+def new_output(chosen, run_dir, mode, *, flag="--output"):
     """The folder for the results of a mode, a `Path`; never one that is in use.
 
     Args:
       chosen: path, or None for the next free `<mode>-<number>` in the run's folder.
       run_dir: `Path`.
       mode: str.
+      flag: str; where the choice comes from, for errors.
 
     Raises:
       RunError: if the chosen folder holds anything, or cannot be made.
@@ -71,10 +73,10 @@ def new_output(chosen, run_dir, mode):
         folder.mkdir(parents=True, exist_ok=True)
         used = any(folder.iterdir())
     except OSError as error:
-        raise RunError(f"--output cannot be made: {error}. Give another.") from error
+        raise RunError(f"{flag} cannot be made: {error}. Give another.") from error
     if used:
         raise RunError(
-            f"--output={chosen} holds files already, which are never overwritten. Give "
+            f"{flag}={chosen} holds files already, which are never overwritten. Give "
             "another, or none for a new one."
         )
     return folder

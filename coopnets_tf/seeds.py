@@ -22,6 +22,7 @@ class Purpose(enum.IntEnum):
     INFERENCE = 3
     STATISTICS = 4
     SAMPLING = 5
+    DIAGNOSTICS = 6
 
 
 def fold_in(seed, data):

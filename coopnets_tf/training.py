@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import logging
 import math
 import os
@@ -10,9 +11,10 @@ import signal
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import images, runs
+from coopnets_tf import evaluation, images, runs
 from coopnets_tf.checkpoints import NotSaved
 from coopnets_tf.export import export
+from coopnets_tf.files import write_whole
 from coopnets_tf.folders import DatasetError
 from coopnets_tf.logs import RunLog
 from coopnets_tf.seeds import Purpose, draw_seed, fold_in
@@ -59,7 +61,9 @@ def train(model, dataset, run_dir, checkpoints, *, max_rollbacks, **schedule):
         included; batch_size, int, observed images of a step; log_every, sample_every
         and checkpoint_every, int, steps from one to the next (the last step always
         makes a line of metrics, pictures and a checkpoint); num_samples, int, images
-        in a picture; settings, dict, hyper-parameters to show in TensorBoard.
+        in a picture; settings, dict, hyper-parameters to show in TensorBoard;
+        evaluate_every, None or int, and evaluate, a function of the model that returns
+        what `evaluation.evaluate` does.
 
     Raises:
       Diverged: if a metric is out of bounds and no rollback is left.
@@ -98,6 +102,8 @@ def _go_on(
     checkpoint_every,
     num_samples,
     settings,
+    evaluate_every=None,
+    evaluate=None,
 ):
     """Trains from the model's step to the last, or until a signal was received."""
     first_step = int(model.step)
@@ -130,7 +136,8 @@ def _go_on(
                 step % every == 0 or step == num_iterations
                 for every in (log_every, sample_every, checkpoint_every)
             )
-            if to_log or to_show or to_save or received:
+            to_evaluate = evaluate_every and step % evaluate_every == 0
+            if to_log or to_show or to_evaluate or to_save or received:
                 _refuse_alarm(model)
             if to_log:
                 metrics = {name: float(value) for name, value in metrics.items()}
@@ -139,6 +146,8 @@ def _go_on(
                 model.reset_metrics()
             if to_show:
                 _show(model, log, step, num_samples)
+            if to_evaluate:
+                _evaluate(model, log, step, run_dir, evaluate)
             if to_save or received:  # at the end: what it holds has been shown
                 needed = received or step == num_iterations
                 _save(checkpoints, log, step, needed=needed)
@@ -200,6 +209,16 @@ def _stop_signals():
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def _evaluate(model, log, step, run_dir, evaluate):
+    report, pictures, _ = evaluate(model)
+    log.evaluation(step, evaluation.scalars(report), pictures)
+    text = json.dumps(report, indent=1) + "\n"
+    try:
+        write_whole(run_dir / "evaluations" / f"{step:06d}.json", text.encode())
+    except OSError as error:
+        logging.warning("The report of step %s is not written: %s", step, error)
 
 
 def _learning_rates(model):

@@ -26,11 +26,24 @@ NOT_SAVED = (
     "interpolation",
     "animation",
     "mask",
+    "split",
+    "parzen_protocol",
+    "evaluate_real",
+    "export_samples",
     "export_format",
     "hub",
     "license",
 )
-PATHS = ("dataset", "data_dir", "workdir", "init_from", "output", "mask")
+PATHS = (
+    "dataset",
+    "data_dir",
+    "workdir",
+    "init_from",
+    "output",
+    "mask",
+    "inception_weights",
+    "export_samples",
+)
 # What a resumed run may do otherwise than before; all else is its mathematics.
 MAY_CHANGE = (
     "num_iterations",
@@ -43,6 +56,12 @@ MAY_CHANGE = (
     "deterministic",
     "num_samples",
     "max_rollbacks",
+    "evaluate_every",
+    "metrics",
+    "evaluation_samples",
+    "evaluation_seed",
+    "extractor",
+    "inception_weights",
 )
 
 
@@ -89,7 +108,7 @@ def _parse(argv):
     dataset = FLAGS["dataset"].value
     if preset_of(dataset).name == "scene.cfg" and Path(dataset).is_dir():
         FLAGS["dataset"].value = str(Path(dataset).resolve())
-    for name in ("init_from", "data_dir"):
+    for name in ("init_from", "data_dir", "inception_weights"):
         if FLAGS[name].value:
             FLAGS[name].value = str(Path(FLAGS[name].value).resolve())
     scheduled = FLAGS["learning_rate_schedule"].value != "constant"

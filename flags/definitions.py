@@ -26,7 +26,15 @@ def _define_positive(name, default, help):
 MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "sample", "interpolate", "reconstruct", "recover", "export"],
+    [
+        "train",
+        "sample",
+        "interpolate",
+        "reconstruct",
+        "recover",
+        "evaluate",
+        "export",
+    ],
     "What to do. All but train use the trained nets of the run in --workdir (default: "
     "the newest in runs/).",
 )
@@ -292,6 +300,86 @@ KEEP_BEST = flags.DEFINE_enum(
 )
 NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", 64, "Images in a picture.", lower_bound=1
+)
+
+# Evaluation. In training on images that were held out, afterwards on the test images.
+EVALUATE_EVERY = flags.DEFINE_integer(
+    "evaluate_every",
+    None,
+    "Training steps between two evaluations on images held out of training; they go to "
+    "TensorBoard, metrics.jsonl and evaluations/. Default: none.",
+    lower_bound=1,
+)
+_kinds_of_metrics = (
+    "parzen",
+    "frechet",
+    "kernel",
+    "neighbours",
+    "inception_score",
+    "diagnostics",
+)
+METRICS = flags.DEFINE_list(
+    "metrics",
+    None,
+    "What to measure, with commas: parzen (log-likelihood), frechet (distance), "
+    "kernel (distance, KID), neighbours (precision, recall, density, coverage), "
+    "inception_score, diagnostics (chains of ten times the length). Default: all.",
+)
+flags.register_validator(
+    "metrics",
+    lambda value: value is None or (value and {*value} <= {*_kinds_of_metrics}),
+    message=f"must be some of {','.join(_kinds_of_metrics)}",
+)
+EVALUATION_SAMPLES = flags.DEFINE_integer(
+    "evaluation_samples",
+    10_000,
+    "Images drawn of each net. Part of the protocol: compare like with like.",
+    lower_bound=1,
+)
+EVALUATION_SEED = flags.DEFINE_integer(
+    "evaluation_seed",
+    0,
+    "Seed of those draws.",
+    lower_bound=0,
+    upper_bound=2**31 - 1,
+)
+EXTRACTOR = flags.DEFINE_enum(
+    "extractor",
+    None,
+    ["classifier", "inception"],
+    "Whose features the metrics use: a small ConvNet, trained once on the data set's "
+    "labels, or Keras' InceptionV3. Default: the classifier where there are labels.",
+)
+INCEPTION_WEIGHTS = flags.DEFINE_string(
+    "inception_weights",
+    None,
+    "File with the weights of Keras' InceptionV3. Default: Keras' cache, downloaded "
+    "when missing.",
+)
+SPLIT = flags.DEFINE_enum(
+    "split",
+    "test",
+    ["test", "held_out"],
+    "Images that evaluate scores against: the test images, for the last word, or those "
+    "held out of training, for choosing among runs.",
+)
+PARZEN_PROTOCOL = flags.DEFINE_enum(
+    "parzen_protocol",
+    "held_out",
+    ["held_out", "paper"],
+    "Bandwidth chosen on held-out images and pixels (x + 1) / 2, or as in the authors' "
+    "code: chosen on training images, each set stretched to [0, 1].",
+)
+EVALUATE_REAL = flags.DEFINE_boolean(
+    "evaluate_real",
+    False,
+    "Also score images of the training, which shows what could be reached.",
+)
+EXPORT_SAMPLES = flags.DEFINE_string(
+    "export_samples",
+    None,
+    "New folder for the scored images as PNG files, one folder a set, for other "
+    "programs.",
 )
 
 # Use of trained nets.

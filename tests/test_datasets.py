@@ -179,73 +179,134 @@ def test_a_fingerprint_changes_with_the_images(tmp_path):
         assert one.startswith("3 images") and one != other
 
 
-def write_test_files(folder):
-    """Test images of every named data set, and of one the training images too."""
+def write_all(folder, *, labels=True):
+    """Training and test images of every named data set, and their labels."""
     grey = PIXELS[:, :28, :28, 0]
-    np.savez(folder / "mnist.npz", x_train=255 - grey, x_test=grey)
-    with gzip.open(folder / "t10k-images-idx3-ubyte.gz", "wb") as file:
-        file.write(bytes(16) + grey.tobytes())
+    classes = {"y_train": 9 - LABELS, "y_test": LABELS} if labels else {}
+    np.savez(folder / "mnist.npz", x_train=255 - grey, x_test=grey, **classes)
+    for part, images, own in (
+        ("train", 255 - grey, 9 - LABELS),
+        ("t10k", grey, LABELS),
+    ):
+        with gzip.open(folder / f"{part}-images-idx3-ubyte.gz", "wb") as file:
+            file.write(bytes(16) + images.tobytes())
+        path = folder / f"{part}-labels-idx1-ubyte.gz"
+        path.unlink(missing_ok=True)
+        if labels:
+            with gzip.open(path, "wb") as file:
+                file.write(bytes(8) + own.tobytes())
     planes = PIXELS.transpose(0, 3, 1, 2).reshape(20, -1)
-    records = np.concatenate([np.zeros((20, 1), np.uint8), planes], axis=1)
-    (folder / "test_batch.bin").write_bytes(records.tobytes())
+    training = np.concatenate([9 - LABELS[:, None], 255 - planes], axis=1)
+    for number in range(5):
+        part = training[4 * number : 4 * number + 4]
+        (folder / f"data_batch_{number + 1}.bin").write_bytes(part.tobytes())
+    test = np.concatenate([LABELS[:, None], planes], axis=1)
+    (folder / "test_batch.bin").write_bytes(test.tobytes())
+
+
+LABELS = np.arange(20, dtype=np.uint8) % 10
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
-def test_named_data_sets_are_tried_on_their_test_images(tmp_path, monkeypatch, name):
-    with pytest.raises(DatasetError, match=f"{name} could not be read from --data_dir"):
-        datasets.load_test(name, 5, data_dir=tmp_path)
-    write_test_files(tmp_path)
+def test_splits_of_a_named_data_set(tmp_path, monkeypatch, name):
+    write_all(tmp_path)
     pixels = PIXELS if name == "cifar10" else PIXELS[:, :28, :28, :1]
-    expected = pixels / 127.5 - 1
-    for number in (5, 20, 1_000):
-        batch, what = datasets.load_test(name, number, data_dir=tmp_path)
-        assert batch.dtype == np.float32 and what == f"{name}: {len(batch)} test images"
-        np.testing.assert_allclose(batch, expected[:number], atol=1e-6)
+    whole, expected = (255 - pixels) / 127.5 - 1, pixels / 127.5 - 1
 
+    def check(splits, labels):
+        parts = (
+            (whole[6:], 9 - LABELS[6:]),
+            (whole[:6], 9 - LABELS[:6]),
+            (
+                expected,
+                LABELS,
+            ),
+        )
+        kinds = "training images", "images held out of training", "test images"
+        for split, (images, classes), kind in zip(splits, parts, kinds, strict=True):
+            np.testing.assert_allclose(split.head(99), images, atol=1e-6)
+            assert str(split) == f"{name}: {len(images)} {kind}"
+            if labels:
+                np.testing.assert_array_equal(split.labels, classes)
+            else:
+                assert split.labels is None
+
+    check(datasets.load_splits(name, data_dir=tmp_path, num_held_out=6), True)
     keras_pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    splits = (255 - keras_pixels, 0), (keras_pixels, 0)
-    monkeypatch.setattr(getattr(keras.datasets, name), "load_data", lambda: splits)
-    fetched, _ = datasets.load_test(name, 20)
-    np.testing.assert_allclose(fetched, expected, atol=1e-6)
-    stretched, _ = datasets.load_test(name, 20, per_image=True)
+    loaded = (255 - keras_pixels, 9 - LABELS[:, None]), (keras_pixels, LABELS[:, None])
+    monkeypatch.setattr(getattr(keras.datasets, name), "load_data", lambda: loaded)
+    check(datasets.load_splits(name, num_held_out=6), True)
+    stretched = datasets.load_splits(name, per_image=True).test.head(20)
     np.testing.assert_array_equal(stretched.min(axis=(1, 2, 3)), -np.ones(20))
     np.testing.assert_array_equal(stretched.max(axis=(1, 2, 3)), np.ones(20))
+    if name != "cifar10":  # which has its labels in the images' files
+        write_all(tmp_path, labels=False)
+        check(datasets.load_splits(name, data_dir=tmp_path, num_held_out=6), False)
 
 
-def test_where_nothing_is_held_out_training_images_are_tried():
-    batch, what = datasets.load_test("digits", 5)
-    assert what == "digits: 5 training images"
-    np.testing.assert_array_equal(batch, datasets.load("digits")[np.arange(5)])
-    assert len(datasets.load_test("digits", 5_000)[0]) == 1_797
+def test_missing_test_images_are_named(tmp_path):
+    write_mnist(tmp_path)
+    with pytest.raises(DatasetError, match="mnist could not be read from --data_dir"):
+        datasets.load_splits("mnist", data_dir=tmp_path)
 
 
-def test_held_out_images_are_tried_and_no_image_of_the_training():
+def test_halves_of_the_held_out_images_choose_and_test():
     whole = datasets.load("digits")
-    for number, expected in ((5, 5), (97, 97), (200, 97)):
-        batch, what = datasets.load_test("digits", number, num_held_out=97)
-        assert what == f"digits: {expected} images held out of training"
-        np.testing.assert_array_equal(batch, whole[np.arange(expected)])
+    splits = datasets.load_splits("digits", num_held_out=97)
+    for part, first, number in (
+        (splits.validation, 0, 48),
+        (splits.test, 48, 49),
+        (splits.training, 97, 1_700),
+    ):
+        assert part.num_images == number
+        np.testing.assert_array_equal(part.head(5), whole[np.arange(first, first + 5)])
+        np.testing.assert_array_equal(part.labels, whole.labels[first:][:number])
+    assert splits.test.kind == "images held out of training"
 
 
-def test_images_to_try_are_normalised_as_in_training():
-    batch, _ = datasets.load_test("digits", 50, per_image=True)
-    expected = datasets.load("digits", per_image=True)[np.arange(50)]
-    np.testing.assert_array_equal(batch, expected)
+def test_where_nothing_is_held_out_training_images_take_the_place():
+    splits = datasets.load_splits("digits")
+    assert [part.num_images for part in splits] == [1_797, 898, 899]
+    assert str(splits.test) == "digits: 899 training images"
+
+
+def test_neighbouring_digits_are_of_many_hands():
+    """In scikit-learn's file, blocks of some 130 images are by one writer, in turns
+    of the ten digits: the first ones are 0, 1, ..., 9.
+    """
+    labels = datasets.load("digits").labels
+    assert labels[:10].tolist() != list(range(10))
+    counts = [np.bincount(part, minlength=10) for part in (labels[:597], labels[597:])]
+    # A random half has each digit's share but for chance: 4 s.d. of 60 are 31.
+    assert abs(counts[0] - 59.7).max() < 31
+
+
+def test_a_part_has_its_own_labels_and_place():
+    part = datasets.load("digits").part(100, 300).part(50, None, kind="others")
+    whole = datasets.load("digits")
+    assert (part.num_images, part.offset, part.kind) == (150, 150, "others")
+    np.testing.assert_array_equal(part.labels, whole.labels[150:300])
+    np.testing.assert_array_equal(part.head(3), whole[np.arange(150, 153)])
+    assert whole.part(1_800, None).num_images == 0
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 2**20])
-def test_images_of_a_folder_to_try(tmp_path, cache_bytes):
+def test_splits_of_a_folder(tmp_path, cache_bytes):
     for number in range(4):
         pixels = np.full((20, 30, 3), 25 * number, np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     options = {"image_size": 16, "color_mode": "grey", "cache_bytes": cache_bytes}
-    for held_out, kind in ((3, "images held out of training"), (0, "training images")):
-        batch, what = datasets.load_test(
-            str(tmp_path), 2, num_held_out=held_out, **options
-        )
-        assert what == f"{tmp_path}: 2 {kind}"
-        expected = np.array([0, 25]) / 127.5 - 1
+    for held_out, kind, greys in (
+        (3, "images held out of training", [25, 50]),
+        (0, "training images", [50, 75]),
+    ):
+        test = datasets.load_splits(
+            str(tmp_path), num_held_out=held_out, **options
+        ).test
+        assert str(test) == f"{tmp_path}: 2 {kind}" and test.labels is None
+        batch = test.head(9)
         assert batch.shape == (2, 16, 16, 1)
+        expected = np.array(greys) / 127.5 - 1
         np.testing.assert_allclose(batch[:, 3, 5, 0], expected, atol=1e-6)
     with pytest.raises(DatasetError, match="/no/such/place"):
-        datasets.load_test("/no/such/place", 2, **options)
+        datasets.load_splits("/no/such/place", **options)

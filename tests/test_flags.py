@@ -30,7 +30,7 @@ def test_the_overview_of_help_names_every_flag():
     text = ast.get_docstring(ast.parse((ROOT / "main.py").read_text(encoding="utf-8")))
     listed = text.split("has them all.")[1].split()
     groups = set("run data networks descriptor generator training output".split())
-    groups |= {"divergence", "stabilisers", "use"}
+    groups |= {"divergence", "stabilisers", "use", "evaluation"}
     assert groups <= set(listed)
     assert set(listed) - groups == {name.lower() for name in NAMES} - groups
 

@@ -8,10 +8,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"seeds", "files", "version"},
-    {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"},
+    {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"}
+    | {"parzen", "metrics"},
     {"descriptor", "generator", "datasets", "logs", "endpoints", "interpolation"},
-    {"coopnets", "export", "recovery"},
-    {"checkpoints"},
+    {"coopnets", "export", "recovery", "features", "diagnostics"},
+    {"checkpoints", "evaluation"},
     {"training", "saving", "modes", "cards"},
     {"__init__"},
 ]

@@ -1,0 +1,226 @@
+"""Feature extractors: what a trained classifier sees in an image, as numbers."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from coopnets_tf import seeds
+
+BATCH = 100  # images that pass a network at a time
+# The recipe of the classifier. Whatever changes here makes another file in the cache.
+STEPS = 1_500
+BATCH_SIZE = 100
+FILTERS = (32, 64)
+NUM_FEATURES = 128
+SCALED_BY = 1_000  # images
+INCEPTION_SIZE = 299  # pixels
+
+
+class ExtractorError(ValueError):
+    """A feature extractor cannot be had; the message says why and what to do."""
+
+
+class Extractor(NamedTuple):
+    """A network with a name, so that a score tells what it was measured with."""
+
+    name: str
+    facts: dict  # for the report: strings and numbers
+    network: Callable  # images in [-1, 1] -> features, probabilities of the classes
+
+    def __call__(self, dataset, number=None):
+        """Features and class probabilities of the first images of a data set.
+
+        Args:
+          dataset: `ImageDataset`.
+          number: int; at most so many. Default: all.
+
+        Returns:
+          float32 [number, dimensions] and [number, classes].
+        """
+        number = min(number or dataset.num_images, dataset.num_images)
+        parts = [
+            self.network(dataset[np.arange(first, min(first + BATCH, number))])
+            for first in range(0, number, BATCH)
+        ]
+        features, probabilities = zip(*parts, strict=True)
+        return np.concatenate(features), np.concatenate(probabilities)
+
+
+def classifier(splits, *, cache=None):
+    """A small ConvNet, trained once on the labels of the data set's training images.
+
+    Args:
+      splits: `datasets.Splits`.
+      cache: `Path` of the folder where trained ones are kept. Default: `coopnets_tf` in
+        Keras' own.
+
+    Returns:
+      `Extractor` with 128 features; its facts have the accuracy on the test images.
+
+    Raises:
+      ExtractorError: if the data set has no labels.
+    """
+    training, test = splits.training, splits.test
+    if training.labels is None or test.labels is None:
+        raise ExtractorError(
+            f"--extractor=classifier needs labels, and {training.name} has none. Give "
+            "--extractor=inception."
+        )
+    cache = cache or keras_folder() / "coopnets_tf"
+    path = cache / f"classifier-{training.name}-{_recipe(training)}.keras"
+    trained = _cached(path)
+    if trained is None:
+        trained = _train(training)
+        _keep(trained, path)
+    extractor = Extractor("classifier", {}, _compiled(trained))
+    _, probabilities = extractor(test)
+    accuracy = np.mean(probabilities.argmax(axis=1) == test.labels)
+    facts = {
+        "network": f"ConvNet, {NUM_FEATURES} features, trained on {training}",
+        "test_accuracy": float(accuracy),
+        "file": path.name,
+    }
+    return extractor._replace(facts=facts)
+
+
+def keras_folder():
+    """Where Keras keeps what it downloads."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+
+
+def _recipe(training):
+    """A text that is another one for other images, labels or another recipe."""
+    recipe = (STEPS, BATCH_SIZE, FILTERS, NUM_FEATURES)
+    part = f"{training.num_images} {training.fingerprint()} {recipe}"
+    digest = hashlib.blake2b(part.encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(training.labels, np.int64))
+    return digest.hexdigest()
+
+
+def _cached(path):
+    try:
+        return keras.saving.load_model(path, compile=False) if path.is_file() else None
+    except Exception as error:  # a damaged file fails in many ways
+        logging.warning("%s cannot be read and is made again: %s", path, error)
+        return None
+
+
+def _keep(trained, path):
+    new = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trained.save(new)
+        os.replace(new, path)
+    except OSError as error:
+        logging.warning("The classifier is not kept for the next time: %s", error)
+        new.unlink(missing_ok=True)
+
+
+def _train(training):
+    """Trains the classifier; a function of the images and labels alone."""
+    network = _classifier(training.image_shape, int(training.labels.max()) + 1)
+    network.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, STEPS)),
+        keras.losses.SparseCategoricalCrossentropy(),
+        jit_compile=False,
+    )
+    size = min(BATCH_SIZE, training.num_images)
+    per_epoch = training.num_images // size
+    for step in range(STEPS):
+        epoch, position = divmod(step, per_epoch)
+        if position == 0:
+            order = seeds.epoch_order(training.num_images, run_seed=0, epoch=epoch)
+        chosen = order[position * size : (position + 1) * size]
+        network.train_on_batch(training[chosen], training.labels[chosen])
+    return _with_features(network, training.head(SCALED_BY))
+
+
+def _with_features(network, images):
+    """The network with its last but one layer, in units of its r.m.s. on some images.
+
+    The unit makes a score independent of a scale that means nothing.
+    """
+    features = keras.Model(network.inputs, network.layers[-2].output)
+    scale = float(np.sqrt(np.mean(np.square(features.predict(images, verbose=0)))))
+    scaled = keras.layers.Rescaling(1 / scale)(network.layers[-2].output)
+    return keras.Model(network.inputs, [scaled, network.output])
+
+
+def _classifier(image_shape, num_classes):
+    images = maps = keras.Input(image_shape)
+    for number, filters in enumerate(FILTERS):
+        initializer = keras.initializers.HeUniform(seed=number)
+        maps = keras.layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=initializer,
+        )(maps)
+        maps = keras.layers.MaxPooling2D()(maps)
+    flat = keras.layers.Flatten()(maps)
+    features = keras.layers.Dense(
+        NUM_FEATURES,
+        activation="relu",
+        kernel_initializer=keras.initializers.HeUniform(seed=len(FILTERS)),
+    )(flat)
+    classes = keras.layers.Dense(
+        num_classes,
+        activation="softmax",
+        kernel_initializer=keras.initializers.GlorotUniform(seed=len(FILTERS) + 1),
+    )(features)
+    return keras.Model(images, classes)
+
+
+def inception(*, weights=None):
+    """Keras' InceptionV3, trained on ImageNet, for images of any size and colour.
+
+    Its weights and its resizing are not those of the network that published FIDs use:
+    scores can be compared among themselves only.
+
+    Args:
+      weights: path of its weights, with the classes on top. Default: Keras downloads
+        them into its cache, or finds them there.
+
+    Returns:
+      `Extractor` with 2,048 features, on images of any size, grey or RGB.
+
+    Raises:
+      ExtractorError: if the weights cannot be had or do not fit.
+    """
+    try:
+        network = keras.applications.InceptionV3(weights=weights or "imagenet")
+    except Exception as error:  # no network, no such file, other weights
+        raise ExtractorError(
+            f"The weights of InceptionV3 cannot be had: {str(error).splitlines()[0]} "
+            "Where there is no network, put "
+            "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 of keras.applications "
+            "into a folder and name it by --inception_weights=FILE."
+        ) from error
+    network = keras.Model(
+        network.inputs, [network.get_layer("avg_pool").output, network.output]
+    )
+    facts = {
+        "network": "keras.applications.InceptionV3, 2,048 features (avg_pool)",
+        "weights": Path(weights).name if weights else "imagenet",
+        "resize": f"bilinear, to {INCEPTION_SIZE}x{INCEPTION_SIZE}",
+    }
+    return Extractor("Keras InceptionV3", facts, _compiled(network, _for_inception))
+
+
+def _for_inception(images):
+    size = (INCEPTION_SIZE, INCEPTION_SIZE)
+    images = tf.image.resize(images, size, antialias=True)
+    return tf.image.grayscale_to_rgb(images) if images.shape[-1] == 1 else images
+
+
+def _compiled(network, prepare=tf.identity):
+    function = tf.function(lambda images: network(prepare(images), training=False))
+    return lambda images: [part.numpy() for part in function(tf.constant(images))]

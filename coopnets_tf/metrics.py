@@ -1,0 +1,148 @@
+"""How alike two sets of images are, judged by features of each image.
+
+Features are float [number, dimensions]; where they come from is told in `features`.
+"""
+
+import numpy as np
+from scipy import linalg, special
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.neighbors import NearestNeighbors
+
+NEIGHBOURS = 5
+NUM_BLOCKS = 10  # over which kernel distances and inception scores are averaged
+BLOCK_SIZE = 1_000  # at most; of a kernel distance's block
+
+
+def frechet_distance(features, reference):
+    """Squared Frechet distance of the Gaussians with the sets' means and covariances.
+
+        |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))
+
+    Args:
+      features, reference: [number, dimensions], of 2 or more images each.
+
+    Returns:
+      float, 0 for the same Gaussian; it is biased upwards, the more so the fewer
+      images.
+
+    Source: Heusel et al., "GANs trained by a two time-scale update rule converge to a
+    local Nash equilibrium", arXiv:1706.08500.
+    """
+    features, reference = (np.asarray(one, np.float64) for one in (features, reference))
+    covariances = [
+        np.atleast_2d(np.cov(one, rowvar=False)) for one in (features, reference)
+    ]
+    # The trace needs no root of C1 C2, which is not symmetric: with R = C1^(1/2),
+    # R C2 R has the same eigenvalues and is.
+    values, vectors = linalg.eigh(covariances[0])
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    shared = linalg.eigvalsh(root @ covariances[1] @ root)
+    difference = features.mean(axis=0) - reference.mean(axis=0)
+    spread = sum(np.trace(covariance) for covariance in covariances)
+    return float(
+        difference @ difference + spread - 2 * np.sqrt(np.maximum(shared, 0)).sum()
+    )
+
+
+def kernel_distance(features, reference):
+    """Squared maximum mean discrepancy, kernel (x.y / dimensions + 1)^3: unbiased.
+
+    Both sets are cut into `NUM_BLOCKS` blocks; each pair of blocks gives an estimate
+    that is independent of the others, so that their spread tells the error of the mean.
+
+    Args:
+      features, reference: [number, dimensions], of 20 or more images each.
+
+    Returns:
+      Mean and standard error, two floats; 0 in the mean for equal distributions, and
+      chance may make it negative.
+
+    Source: Binkowski et al., "Demystifying MMD GANs", arXiv:1801.01401.
+    """
+    estimates = [
+        _discrepancy(*(np.asarray(part[:BLOCK_SIZE], np.float64) for part in parts))
+        for parts in zip(
+            np.array_split(features, NUM_BLOCKS),
+            np.array_split(reference, NUM_BLOCKS),
+            strict=True,
+        )
+    ]
+    error = np.std(estimates, ddof=1) / np.sqrt(NUM_BLOCKS)
+    return float(np.mean(estimates)), float(error)
+
+
+def _discrepancy(one, other):
+    def kernel(first, second):
+        return (first @ second.T / first.shape[1] + 1) ** 3
+
+    def within(part):
+        matrix = kernel(part, part)
+        return (matrix.sum() - np.trace(matrix)) / (len(part) * (len(part) - 1))
+
+    return within(one) + within(other) - 2 * kernel(one, other).mean()
+
+
+def neighbour_scores(features, reference):
+    """Precision, recall, density and coverage by nearest neighbours.
+
+    A ball around each image reaches to its `NEIGHBOURS`-th nearest of its own set.
+    Precision is the share of images within a ball of the reference, recall the share of
+    the reference within a ball of the images; density counts the reference balls around
+    an image, divided by `NEIGHBOURS`, and coverage is the share of the reference whose
+    own ball holds an image.
+
+    Args:
+      features, reference: [number, dimensions]. Of the larger set only the first images
+        are used, as many as the other has.
+
+    Returns:
+      dict of floats: `precision`, `recall`, `coverage` in [0, 1], `density` about 1 for
+      equal distributions.
+
+    Source: Kynkaanniemi et al., arXiv:1904.06991; Naeem et al., arXiv:2002.09797.
+    """
+    number = min(len(features), len(reference))
+    features, reference = features[:number], reference[:number]
+    own_radii, radii = _radii(features), _radii(reference)
+    precise, recalled, density, covered = 0, np.zeros(number, bool), 0, radii < 0
+    first = 0
+    for distances in pairwise_distances_chunked(features, reference):
+        own = own_radii[first : first + len(distances), None]
+        within = distances <= radii
+        precise += within.any(axis=1).sum()
+        density += within.sum()
+        recalled |= (distances <= own).any(axis=0)
+        covered |= within.any(axis=0)
+        first += len(distances)
+    return {
+        "precision": float(precise / number),
+        "recall": float(recalled.mean()),
+        "density": float(density / number / NEIGHBOURS),
+        "coverage": float(covered.mean()),
+    }
+
+
+def _radii(features):
+    """Distance of each image to its `NEIGHBOURS`-th nearest other one."""
+    neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute")
+    distances, _ = neighbours.fit(features).kneighbors()
+    return distances[:, -1]
+
+
+def inception_score(probabilities):
+    """exp of the mean divergence of an image's classes from those of all images.
+
+    Args:
+      probabilities: [number, classes]; what a classifier says of each image. They are
+        cut into `NUM_BLOCKS` splits, each with a score of its own.
+
+    Returns:
+      Mean and standard deviation of the splits' scores, two floats of 1 or more.
+
+    Source: Salimans et al., "Improved techniques for training GANs", arXiv:1606.03498.
+    """
+    scores = []
+    for part in np.array_split(np.asarray(probabilities, np.float64), NUM_BLOCKS):
+        divergences = special.rel_entr(part, part.mean(axis=0)).sum(axis=1)
+        scores.append(np.exp(divergences.mean()))
+    return float(np.mean(scores)), float(np.std(scores))

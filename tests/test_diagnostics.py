@@ -1,0 +1,121 @@
+"""Long chains against closed forms: a descriptor without a score is a Gaussian."""
+
+import numpy as np
+import pytest
+
+from coopnets_tf import diagnostics
+from tests.conftest import make_model
+
+STDDEV, STEP_SIZE = 0.3, 0.05  # of the toy model
+SHRINK = 1 - STEP_SIZE**2 / (2 * STDDEV**2)
+
+
+def gaussian_model(**options):
+    model = make_model(**options)
+    for weight in model.descriptor.weights:
+        weight.assign(np.zeros(weight.shape))
+    for weight in model.generator.trainable_variables:
+        weight.assign(30 * weight)  # drafts that differ
+    model.freeze()
+    return model
+
+
+def test_a_noiseless_chain_shrinks_step_by_step():
+    model = gaussian_model(num_noise_steps=0)
+    trace = diagnostics.trace(model, num_steps=8, seed=0, num_chains=6, keep=[0, 3, 8])
+    drafts = trace.states[0].astype(np.float64).reshape(6, -1)
+    squares = np.sum(drafts**2, axis=1)
+    powers = SHRINK ** np.arange(9)[:, None]
+    # float32, 64 pixels, at most 8 steps.
+    tolerance = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(
+        trace.energy, powers**2 * squares / (2 * STDDEV**2), **tolerance
+    )
+    np.testing.assert_allclose(
+        trace.gradient_norm, powers[:-1] * np.sqrt(squares) / STDDEV**2, **tolerance
+    )
+    np.testing.assert_allclose(
+        trace.displacement, (1 - powers) * np.sqrt(squares / 64), **tolerance
+    )
+    np.testing.assert_allclose(
+        trace.states[8].reshape(6, -1), powers[8] * drafts, **tolerance
+    )
+    assert sorted(trace.states) == [0, 3, 8] and not trace.saturation.any()
+    # What only shrinks forgets nothing; the trained length is 3.
+    np.testing.assert_allclose(trace.autocorrelation, np.ones(6), atol=1e-6)
+
+
+def test_noisy_chains_forget_as_an_autoregression_does():
+    model = gaussian_model()
+    steps, trained = 200, model.descriptor.revision.num_steps
+    trace = diagnostics.trace(model, num_steps=steps, seed=1, num_chains=60)
+    # x <- SHRINK x + STEP_SIZE u: what is left of the draft, and the noise so far. The
+    # mean square of 60 x 64 normal numbers has an s.d. of sqrt(2 / 3840) = 2.3 %.
+    stationary = 64 * STEP_SIZE**2 / (1 - SHRINK**2) / (2 * STDDEV**2)
+    left = SHRINK ** (2 * np.arange(steps + 1))
+    expected = left * trace.energy[0].mean() + (1 - left) * stationary
+    np.testing.assert_allclose(trace.energy.mean(axis=1), expected, rtol=4 * 0.023)
+    lag = steps - trained
+    memory = trace.autocorrelation
+    assert memory[0] == 1 and abs(memory[-1]) < 0.2 and len(memory) == lag + 1
+
+
+def test_correlation_of_an_autoregression():
+    generator = np.random.default_rng(0)
+    states = generator.standard_normal((400, 5, 5))
+    noise = generator.standard_normal((400, 5, 5))
+    # s.d. of a correlation over 400 chains pooled over 25 pixels: 0.6 / 100.
+    found = diagnostics.correlation(states + 3, 0.8 * states + 0.6 * noise)
+    np.testing.assert_allclose(found, 0.8, atol=0.02)
+    assert diagnostics.correlation(states, -2 * states) == pytest.approx(-1)
+    assert diagnostics.correlation(states, np.ones_like(states)) == 1.0
+
+
+def test_a_trace_is_a_function_of_its_seed():
+    model = gaussian_model()
+    traces = [
+        diagnostics.trace(model, num_steps=4, seed=seed, num_chains=5).energy
+        for seed in (3, 3, 4)
+    ]
+    np.testing.assert_array_equal(traces[0], traces[1])
+    assert (traces[0][-1] != traces[2][-1]).all()
+
+
+def test_saturation_counts_pixels_outside_the_range():
+    model = gaussian_model(num_noise_steps=0)
+    for bias in model.descriptor.weights:
+        bias.assign(np.zeros(bias.shape))
+    trace = diagnostics.trace(model, num_steps=1, seed=0, num_chains=4, keep=[1])
+    assert trace.saturation[1] == np.mean(np.abs(trace.states[1]) > 1) == 0
+    assert diagnostics._outside(np.array([0.0, 1.5, -1.5, 1.0], np.float32)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("energies", "text"),
+    [
+        ([5, 0, 0.5], "stay within 2 s.d."),
+        ([5, 0, -30], "drift: their mean energy is 30 s.d. below"),
+        ([5, 0, 9], "drift: their mean energy is 9 s.d. above"),
+    ],
+)
+def test_the_verdict_compares_with_real_images(energies, text):
+    trace = diagnostics.Trace(
+        energy=np.array(energies, float)[:, None] + 100,
+        gradient_norm=np.array([[4.0], [2.0]]),
+        displacement=np.array([[0.0], [0.1], [0.2]]),
+        saturation=np.array([0.0, 0.25, 0.5]),
+        autocorrelation=np.array([1.0, 0.7]),
+        states={},
+    )
+    real = np.array([99.0, 101.0])  # s.d. 1
+    summary = diagnostics.summary(trace, trained=1, real_energy=real)
+    assert text in summary["verdict"]
+    assert summary["energy_minus_real"] == dict(
+        zip(["draft", "trained", "last"], energies, strict=True)
+    )
+    assert summary["gradient_norm"] == {"draft": 4.0, "trained": 4.0, "last": 2.0}
+    assert summary["saturation"]["last"] == 0.5
+    assert summary["autocorrelation"] == 0.7
+    picture = diagnostics.plot(trace, trained=1, real_energy=real)
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
