@@ -14,7 +14,6 @@ import tensorflow as tf
 from coopnets_tf import seeds
 
 BATCH = 100  # images that pass a network at a time
-# The recipe of the classifier. Whatever changes here makes another file in the cache.
 STEPS = 1_500
 BATCH_SIZE = 100
 FILTERS = (32, 64)
@@ -96,10 +95,9 @@ def keras_folder():
 
 
 def _recipe(training):
-    """A text that is another one for other images, labels or another recipe."""
-    recipe = (STEPS, BATCH_SIZE, FILTERS, NUM_FEATURES)
-    part = f"{training.num_images} {training.fingerprint()} {recipe}"
-    digest = hashlib.blake2b(part.encode(), digest_size=8)
+    """A text that is another one for other images, labels, or code in this file."""
+    digest = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8)
+    digest.update(f"{training.num_images} {training.fingerprint()}".encode())
     digest.update(np.ascontiguousarray(training.labels, np.int64))
     return digest.hexdigest()
 
