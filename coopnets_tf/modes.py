@@ -1,5 +1,6 @@
 """What main.py does with a trained model; each mode fills one new folder."""
 
+import contextlib
 import itertools
 import json
 import sys
@@ -242,7 +243,8 @@ def evaluate(model, folder, splits, protocol, *, extractor, tell):
     _save_json(folder / "report.json", report)
     for name, picture in pictured.items():
         pictures.save_png(folder / f"{name}.png", picture)
-    with tf.summary.create_file_writer(str(folder / "tensorboard")) as events:
+    events = tf.summary.create_file_writer(str(folder / "tensorboard"))
+    with contextlib.closing(events):
         logs.show_evaluation(
             events, report["step"], evaluation.scalars(report), pictured
         )
