@@ -261,7 +261,13 @@ class CoopNets(keras.Model):
             return
         with averaged(self.generator):
             with exact_statistics(self.generator, seed=self._statistics_seed()):
-                yield
+                self._frozen_at = int(
+                    self.step
+                )  # what is shown within need not repeat it
+                try:
+                    yield
+                finally:
+                    self._frozen_at = None
 
     def freeze(self):
         """Makes what `as_shown` shows permanent, for use without further training."""

@@ -64,7 +64,7 @@ class Protocol:
         if self.num_samples < FEWEST:
             raise DatasetError(
                 f"An evaluation needs {FEWEST} samples or more. "
-                f"Received: --num_images={self.num_samples}"
+                f"Received: --evaluation_samples={self.num_samples}"
             )
 
 

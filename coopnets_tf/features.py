@@ -1,5 +1,6 @@
 """Feature extractors: what a trained classifier sees in an image, as numbers."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -118,7 +119,8 @@ def _keep(trained, path):
         os.replace(new, path)
     except OSError as error:
         logging.warning("The classifier is not kept for the next time: %s", error)
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink()
 
 
 def _train(training):

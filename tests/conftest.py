@@ -1,7 +1,11 @@
 """Toy models and data shared by the tests."""
 
 import os
+import tempfile
 
+# Nothing of the tests goes into the user's own cache.
+KERAS_HOME = tempfile.TemporaryDirectory()
+os.environ["KERAS_HOME"] = KERAS_HOME.name
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 

@@ -53,8 +53,8 @@ def test_a_run_is_quiet_and_says_what_it_does(first, place):
     assert first.stderr == ""
     lines = first.stdout.splitlines()
     assert re.search(r"descriptor [\d,]+, generator [\d,]+ parameters", lines[0])
-    assert "digits: 1,797 images 8x8x1" in lines[0]
-    assert "449 steps an epoch, 4 chains of 1" in lines[0]
+    assert "digits: 1,200 images 8x8x1" in lines[0]
+    assert "300 steps an epoch, 4 chains of 1" in lines[0]
     assert re.match(r"step 2/2  loss_D \S+  loss_G \S+  moved \S+", lines[-4])
     assert "runs/digits-1/export" in lines[-3]
     assert "--mode=sample --workdir=runs/digits-1" in lines[-2]

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import coopnets_tf
 from coopnets_tf import datasets, modes
@@ -240,16 +241,103 @@ def test_corners_of_two_images_are_refused(tmp_path, observed):
     assert list(tmp_path.iterdir()) == []
 
 
+EVALUATE = "--mode=evaluate", "--evaluation_samples=60"
+
+
+def test_evaluate(use, place, model):
+    folder, found, output = use(
+        *EVALUATE, "--evaluate_real", f"--export_samples={place}/scored"
+    )
+    sets = ["generator", "descriptor", "training_images"]
+    events = [name for name in found if name.startswith("tensorboard/")]
+    assert len(events) == 1 and found - {*events} == {
+        "report.json",
+        "diagnostics.png",
+        "chains.png",
+        *[f"{name}.png" for name in sets],
+    }
+    report = json.loads((folder / "report.json").read_text())
+    assert report["step"] == 2 and report["protocol"]["num_samples"] == 60
+    assert report["protocol"]["scored_against"] == (
+        "digits: 299 images held out of training"
+    )
+    assert "1,200 training images" in report["protocol"]["extractor"]["network"]
+    for words in (
+        "scored against digits: 299 images held out of training",
+        "bandwidth chosen on digits: 298 images held out of training",
+        f"{report['protocol']['extractor']['test_accuracy']:.2%} of the test images",
+        "Chains of 10 steps, 1 in training",
+        f"{report['scores']['descriptor']['frechet_distance']:.2f}",
+    ):
+        assert words in output, words
+    # The scored images are those of `sample`, whatever --seed the run was trained with.
+    for name, steps in (("generator", 0), ("descriptor", None)):
+        scored = sorted((place / "scored" / name).iterdir())
+        assert len(scored) == 60
+        pixels = np.stack([read(path) for path in scored])[..., None]
+        assert_near(pixels, model.sample(60, seed=0, num_steps=steps))
+    accumulator = EventAccumulator(str(folder / "tensorboard")).Reload()
+    tags = accumulator.Tags()["tensors"]
+    assert "evaluation/generator/parzen_nats" in tags
+    assert {"evaluation/diagnostics", "evaluation/chains"} <= set(tags)
+
+
+def test_evaluate_some_metrics_on_the_held_out_images(use):
+    folder, _, output = use(
+        *EVALUATE, "--metrics=parzen,neighbours", "--split=held_out"
+    )
+    report = json.loads((folder / "report.json").read_text())
+    assert set(report["scores"]["generator"]) == {
+        "parzen",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+    }
+    assert "diagnostics" not in report
+    assert "scored against digits: 149 images held out" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--evaluation_samples=19"], "--evaluation_samples=19"),
+        (["--export_samples=."], "--export_samples=. holds files already"),
+        (["--extractor=inception", "--inception_weights=no.h5"], "no.h5"),
+    ],
+)
+def test_evaluations_that_cannot_be_had(call, run_dir, arguments, text):
+    before = set(run_dir.iterdir())
+    code, _, errors = call(*EVALUATE, *arguments)
+    assert code == 2 and text in errors and errors.count("\n") == 1, errors
+    assert set(run_dir.iterdir()) == before
+
+
+def test_evaluate_a_folder_without_labels(call, place):
+    for number in range(64):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        (place / "photos").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(place / "photos" / f"{number}.png")
+    photos = ["--dataset=photos", "--network=digits", "--image_size=8", *TINY]
+    code, _, errors = call(*photos, "--num_held_out=44", "--workdir=photos-run")
+    assert (code, errors) == (0, ""), errors
+    arguments = *EVALUATE, "--workdir=photos-run", "--inception_weights=no.h5"
+    code, _, errors = call(*arguments, "--extractor=classifier")
+    assert code == 2 and "photos has none" in errors
+    code, output, errors = call(*EVALUATE, "--workdir=photos-run", "--metrics=parzen")
+    assert code == 0 and "22 images held out of training" in output
+
+
 def test_reconstruct(use, model):
     folder, found, output = use("--mode=reconstruct", "--infer_steps=3")
     assert found == {"reconstruct.png", "errors.json"}
-    assert "digits: 64 training images" in output
+    assert "digits: 64 images held out of training" in output
     # 33 triples, three of them a row.
     assert read(folder / "reconstruct.png").shape == size_of_grid(11, 9)
     errors = json.loads((folder / "errors.json").read_text())
     assert set(errors) == {"mae", "rmse", "psnr", "ssim"}
     assert f"{errors['mae']:.4g}" in output
-    images = datasets.load("digits")[np.arange(64)]
+    images = datasets.load_splits("digits", num_held_out=597).test.head(64)
     difference = (model.reconstruct(images, num_steps=3) - images) / 2
     assert errors["mae"] == pytest.approx(np.abs(difference).mean(), rel=1e-4)
 

@@ -1,0 +1,312 @@
+"""The evaluation protocol: which images meet which, and what the report tells."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from coopnets_tf import (
+    datasets,
+    evaluation,
+    features,
+    metrics,
+    modes,
+    parzen,
+    training,
+)
+from coopnets_tf import images as pictures
+from coopnets_tf.datasets import DatasetError, ImageDataset
+from coopnets_tf.evaluation import Protocol
+from coopnets_tf.logs import read_lines
+from tests.conftest import make_model
+from tests.test_endpoints import sharpen
+from tests.test_resume import assert_same_run, checkpoint, new_model
+from tests.test_training import train
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = make_model()
+    sharpen(model)
+    model.freeze()
+    return model
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return datasets.load_splits("digits", num_held_out=400)
+
+
+def flat(images):
+    return np.asarray(images, np.float64).reshape(len(images), -1)
+
+
+def pixel_extractor():
+    """Features that a test can compute itself: 64 pixels, as 2 'classes' the mean."""
+
+    def network(images):
+        light = (1 + images.mean(axis=(1, 2, 3))) / 2
+        return flat(images), np.stack([light, 1 - light], axis=1)
+
+    return features.Extractor("pixels", {"network": "none"}, network)
+
+
+def run(model, splits, **options):
+    protocol = Protocol(**{"num_samples": 200, **options})
+    return evaluation.evaluate(model, splits, protocol, extractor=pixel_extractor())
+
+
+def test_scores_are_those_of_the_saved_samples(model, splits):
+    """Both nets' scores, computed again from `sample` and the metrics' definitions."""
+    report, _, sets = run(model, splits, metrics=("parzen", "frechet", "kernel"))
+    reference = splits.test.head(10_000)
+    for name, num_steps in (("generator", 0), ("descriptor", None)):
+        drawn = model.sample(200, seed=0, num_steps=num_steps)
+        pixels = pictures.to_uint8(drawn)
+        saved = pixels / np.float32(127.5) - 1
+        np.testing.assert_allclose(sets[name].head(200), saved, atol=1e-6)
+        scores = report["scores"][name]
+        expected = metrics.frechet_distance(flat(saved), flat(reference))
+        np.testing.assert_allclose(scores["frechet_distance"], expected, rtol=1e-4)
+        expected, error = metrics.kernel_distance(flat(saved), flat(reference))
+        np.testing.assert_allclose(scores["kernel_distance"]["value"], expected, 1e-4)
+        np.testing.assert_allclose(
+            scores["kernel_distance"]["standard_error"], error, 1e-4
+        )
+        rows = (pixels.reshape(200, -1) / 255).astype(np.float32)
+        choosing, testing = (
+            ((flat(part.head(10_000)) + 1) / 2).astype(np.float32)
+            for part in (splits.validation, splits.test)
+        )
+        bandwidth = parzen.choose_bandwidth(rows, choosing)
+        found = scores["parzen"]
+        assert found["bandwidth"] == bandwidth
+        np.testing.assert_allclose(
+            (found["nats"], found["standard_error"]),
+            parzen.score(rows, testing, bandwidth),
+            rtol=1e-4,
+        )
+    assert report["scores"]["generator"] != report["scores"]["descriptor"]
+    assert report["protocol"]["scored_against"] == (
+        "digits: 200 images held out of training"
+    )
+
+
+class Untouchable:
+    """Images that an evaluation must not look at."""
+
+    def __init__(self, images):
+        self.num_images, self.name, self.kind = images.num_images, "secret", "images"
+        self.labels = None
+
+    def __getattr__(self, name):
+        raise AssertionError(f"The test images were asked for {name}.")
+
+    def __getitem__(self, indices):
+        raise AssertionError("The test images were looked at.")
+
+
+def test_along_the_way_nobody_looks_at_the_test_images(model, splits):
+    secret = splits._replace(test=Untouchable(splits.test))
+    report, _, _ = run(model, secret, split="held_out")
+    # 200 of the 400 held-out images are for validation here: 100 choose, 100 judge.
+    told = report["protocol"]
+    assert told["scored_against"] == "digits: 100 images held out of training"
+    judges = splits.validation.part(100, None)
+    again, _, _ = run(
+        model,
+        secret._replace(validation=splits.validation),
+        metrics=("frechet",),
+        split="held_out",
+    )
+    samples = run(model, splits, metrics=("frechet",))[2]["generator"]
+    expected = metrics.frechet_distance(flat(samples.head(200)), flat(judges.head(100)))
+    np.testing.assert_allclose(
+        again["scores"]["generator"]["frechet_distance"], expected, rtol=1e-4
+    )
+    with pytest.raises(AssertionError, match="test images"):
+        run(model, secret, split="test")
+
+
+def test_the_authors_protocol(model, splits):
+    report, _, sets = run(model, splits, metrics=("parzen",), parzen="paper")
+    rows = (flat(sets["descriptor"].head(200)) + 1) / 2
+    rows = (rows - rows.min()) / (rows.max() - rows.min())
+    training = (flat(splits.training.head(10_000)) + 1) / 2
+    testing = (flat(splits.test.head(10_000)) + 1) / 2
+    rows, training, testing = (
+        part.astype(np.float32) for part in (rows, training, testing)
+    )
+    bandwidth = parzen.choose_bandwidth(rows, training[-1_000:])
+    expected = parzen.score(rows, testing, bandwidth)
+    found = report["scores"]["descriptor"]["parzen"]
+    assert found["bandwidth"] == bandwidth
+    np.testing.assert_allclose(found["nats"], expected[0], rtol=1e-4)
+    assert "stretched" in report["protocol"]["parzen_windows"]["pixels"]
+
+
+def test_the_authors_validation_images_are_50000_to_50999():
+    pixels = np.arange(60_000, dtype=np.uint32).view(np.uint8).reshape(-1, 2, 2, 1)
+    whole = ImageDataset("mnist", pixels)
+    for held_out in (0, 5_000):
+        chosen = evaluation.paper_validation(whole.part(held_out, None))
+        assert (chosen.offset, chosen.num_images) == (50_000, 1_000)
+
+
+def test_images_of_the_training_are_a_ceiling(model, splits):
+    report, _, sets = run(model, splits, real=True, metrics=("frechet", "parzen"))
+    scores = report["scores"]
+    assert list(scores) == ["generator", "descriptor", "training images"]
+    for name in ("generator", "descriptor"):
+        real = scores["training images"]
+        assert real["frechet_distance"] < scores[name]["frechet_distance"]
+        assert real["parzen"]["nats"] > scores[name]["parzen"]["nats"]
+    # Images of the training, each once.
+    rows = flat(sets["training images"].head(200))
+    training = {row.tobytes() for row in flat(splits.training.head(10_000))}
+    assert len({row.tobytes() for row in rows}) == 200
+    assert all(row.tobytes() in training for row in rows)
+
+
+def test_a_report_can_be_repeated_and_another_seed_draws_others(model, splits):
+    options = {"metrics": ("frechet", "diagnostics")}
+    one, other = (run(model, splits, **options)[0] for _ in range(2))
+    for part in ("protocol", "scores", "diagnostics", "versions"):
+        assert one[part] == other[part]
+    third = run(model, splits, seed=1, **options)[0]
+    for part in ("scores", "diagnostics"):
+        assert one[part] != third[part]
+    assert json.loads(json.dumps(one))["scores"] == one["scores"]
+
+
+def test_diagnostics_follow_the_chains_for_ten_times_their_length(model, splits):
+    report, pictured, _ = run(model, splits, metrics=("diagnostics", "kernel"))
+    found = report["diagnostics"]
+    assert (found["trained_steps"], found["steps"]) == (3, 30)
+    assert list(found["kernel_distance"]) == [0, 3, 6, 15, 30]
+    energies = np.asarray(model.energy(splits.test.head(1_000)))
+    np.testing.assert_allclose(found["real_energy"], energies.mean(), rtol=1e-5)
+    assert set(pictured) == {"diagnostics", "chains"}
+    # 8 chains down, 5 times across: 8-pixel tiles enlarged fourfold, with gaps of 2.
+    assert pictured["chains"].shape == (8 * 34 + 2, 5 * 34 + 2, 1)
+
+
+def test_without_an_extractor_its_metrics_are_left_out(model, splits):
+    protocol = Protocol(num_samples=50)
+    report, _, _ = evaluation.evaluate(model, splits, protocol)
+    assert report["protocol"]["metrics"] == ["parzen", "diagnostics"]
+    assert report["protocol"]["extractor"] is None
+    assert list(report["scores"]["generator"]) == ["parzen"]
+    assert "kernel_distance" not in report["diagnostics"]
+
+
+def test_too_few_images_are_refused(model, splits):
+    with pytest.raises(DatasetError, match="20 samples.*--evaluation_samples=19"):
+        Protocol(num_samples=19)
+    few = datasets.load_splits("digits", num_held_out=39)
+    with pytest.raises(DatasetError, match="digits: 19 images.*--num_held_out"):
+        run(model, few)
+
+
+def test_the_table_and_the_scalars_tell_every_score(model, splits):
+    report, _, _ = run(model, splits)
+    found = evaluation.scalars(report)
+    scores = report["scores"]["descriptor"]
+    assert found["evaluation/descriptor/parzen_nats"] == scores["parzen"]["nats"]
+    assert found["evaluation/descriptor/recall"] == scores["recall"]
+    assert len(found) == 2 * (3 + 1 + 2 + 4 + 2)
+    row = evaluation.table(report)["descriptor"]
+    assert len(row) == 9 and "±" in row["Parzen, nats"]
+    assert float(re.match(r"[-\d.]+", row["Frechet"])[0]) == pytest.approx(
+        scores["frechet_distance"], abs=0.006
+    )
+    report["protocol"]["extractor"]["name"] = "Keras InceptionV3"
+    assert "FID (Keras InceptionV3)" in evaluation.table(report)["descriptor"]
+
+
+def test_exported_png_files_are_the_scored_images(model, splits, tmp_path):
+    _, _, sets = run(model, splits, metrics=("parzen",), num_samples=20, real=True)
+    modes.export_samples(tmp_path, sets)
+    for name in ("generator", "descriptor", "training_images"):
+        paths = sorted((tmp_path / name).iterdir())
+        assert [path.name for path in paths] == [f"{k:06d}.png" for k in range(20)]
+        pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+        scored = sets[name.replace("_", " ")].head(20)[..., 0]
+        np.testing.assert_array_equal(pixels, pictures.to_uint8(scored))
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, splits):
+    """A run that is evaluated every 4 of its 7 steps, between two checkpoints."""
+    run_dir = tmp_path_factory.mktemp("evaluated")
+    train(new_model(), run_dir, data=splits.training, **on_the_way(splits))
+    return run_dir
+
+
+def on_the_way(splits):
+    protocol = Protocol(num_samples=40, split="held_out")
+
+    def evaluate(model):
+        return evaluation.evaluate(model, splits, protocol, extractor=pixel_extractor())
+
+    return {"num_iterations": 7, "evaluate_every": 4, "evaluate": evaluate}
+
+
+def test_an_evaluation_on_the_way_is_told_everywhere(evaluated):
+    [path] = (evaluated / "evaluations").iterdir()
+    report = json.loads(path.read_text())
+    assert (path.name, report["step"]) == ("000004.json", 4)
+    expected = evaluation.scalars(report)
+    [line] = [
+        line
+        for line in read_lines(evaluated / "metrics.jsonl")
+        if "evaluation/generator/recall" in line
+    ]
+    assert {name: line[name] for name in expected} == expected
+    events = EventAccumulator(str(evaluated / "tensorboard")).Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {*expected, "evaluation/chains", "evaluation/diagnostics"} <= tags
+
+
+def test_an_evaluation_changes_no_training(evaluated, tmp_path, splits):
+    train(new_model(), tmp_path, data=splits.training, num_iterations=7)
+    one, other = checkpoint(tmp_path), checkpoint(evaluated)
+    assert set(one) == set(other)
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def test_a_resumed_run_is_evaluated_as_an_unbroken_one(
+    evaluated, tmp_path, splits, monkeypatch
+):
+    original = training.RunLog.evaluation
+
+    def crash(*arguments):
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # it was told of step 4 and is at step 3 again
+        patch.setattr(training.RunLog, "evaluation", crash)
+        with pytest.raises(KeyboardInterrupt):
+            train(new_model(), tmp_path, data=splits.training, **on_the_way(splits))
+    train(new_model(), tmp_path, data=splits.training, **on_the_way(splits))
+    assert_same_run(evaluated, tmp_path)
+
+
+def test_what_is_shown_within_what_is_shown_is_the_same(observed):
+    """`as_shown` within `as_shown` measures nothing twice, and both leave no trace."""
+    model = make_model()
+    before = [weight.numpy() for weight in model.generator.weights]
+    plain = model.sample(5)
+    with model.as_shown():
+        np.testing.assert_array_equal(model.sample(5), plain)
+        with model.as_shown():
+            np.testing.assert_array_equal(model.sample(5), plain)
+    for weight, value in zip(model.generator.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    model.train_step(observed)
+    with model.as_shown():
+        assert (model.sample(5).numpy() != plain.numpy()).any()

@@ -1,0 +1,141 @@
+"""Feature extractors: what they see, and that they are made once and always alike."""
+
+import keras
+import numpy as np
+import pytest
+
+from coopnets_tf import datasets, features
+from coopnets_tf.datasets import ImageDataset
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return datasets.load_splits("digits", num_held_out=597)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache") / "coopnets_tf"
+
+
+@pytest.fixture(scope="module")
+def extractor(splits, cache):
+    return features.classifier(splits, cache=cache)
+
+
+def test_the_classifier_knows_digits(extractor, splits):
+    found, probabilities = extractor(splits.test)
+    assert found.shape == (splits.test.num_images, features.NUM_FEATURES)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    accuracy = np.mean(probabilities.argmax(axis=1) == splits.test.labels)
+    # A nearest neighbour has 98 % on this data set; 299 images tell 1 % apart.
+    assert accuracy > 0.95
+    assert extractor.facts["test_accuracy"] == accuracy
+    assert "1,200 training images" in extractor.facts["network"]
+
+
+def test_features_are_in_units_of_their_size_on_training_images(extractor, splits):
+    found, _ = extractor(splits.training, features.SCALED_BY)
+    np.testing.assert_allclose(np.sqrt(np.mean(found**2)), 1, rtol=1e-4)
+
+
+def test_a_cached_classifier_is_used_and_a_damaged_one_made_again(
+    extractor, splits, cache, monkeypatch, caplog
+):
+    [path] = cache.iterdir()
+    assert path.name == extractor.facts["file"]
+    expected, _ = extractor(splits.test)
+    training = features._train
+
+    def refused(part):
+        raise AssertionError("It should have been in the cache.")
+
+    monkeypatch.setattr(features, "_train", refused)
+    cached, _ = features.classifier(splits, cache=cache)(splits.test)
+    np.testing.assert_array_equal(cached, expected)
+
+    path.write_bytes(b"damaged")
+    monkeypatch.setattr(features, "_train", training)
+    again, _ = features.classifier(splits, cache=cache)(splits.test)
+    assert str(path) in caplog.text
+    # Made twice, by the same computation: equal bit for bit on one machine.
+    np.testing.assert_array_equal(again, expected)
+
+
+def test_other_images_or_labels_make_another_classifier(splits):
+    training = splits.training
+    names = {features._recipe(training), features._recipe(training.part(1, None))}
+    relabelled = training.part(0, None)
+    relabelled.labels = 9 - training.labels
+    names.add(features._recipe(relabelled))
+    assert len(names) == 3
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
+    splits, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(features, "STEPS", 2)
+    (tmp_path / "file").write_text("in the way")
+    found = features.classifier(splits, cache=tmp_path / "file")
+    assert "not kept" in caplog.text
+    assert found(splits.test, 5)[0].shape == (5, 128)
+
+
+def test_without_labels_there_is_no_classifier():
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1), np.uint8)
+    splits = datasets.Splits(*[ImageDataset("photos", pixels)] * 3)
+    with pytest.raises(features.ExtractorError, match="photos has none.*inception"):
+        features.classifier(splits)
+
+
+def test_an_extractor_takes_the_first_images_in_batches(monkeypatch):
+    monkeypatch.setattr(features, "BATCH", 4)
+    pixels = np.arange(10, dtype=np.uint8)[:, None, None, None]
+    sizes = []
+
+    def network(images):
+        sizes.append(len(images))
+        return images[:, 0, 0], images[:, 0, 0] + 5
+
+    extractor = features.Extractor("counting", {}, network)
+    for number, parts in ((None, [4, 4, 2]), (6, [4, 2]), (99, [4, 4, 2])):
+        sizes.clear()
+        found, classes = extractor(ImageDataset("numbers", pixels), number)
+        assert sizes == parts
+        expected = np.arange(sum(parts)) / 127.5 - 1
+        np.testing.assert_allclose(found[:, 0], expected, atol=1e-6)
+        np.testing.assert_allclose(classes - found, np.full_like(found, 5), atol=1e-6)
+
+
+def test_keras_inception(tmp_path, monkeypatch):
+    """Random weights from a file; features, classes, colours and sizes as it takes."""
+    keras.utils.set_random_seed(0)
+    network = keras.applications.InceptionV3(weights=None)
+    path = tmp_path / "inception.weights.h5"
+    network.save_weights(path)
+    extractor = features.inception(weights=str(path))
+    assert extractor.name == "Keras InceptionV3"
+    assert extractor.facts["weights"] == path.name
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), np.uint8)
+    found, classes = extractor(ImageDataset("large", pixels))
+    assert found.shape == (2, 2048)
+    expected = network.predict(pixels / 127.5 - 1, verbose=0)
+    np.testing.assert_allclose(classes, expected, rtol=1e-4)
+    grey, _ = extractor(ImageDataset("grey", pixels[:, :28, :28, :1]))
+    same, _ = extractor(ImageDataset("colour", pixels[:, :28, :28, :1].repeat(3, 3)))
+    np.testing.assert_allclose(grey, same, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_inception_that_cannot_be_had_are_named(tmp_path, monkeypatch):
+    missing = tmp_path / "no.h5"
+    with pytest.raises(features.ExtractorError, match="no.h5.*--inception_weights"):
+        features.inception(weights=str(missing))
+
+    def offline(*, weights):
+        raise Exception("URL fetch failure on https://...")
+
+    monkeypatch.setattr(keras.applications, "InceptionV3", offline)
+    with pytest.raises(
+        features.ExtractorError, match="URL fetch.*inception_v3_weights"
+    ):
+        features.inception()
