@@ -263,7 +263,7 @@ class CoopNets(keras.Model):
             with exact_statistics(self.generator, seed=self._statistics_seed()):
                 self._frozen_at = int(
                     self.step
-                )  # what is shown within need not repeat it
+                )  # so that nothing within measures again
                 try:
                     yield
                 finally:

@@ -1,11 +1,10 @@
 """Toy models and data shared by the tests."""
 
 import os
+import shutil
 import tempfile
 
-# Nothing of the tests goes into the user's own cache.
-KERAS_HOME = tempfile.TemporaryDirectory()
-os.environ["KERAS_HOME"] = KERAS_HOME.name
+os.environ["KERAS_HOME"] = tempfile.mkdtemp()  # the user's own cache stays as it is
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
@@ -14,6 +13,13 @@ import numpy as np
 import pytest
 
 from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keras_home():
+    """Takes away the cache of the tests at their end."""
+    yield
+    shutil.rmtree(os.environ["KERAS_HOME"], ignore_errors=True)
 
 
 def make_model(
