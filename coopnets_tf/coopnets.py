@@ -261,9 +261,8 @@ class CoopNets(keras.Model):
             return
         with averaged(self.generator):
             with exact_statistics(self.generator, seed=self._statistics_seed()):
-                self._frozen_at = int(
-                    self.step
-                )  # so that nothing within measures again
+                # So that nothing within measures them again.
+                self._frozen_at = int(self.step)
                 try:
                     yield
                 finally:
