@@ -1,0 +1,121 @@
+"""Quality against computation: the evaluations of several runs on one figure.
+
+    python -m benchmarks.curves --output=curves.png <run> <run> ...
+
+Reads what each run was scored with on the images held out of training: by
+`--evaluate_every` (evaluations/*.json) or by `--mode=evaluate --split=held_out
+--checkpoint=<step>` (evaluate-*/report.json). Operations are counted as in
+`benchmarks.step`; seconds are steps times the time of one, measured here for all runs
+in turns, so that what else the machine did during a run does not count. Prints a JSON
+line for each point.
+"""
+
+import json
+from pathlib import Path
+
+from absl import app
+
+import flags
+import main
+from benchmarks import step
+from flags import definitions as f
+
+SCORES = {
+    "Frechet distance": lambda scores: scores["frechet_distance"],
+    "Parzen windows, nats": lambda scores: scores["parzen"]["nats"],
+    "recall": lambda scores: scores["recall"],
+}
+STYLES = {"generator": "--", "descriptor": "-"}
+
+
+def prepared(run_dir):
+    """The training step of a run as a function without arguments; its operations."""
+    import tensorflow as tf
+
+    from coopnets_tf.training import build_step
+
+    flags.parse(["curves", f"--flagfile={run_dir / 'flags.cfg'}"])
+    model = main.build_model(step.image_shape())
+    shape = [f.BATCH_SIZE.value, *model.descriptor.image_shape]
+    observed = tf.random.stateless_uniform(shape, [0, 0], -1, 1)
+    step_fn = build_step(model)
+    flops = step.step_flops(model, f.BATCH_SIZE.value)
+    return lambda: float(step_fn(observed)["energy_gap"]), flops
+
+
+def reports(run_dir):
+    """A run's evaluations on held-out images: one for each step, in their order."""
+    paths = [
+        *run_dir.glob("evaluations/*.json"),
+        *run_dir.glob("evaluate-*/report.json"),
+    ]
+    found = [json.loads(path.read_text()) for path in paths]
+    found = [one for one in found if one["protocol"]["split"] == "held_out"]
+    return sorted({one["step"]: one for one in found}.values(), key=lambda r: r["step"])
+
+
+def draw(points, path):
+    """One column for each score; computation above, seconds below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 7), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(2, len(SCORES))
+    runs = sorted({point["run"] for point in points})
+    for column, score in enumerate(SCORES):
+        for row, unit in enumerate(["PFLOP", "minutes"]):
+            panel = axes[row, column]
+            for number, run in enumerate(runs):
+                for net, style in STYLES.items():
+                    own = [p for p in points if (p["run"], p["net"]) == (run, net)]
+                    panel.plot(
+                        [p[unit] for p in own],
+                        [p[score] for p in own],
+                        style,
+                        color=f"C{number}",
+                        marker=".",
+                        label=f"{run}, {net}",
+                    )
+            panel.set_xlabel("training, " + unit)
+            panel.set_title(score)
+            if score.startswith("Frechet"):
+                panel.set_yscale("log")
+            panel.grid(alpha=0.3)
+    axes[0, 0].legend(fontsize="small")
+    canvas.print_png(path)
+
+
+def measure(argv):
+    run_dirs = [Path(word) for word in argv[1:]]
+    path = f.OUTPUT.value or "curves.png"
+    main.load_tensorflow()
+    functions, flops = zip(*map(prepared, run_dirs), strict=True)
+    seconds = step.median_seconds(functions, step.NUM_STEPS.value)
+    points = []
+    for run_dir, own_flops, own_seconds in zip(run_dirs, flops, seconds, strict=True):
+        for report in reports(run_dir):
+            for net in STYLES:
+                scores = report["scores"][net]
+                point = {
+                    "run": run_dir.name,
+                    "net": net,
+                    "step": report["step"],
+                    "PFLOP": round(report["step"] * own_flops / 1e15, 4),
+                    "minutes": round(report["step"] * own_seconds / 60, 2),
+                    **{name: score(scores) for name, score in SCORES.items()},
+                }
+                points.append(point)
+                print(json.dumps(point))
+    draw(points, path)
+
+
+def parse(argv):
+    """The folders of runs are words among the flags."""
+    words = [word for word in argv[1:] if not word.startswith("--")]
+    rest = [word for word in argv[1:] if word.startswith("--")]
+    return [*flags.parse([argv[0], *rest]), *words]
+
+
+if __name__ == "__main__":
+    app.run(measure, flags_parser=parse)
