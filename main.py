@@ -416,7 +416,7 @@ def interpolate():
 
 def reconstruct():
     """Latents of given images, and what the generator makes of them."""
-    from coopnets_tf import modes
+    from coopnets_tf import modes, reports
 
     run_dir, model = run_folder()
     images = chosen_images(model, f.NUM_IMAGES.value)
@@ -424,13 +424,13 @@ def reconstruct():
     errors = modes.reconstruct(
         model, folder, images, num_steps=f.INFER_STEPS.value, seed=f.SEED.value
     )
-    print(table({"reconstruction": errors}))
+    print(reports.table({"reconstruction": errors}))
     print(f"Original, reconstruction, difference: {folder}/reconstruct.png")
 
 
 def recover():
     """The hidden part of given images, filled by both nets."""
-    from coopnets_tf import modes, recovery
+    from coopnets_tf import modes, recovery, reports
 
     run_dir, model = run_folder()
     images = chosen_images(model, f.NUM_IMAGES.value)
@@ -447,13 +447,13 @@ def recover():
         num_draws=f.NUM_DRAWS.value,
         seed=f.SEED.value,
     )
-    print(table(errors))
+    print(reports.table(errors))
     print(f"Original, occluded, recovered: {folder}/recover.png")
 
 
 def evaluate():
     """The scores of both nets by the protocol of `evaluation`."""
-    from coopnets_tf import datasets, modes, runs
+    from coopnets_tf import datasets, modes, reports, runs
 
     run_dir, model = run_folder()
     splits = datasets.load_splits(f.DATASET.value, **dataset_options())
@@ -473,7 +473,7 @@ def evaluate():
     )
     if f.EXPORT_SAMPLES.value:
         modes.export_samples(f.EXPORT_SAMPLES.value, sets)
-    print(told(report))
+    print(reports.told(report))
     print(f"Report of step {report['step']}: {folder}/report.json")
 
 
@@ -509,59 +509,6 @@ def choose_extractor(splits, protocol):
             raise
         print(f"Without metrics of features. {error}")
         return None
-
-
-def told(report):
-    """A report as lines of text: the protocol, the scores, the chains."""
-    from coopnets_tf import evaluation
-
-    protocol = report["protocol"]
-    lines = [
-        f"{protocol['num_samples']:,} samples of each net, seed {protocol['seed']}, "
-        f"D1 with {protocol['revision_steps']} steps | scored against "
-        f"{protocol['scored_against']}"
-    ]
-    if "parzen" in protocol["metrics"]:
-        windows = protocol["parzen_windows"]
-        lines.append(
-            f"Parzen windows: bandwidth chosen on {windows['bandwidth_chosen_on']}; "
-            f"pixels {windows['pixels']}"
-        )
-    if extractor := protocol["extractor"]:
-        accuracy = extractor.get("test_accuracy")
-        right = f", {accuracy:.2%} of the test images right" if accuracy else ""
-        lines.append(f"Features: {extractor['name']}: {extractor['network']}{right}")
-    if report["scores"] and any(report["scores"].values()):
-        lines.append(table(evaluation.table(report)))
-    if "diagnostics" in report:
-        found = report["diagnostics"]
-        lines.append(
-            f"Chains of {found['steps']} steps, {found['trained_steps']} in training: "
-            f"{found['verdict']}"
-        )
-    return "\n".join(lines)
-
-
-def table(rows):
-    """Numbers or texts by row and column as aligned text."""
-    rows = {
-        row: {
-            name: value if isinstance(value, str) else f"{value:.4g}"
-            for name, value in cells.items()
-        }
-        for row, cells in rows.items()
-    }
-    names = list(next(iter(rows.values())))
-    widths = [
-        2 + max(len(name), *(len(cells[name]) for cells in rows.values()))
-        for name in names
-    ]
-    first = max(len(row) for row in rows)
-    lines = [" " * first + "".join(map(str.rjust, names, widths))]
-    for row, cells in rows.items():
-        texts = [cells[name] for name in names]
-        lines.append(f"{row:<{first}}" + "".join(map(str.rjust, texts, widths)))
-    return "\n".join(lines)
 
 
 def export():

@@ -277,38 +277,3 @@ def _versions():
         "machine": platform.machine(),
         "devices": gpus or f"CPU, {os.cpu_count()} cores",
     }
-
-
-def scalars(report):
-    """The report's scores by a flat name: `evaluation/generator/parzen_nats`."""
-    found = {}
-    for owner, scores in report["scores"].items():
-        for name, value in scores.items():
-            parts = value if isinstance(value, dict) else {"": value}
-            for part, number in parts.items():
-                found[f"evaluation/{owner}/{name}_{part}".rstrip("_")] = number
-    return found
-
-
-def table(report):
-    """The report's scores as texts: {set: {metric: value}}."""
-    extractor = report["protocol"]["extractor"]
-    name = extractor["name"] if extractor else ""
-    # Never "FID" alone: that is a number of another network's weights.
-    frechet = "FID (Keras InceptionV3)" if name == "Keras InceptionV3" else "Frechet"
-    rows = {}
-    for owner, scores in report["scores"].items():
-        rows[owner] = row = {}
-        if found := scores.get("parzen"):
-            row["Parzen, nats"] = f"{found['nats']:.1f} ± {found['standard_error']:.1f}"
-            row["bandwidth"] = f"{found['bandwidth']:.3f}"
-        if "frechet_distance" in scores:
-            row[frechet] = f"{scores['frechet_distance']:.2f}"
-        if found := scores.get("kernel_distance"):
-            row["kernel"] = f"{found['value']:.4f} ± {found['standard_error']:.4f}"
-        for name in ("precision", "recall", "density", "coverage"):
-            if name in scores:
-                row[name] = f"{scores[name]:.3f}"
-        if found := scores.get("inception_score"):
-            row["inception"] = f"{found['mean']:.2f} ± {found['stddev']:.2f}"
-    return rows

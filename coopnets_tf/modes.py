@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from coopnets_tf import evaluation, interpolation, logs, recovery
+from coopnets_tf import evaluation, interpolation, logs, recovery, reports
 from coopnets_tf import images as pictures
 from coopnets_tf.files import write_whole
 
@@ -245,9 +245,7 @@ def evaluate(model, folder, splits, protocol, *, extractor, tell):
         pictures.save_png(folder / f"{name}.png", picture)
     events = tf.summary.create_file_writer(str(folder / "tensorboard"))
     with contextlib.closing(events):
-        logs.show_evaluation(
-            events, report["step"], evaluation.scalars(report), pictured
-        )
+        logs.show_evaluation(events, report["step"], reports.scalars(report), pictured)
     for name, samples in sets.items():
         grid = pictures.grid(samples.head(GRID))
         pictures.save_png(folder / f"{name.replace(' ', '_')}.png", grid)

@@ -11,7 +11,7 @@ import signal
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import evaluation, images, runs
+from coopnets_tf import images, reports, runs
 from coopnets_tf.checkpoints import NotSaved
 from coopnets_tf.export import export
 from coopnets_tf.files import write_whole
@@ -213,7 +213,7 @@ def _stop_signals():
 
 def _evaluate(model, log, step, run_dir, evaluate):
     report, pictures, _ = evaluate(model)
-    log.evaluation(step, evaluation.scalars(report), pictures)
+    log.evaluation(step, reports.scalars(report), pictures)
     text = json.dumps(report, indent=1) + "\n"
     try:
         write_whole(run_dir / "evaluations" / f"{step:06d}.json", text.encode())

@@ -1,5 +1,10 @@
-import pytest
+import json
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import curves
 from benchmarks.step import step_flops
 from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
 
@@ -37,3 +42,47 @@ def test_step_flops(network, shape, up, down, inference_steps):
     if inference_steps:
         expected += 144 * (2 * 2 * sum(down) + sum(down))
     assert step_flops(model, 100) == 2 * expected
+
+
+def report(step, split, *, distance):
+    scores = {"frechet_distance": distance, "parzen": {"nats": 1.0}, "recall": 0.5}
+    return {
+        "step": step,
+        "protocol": {"split": split},
+        "scores": {"generator": scores, "descriptor": scores},
+    }
+
+
+def test_curves_are_of_evaluations_on_held_out_images(tmp_path):
+    for path, content in {
+        "evaluations/000020.json": report(20, "held_out", distance=3.0),
+        "evaluations/000010.json": report(10, "held_out", distance=5.0),
+        "evaluate-1/report.json": report(30, "held_out", distance=2.0),
+        "evaluate-2/report.json": report(40, "test", distance=1.0),
+        "evaluate-3/report.json": report(20, "held_out", distance=3.0),
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(content))
+    found = curves.reports(tmp_path)
+    assert [one["step"] for one in found] == [10, 20, 30]
+    distances = [one["scores"]["generator"]["frechet_distance"] for one in found]
+    assert distances == [5.0, 3.0, 2.0]
+
+
+def test_curves_are_drawn(tmp_path):
+    points = [
+        {
+            "run": run,
+            "net": net,
+            "PFLOP": 1.0 * step,
+            "minutes": 2.0 * step,
+            **{name: 10.0 / step for name in curves.SCORES},
+        }
+        for run in ("one", "other")
+        for net in curves.STYLES
+        for step in (1, 2, 3)
+    ]
+    curves.draw(points, tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        colours = np.unique(np.asarray(picture)[..., :3].reshape(-1, 3), axis=0)
+        assert picture.size == (1200, 700) and len(colours) > 50

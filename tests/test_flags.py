@@ -112,6 +112,15 @@ def test_the_official_settings_are_the_defaults(tmp_path):
         assert {name: values[name] for name in official} == official
 
 
+def test_the_fast_preset_differs_from_the_one_beside_it(tmp_path):
+    fast = flags.PRESETS / "mnist_fast.cfg"
+    found = parsed(f"--flagfile={fast}", cwd=tmp_path)
+    plain = parsed("--dataset=mnist", cwd=tmp_path)
+    assert found["dataset"] == "mnist" and found["network"] == "mnist"
+    assert found["num_held_out"] == plain["num_held_out"] == 5_000
+    assert found["descriptor_num_steps"] < plain["descriptor_num_steps"]
+
+
 def test_saved_flags_give_the_same_values(tmp_path):
     saved = parsed("--dataset=a b", "--skip_bad_images", "--seed=3", cwd=tmp_path)
     assert (tmp_path / "saved.cfg").read_text().startswith("# heading\n")

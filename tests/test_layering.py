@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"seeds", "files", "version"},
     {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"}
-    | {"parzen", "metrics"},
+    | {"parzen", "metrics", "reports"},
     {"descriptor", "generator", "datasets", "logs", "endpoints", "interpolation"},
     {"coopnets", "export", "recovery", "features", "diagnostics"},
     {"checkpoints", "evaluation"},

@@ -266,7 +266,7 @@ def test_evaluate(use, place, model):
         "scored against digits: 299 images held out of training",
         "bandwidth chosen on digits: 298 images held out of training",
         f"{report['protocol']['extractor']['test_accuracy']:.2%} of the test images",
-        "Chains of 10 steps, 1 in training",
+        "Chains of 10 steps (1 trained)",
         f"{report['scores']['descriptor']['frechet_distance']:.2f}",
     ):
         assert words in output, words
