@@ -188,6 +188,7 @@ def load_training():
         return load_dataset(), {}
     splits = datasets.load_splits(f.DATASET.value, **dataset_options())
     protocol = build_protocol(split="held_out")
+    evaluation.real_images(splits, protocol)  # refused now rather than in an hour
     evaluate = functools.partial(
         evaluation.evaluate,
         splits=splits,
@@ -453,10 +454,11 @@ def recover():
 
 def evaluate():
     """The scores of both nets by the protocol of `evaluation`."""
-    from coopnets_tf import datasets, modes, reports, runs
+    from coopnets_tf import datasets, evaluation, modes, reports, runs
 
     run_dir, model = run_folder()
     splits = datasets.load_splits(f.DATASET.value, **dataset_options())
+    runs.check_data(run_dir, fingerprint=splits.training.fingerprint())
     protocol = build_protocol(
         split=f.SPLIT.value,
         parzen=f.PARZEN_PROTOCOL.value,
@@ -472,7 +474,8 @@ def evaluate():
         model, folder, splits, protocol, extractor=extractor, tell=print
     )
     if f.EXPORT_SAMPLES.value:
-        modes.export_samples(f.EXPORT_SAMPLES.value, sets)
+        _, reference = evaluation.real_images(splits, protocol)
+        modes.export_samples(f.EXPORT_SAMPLES.value, {**sets, "real images": reference})
     print(reports.told(report))
     print(f"Report of step {report['step']}: {folder}/report.json")
 
@@ -498,11 +501,12 @@ def choose_extractor(splits, protocol):
 
     if not evaluation.OF_FEATURES & set(protocol.metrics):
         return None
-    labelled = splits.training.labels is not None and splits.test.labels is not None
-    wanted = f.EXTRACTOR.value or ("classifier" if labelled else "inception")
+    judges = splits.test if protocol.split == "test" else splits.validation
+    labelled = splits.training.labels is not None and judges.labels is not None
+    usual = "classifier" if labelled and not f.INCEPTION_WEIGHTS.value else "inception"
     try:
-        if wanted == "classifier":
-            return features.classifier(splits)
+        if (f.EXTRACTOR.value or usual) == "classifier":
+            return features.classifier(splits.training, judges)
         return features.inception(weights=f.INCEPTION_WEIGHTS.value)
     except features.ExtractorError as error:
         if f.EXTRACTOR.value or f.INCEPTION_WEIGHTS.value or f.METRICS.value:
@@ -572,13 +576,18 @@ def run_mode():
     import tensorflow as tf
     from PIL import Image
 
-    from coopnets_tf import datasets, features, runs, training
+    from coopnets_tf import datasets, evaluation, features, runs, training
 
     # A picture large enough to exhaust the memory is an error, not a line of warning.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         MODES[f.MODE.value]()
-    except (datasets.DatasetError, runs.RunError, features.ExtractorError) as error:
+    except (
+        datasets.DatasetError,
+        runs.RunError,
+        features.ExtractorError,
+        evaluation.NotFinite,
+    ) as error:
         sys.exit(_failed(error, code=2))
     except tf.errors.ResourceExhaustedError as error:
         text = "Out of memory. Give a smaller --num_chains and --batch_size."

@@ -11,6 +11,7 @@ line for each point.
 """
 
 import json
+import sys
 from pathlib import Path
 
 from absl import app
@@ -54,6 +55,16 @@ def reports(run_dir):
     return sorted({one["step"]: one for one in found}.values(), key=lambda r: r["step"])
 
 
+def refuse_a_mixture(found):
+    """Stops where reports were made by different protocols, which do not compare."""
+    protocols = {
+        json.dumps({**one["protocol"], "metrics": None}, sort_keys=True)
+        for one in found
+    }
+    if len(protocols) > 1:
+        sys.exit("Error: reports of different protocols:\n" + "\n".join(protocols))
+
+
 def draw(points, path):
     """One column for each score; computation above, seconds below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -92,9 +103,13 @@ def measure(argv):
     main.load_tensorflow()
     functions, flops = zip(*map(prepared, run_dirs), strict=True)
     seconds = step.median_seconds(functions, step.NUM_STEPS.value)
+    found = [reports(run_dir) for run_dir in run_dirs]
+    refuse_a_mixture([report for own in found for report in own])
     points = []
-    for run_dir, own_flops, own_seconds in zip(run_dirs, flops, seconds, strict=True):
-        for report in reports(run_dir):
+    for run_dir, own_reports, own_flops, own_seconds in zip(
+        run_dirs, found, flops, seconds, strict=True
+    ):
+        for report in own_reports:
             for net in STYLES:
                 scores = report["scores"][net]
                 point = {

@@ -47,30 +47,39 @@ class ImageDataset:
         self.num_skipped = num_skipped
         self.labels = None if labels is None else np.asarray(labels).ravel()
         self.kind = kind
+        self.per_image = per_image
+        self.places = np.arange(pixels.shape[0])  # of its images among all of `pixels`
         self._pixels = pixels
-        self.offset = 0  # of its first image within all that were loaded
-        self._per_image = per_image
 
     def __str__(self):
         return f"{self.name}: {self.num_images:,} {self.kind}"
 
     def __getitem__(self, indices):
-        scaled = images.from_uint8(self._pixels[self.offset + indices])
-        return images.normalize_per_image(scaled) if self._per_image else scaled
+        scaled = images.from_uint8(self._pixels[self.places[indices]])
+        return images.normalize_per_image(scaled) if self.per_image else scaled
 
     def head(self, number):
         """At most so many of its first images, as `dataset[...]` gives them."""
         return self[np.arange(min(number, self.num_images))]
 
-    def part(self, first, stop, *, kind=None):
-        """Some of its images, an `ImageDataset`; numbers as of a Python slice."""
+    def part(self, chosen, *, kind=None):
+        """Some of its images, an `ImageDataset`.
+
+        Args:
+          chosen: slice, or int [number]; their numbers.
+          kind: str; what they are, if it is something else.
+        """
         part = copy.copy(self)
         part.kind = kind or self.kind
-        first, stop, _ = slice(first, stop).indices(self.num_images)
-        part.num_images = max(stop - first, 0)
-        part.labels = None if self.labels is None else self.labels[first:stop]
-        part.offset = self.offset + first
+        part.places = self.places[chosen]
+        part.num_images = len(part.places)
+        part.labels = None if self.labels is None else self.labels[chosen]
         return part
+
+    def drawn(self, number=None, *, seed):
+        """At most so many of its images (all), in a random order: an `ImageDataset`."""
+        order = np.random.default_rng(seed).permutation(self.num_images)
+        return self.part(order[:number])
 
     def fingerprint(self):
         """A text that changes with the images: of their pixels, or, where they are
@@ -145,19 +154,19 @@ class Splits(NamedTuple):
 
 def load(name, *, num_held_out=0, **options):
     """The training images of a data set. Arguments and errors as for `load_splits`."""
-    return _training(_whole(name, **options), num_held_out)
+    whole = _whole(name, num_held_out=num_held_out, **options)
+    return whole.part(slice(num_held_out, None))
 
 
-def load_splits(
-    name, *, data_dir=None, num_held_out=0, per_image=False, **folder_options
-):
+def load_splits(name, *, num_held_out=0, **options):
     """Loads a named data set or a folder.
 
     Args:
       name: one of `NAMES`, or the path of a folder of images, flat or nested.
       data_dir: folder with the files of a named data set; default: Keras downloads
         them into its own cache, or finds them there.
-      num_held_out: int; the first images are kept out of training.
+      num_held_out: int; so many images are kept out of training: the first ones, of a
+        folder random ones, always the same.
       per_image: bool; see `ImageDataset`.
       **folder_options: for a folder, see `folders.read`.
 
@@ -168,47 +177,50 @@ def load_splits(
       DatasetError: if the data are missing, cannot be read, are one image repeated, or
         if none is left to train on.
     """
-    whole = _whole(name, data_dir=data_dir, per_image=per_image, **folder_options)
-    training = _training(whole, num_held_out)
+    whole = _whole(name, num_held_out=num_held_out, **options)
+    training = whole.part(slice(num_held_out, None))
     kind = "images held out of training" if num_held_out else "training images"
     spare = num_held_out or training.num_images
     if name in NAMES and name != "digits":
         stop = num_held_out or min(spare, MOST_VALIDATION)
-        validation = whole.part(0, stop, kind=kind)
-        pixels, labels = _named(name, data_dir, test=True)
+        validation = whole.part(slice(stop), kind=kind)
+        pixels, labels = _named(name, options.get("data_dir"), test=True)
         test = ImageDataset(
-            name, pixels, labels=labels, per_image=per_image, kind="test images"
+            name,
+            pixels,
+            labels=labels,
+            per_image=whole.per_image,
+            kind="test images",
         )
     else:
-        validation = whole.part(0, spare // 2, kind=kind)
-        test = whole.part(spare // 2, spare, kind=kind)
+        validation = whole.part(slice(spare // 2), kind=kind)
+        test = whole.part(slice(spare // 2, spare), kind=kind)
     return Splits(training, validation, test)
 
 
-def _training(whole, num_held_out):
-    if num_held_out >= whole.num_images:
-        raise DatasetError(
-            f"{whole.name} has {whole.num_images} images; --num_held_out leaves none "
-            f"to train on. Received: num_held_out={num_held_out}"
-        )
-    return whole.part(num_held_out, None)
-
-
-def _whole(name, *, data_dir=None, per_image=False, **folder_options):
-    """The `ImageDataset` of all images that are not test images."""
+def _whole(name, *, num_held_out, data_dir=None, per_image=False, **folder_options):
+    """The `ImageDataset` of all images but test images, those held out in front."""
     num_skipped, labels = 0, None
     if name in NAMES:
         pixels, labels = _named(name, data_dir, test=False)
     else:
         pixels, num_skipped = folders.read(_folder(name), **folder_options)
     _refuse_one_image(name, pixels)
-    return ImageDataset(
+    if num_held_out >= pixels.shape[0]:
+        raise DatasetError(
+            f"{name} has {pixels.shape[0]} images; --num_held_out leaves none to train "
+            f"on. Received: num_held_out={num_held_out}"
+        )
+    whole = ImageDataset(
         name,
         pixels,
         labels=labels,
         per_image=per_image,
         num_skipped=num_skipped,
     )
+    if num_held_out and name not in NAMES:
+        return whole.drawn(seed=0)  # the first files of a folder are of one kind
+    return whole
 
 
 def _folder(name):

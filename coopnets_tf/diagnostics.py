@@ -10,7 +10,7 @@ from coopnets_tf import seeds
 from coopnets_tf.seeds import Purpose, draw_seed
 
 LENGTH = 10  # times the number of Langevin steps of the training
-NUM_CHAINS = 100
+NUM_CHAINS = 200
 
 
 class Trace(NamedTuple):
@@ -90,7 +90,7 @@ def correlation(one, other):
 
     With `one` and `other` as states of the same chains at two times, each pixel's
     covariance over the chains is summed, and divided by the root of the product of the
-    summed variances. 1: nothing is forgotten; 0: all of it.
+    summed variances. 1: nothing is forgotten; 0: all of it; NaN: all chains are alike.
 
     Args:
       one, other: [chains, ...].
@@ -100,59 +100,72 @@ def correlation(one, other):
     )
     one, other = one - one.mean(axis=0), other - other.mean(axis=0)
     scale = np.sqrt(np.sum(one**2) * np.sum(other**2))
-    return float(np.sum(one * other) / scale) if scale > 0 else 1.0
+    return float(np.sum(one * other) / scale) if scale > 0 else float("nan")
 
 
-def summary(trace, *, trained, real_energy):
+def summary(trace, *, trained, real_energy, distances):
     """The trace in a few numbers, and in a sentence whether long chains drift.
 
     Args:
       trace: `Trace`.
       trained: int; Langevin steps of the training.
       real_energy: [images]; of real images.
+      distances: dict by step: `value` and `standard_error` of a distance of the chains
+        from real images. Empty: not known.
 
     Returns:
-      dict: `energy`, `displacement` and `saturation` at the draft, after the trained
-      and after all steps; `real_energy` and its s.d.; `gradient_norm` at the trained
-      and the last step; `autocorrelation` over all later steps; `verdict`.
+      dict: energy, gradient norm, displacement and saturation at the draft, after the
+      trained and after all steps, means over the chains; `autocorrelation` over all
+      later steps; `verdict`. What is no number is None.
     """
     last = len(trace.energy) - 1
     at = {"draft": 0, "trained": trained, "last": last}
-    real, spread = float(np.mean(real_energy)), float(np.std(real_energy))
-    gaps = {
-        name: float(np.mean(trace.energy[step]) - real) for name, step in at.items()
+    real, spread = np.mean(real_energy), np.std(real_energy)
+    means = {
+        "energy_minus_real": trace.energy.mean(axis=1) - real,
+        "gradient_norm": trace.gradient_norm.mean(axis=1)[
+            np.maximum(np.arange(last + 1) - 1, 0)
+        ],
+        "displacement": trace.displacement.mean(axis=1),
+        "saturation": trace.saturation,
     }
     return {
         "num_chains": trace.energy.shape[1],
         "trained_steps": trained,
         "steps": last,
-        "real_energy": real,
-        "real_energy_stddev": spread,
-        "energy_minus_real": gaps,
-        "gradient_norm": {
-            name: float(np.mean(trace.gradient_norm[max(step - 1, 0)]))
-            for name, step in at.items()
-            if last > 0
+        "real_energy": float(real),
+        "real_energy_stddev": float(spread),
+        **{
+            name: {when: _number(values[step]) for when, step in at.items()}
+            for name, values in means.items()
         },
-        "displacement": {
-            name: float(np.mean(trace.displacement[step])) for name, step in at.items()
-        },
-        "saturation": {
-            name: float(trace.saturation[step]) for name, step in at.items()
-        },
-        "autocorrelation": float(trace.autocorrelation[-1]),
-        "verdict": _verdict(gaps["last"], spread),
+        "autocorrelation": _number(trace.autocorrelation[-1]),
+        "kernel_distance": distances,
+        "verdict": _verdict(trace, means["energy_minus_real"][last], spread, distances),
     }
 
 
-def _verdict(gap, spread):
-    if abs(gap) <= 2 * spread:
-        return "long chains stay within 2 s.d. of the real images' energies"
+def _number(value):
+    return float(value) if np.isfinite(value) else None
+
+
+def _verdict(trace, gap, spread, distances):
+    """Do long chains stay on the data? By energy and, where known, by a distance."""
+    lost = int(np.sum(~np.isfinite(trace.energy[-1])))
+    if lost:
+        return f"{lost} of {trace.energy.shape[1]} long chains end in no numbers"
+    size = abs(gap) / spread if spread > 0 else float("inf")
     direction = "below" if gap < 0 else "above"
-    return (
-        f"long chains drift: their mean energy is {abs(gap) / spread:.3g} s.d. "
-        f"{direction} that of real images"
-    )
+    words = [f"mean energy {size:.3g} s.d. {direction} that of real images"]
+    away = size > 2
+    if len(distances) > 1:
+        first, last = list(distances.values())[1], list(distances.values())[-1]
+        error = np.hypot(first["standard_error"], last["standard_error"])
+        away |= last["value"] - first["value"] > 2 * error
+        words.append(
+            f"kernel distance {last['value']:.3f}, {first['value']:.3f} at that length"
+        )
+    return ("they drift away" if away else "they stay") + ": " + "; ".join(words)
 
 
 def plot(trace, *, trained, real_energy):
@@ -173,8 +186,8 @@ def plot(trace, *, trained, real_energy):
         (axes[1, 0], trace.displacement, "r.m.s. distance from the draft, pixel units"),
     ]
     for panel, values, title in panels:
-        low, middle, high = np.percentile(values, [10, 50, 90], axis=1)
-        steps = np.arange(len(values))
+        steps = np.flatnonzero(np.isfinite(values).any(axis=1))
+        low, middle, high = np.nanpercentile(values[steps], [10, 50, 90], axis=1)
         panel.fill_between(steps, low, high, alpha=0.3, label="10 % to 90 % of chains")
         panel.plot(steps, middle, label="median chain")
         panel.set_title(title)

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,22 +54,23 @@ class Extractor(NamedTuple):
         return np.concatenate(features), np.concatenate(probabilities)
 
 
-def classifier(splits, *, cache=None):
+def classifier(training, judges, *, cache=None):
     """A small ConvNet, trained once on the labels of the data set's training images.
 
     Args:
-      splits: `datasets.Splits`.
+      training: `ImageDataset` with labels.
+      judges: `ImageDataset` with labels, on which its accuracy is measured.
       cache: `Path` of the folder where trained ones are kept. Default: `coopnets_tf` in
         Keras' own.
 
     Returns:
-      `Extractor` with 128 features; its facts have the accuracy on the test images.
+      `Extractor` with 128 features; its facts have the accuracy and a digest of its
+      weights.
 
     Raises:
       ExtractorError: if the data set has no labels.
     """
-    training, test = splits.training, splits.test
-    if training.labels is None or test.labels is None:
+    if training.labels is None or judges.labels is None:
         raise ExtractorError(
             f"--extractor=classifier needs labels, and {training.name} has none. Give "
             "--extractor=inception."
@@ -77,15 +79,19 @@ def classifier(splits, *, cache=None):
     path = cache / f"classifier-{training.name}-{_recipe(training)}.keras"
     trained = _cached(path)
     if trained is None:
-        trained = _train(training)
+        with tf.device("CPU:0"):  # whose bits do not change from run to run
+            trained = _train(training)
         _keep(trained, path)
     extractor = Extractor("classifier", {}, _compiled(trained))
-    _, probabilities = extractor(test)
-    accuracy = np.mean(probabilities.argmax(axis=1) == test.labels)
+    _, probabilities = extractor(judges)
+    accuracy = np.mean(probabilities.argmax(axis=1) == judges.labels)
+    weights = b"".join(one.tobytes() for one in trained.get_weights())
     facts = {
         "network": f"ConvNet, {NUM_FEATURES} features, trained on {training}",
-        "test_accuracy": float(accuracy),
+        "accuracy": float(accuracy),
+        "accuracy_on": str(judges),
         "file": path.name,
+        "weights": hashlib.blake2b(weights, digest_size=8).hexdigest(),
     }
     return extractor._replace(facts=facts)
 
@@ -98,8 +104,11 @@ def keras_folder():
 def _recipe(training):
     """A text that is another one for other images, labels, or code in this file."""
     digest = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8)
-    digest.update(f"{training.num_images} {training.fingerprint()}".encode())
-    digest.update(np.ascontiguousarray(training.labels, np.int64))
+    versions = [metadata.version(name) for name in ("tensorflow", "keras")]
+    facts = training.fingerprint(), training.per_image, versions
+    digest.update(str(facts).encode())
+    for part in (training.places, training.labels):
+        digest.update(np.ascontiguousarray(part, np.int64))
     return digest.hexdigest()
 
 
@@ -211,6 +220,7 @@ def inception(*, weights=None):
         "network": "keras.applications.InceptionV3, 2,048 features (avg_pool)",
         "weights": Path(weights).name if weights else "imagenet",
         "resize": f"bilinear, to {INCEPTION_SIZE}x{INCEPTION_SIZE}",
+        "note": "other weights and another resizing than those of published FIDs",
     }
     return Extractor("Keras InceptionV3", facts, _compiled(network, _for_inception))
 

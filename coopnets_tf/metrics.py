@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 NEIGHBOURS = 5
 NUM_BLOCKS = 10  # over which kernel distances and inception scores are averaged
 BLOCK_SIZE = 1_000  # at most; of a kernel distance's block
+CHUNK_MEBIBYTES = 64  # distances that are kept at a time
 
 
 def frechet_distance(features, reference):
@@ -47,8 +48,9 @@ def frechet_distance(features, reference):
 def kernel_distance(features, reference):
     """Squared maximum mean discrepancy, kernel (x.y / dimensions + 1)^3: unbiased.
 
-    Both sets are cut into `NUM_BLOCKS` blocks; each pair of blocks gives an estimate
-    that is independent of the others, so that their spread tells the error of the mean.
+    Both sets, whose images must come in a random order, are cut into `NUM_BLOCKS`
+    blocks. Each pair of blocks gives an estimate that is independent of the others, so
+    that their spread tells the error of the mean.
 
     Args:
       features, reference: [number, dimensions], of 20 or more images each.
@@ -93,20 +95,23 @@ def neighbour_scores(features, reference):
 
     Args:
       features, reference: [number, dimensions]. Of the larger set only the first images
-        are used, as many as the other has.
+        are used, as many as the other has; they should come in a random order.
 
     Returns:
       dict of floats: `precision`, `recall`, `coverage` in [0, 1], `density` about 1 for
       equal distributions.
 
-    Source: Kynkaanniemi et al., arXiv:1904.06991; Naeem et al., arXiv:2002.09797.
+    Source: Kynkaanniemi et al., arXiv:1904.06991 (there with 3 neighbours); Naeem et
+    al., arXiv:2002.09797.
     """
     number = min(len(features), len(reference))
     features, reference = features[:number], reference[:number]
     own_radii, radii = _radii(features), _radii(reference)
     precise, recalled, density, covered = 0, np.zeros(number, bool), 0, radii < 0
     first = 0
-    for distances in pairwise_distances_chunked(features, reference):
+    for distances in pairwise_distances_chunked(
+        features, reference, working_memory=CHUNK_MEBIBYTES
+    ):
         own = own_radii[first : first + len(distances), None]
         within = distances <= radii
         precise += within.any(axis=1).sum()
@@ -133,8 +138,8 @@ def inception_score(probabilities):
     """exp of the mean divergence of an image's classes from those of all images.
 
     Args:
-      probabilities: [number, classes]; what a classifier says of each image. They are
-        cut into `NUM_BLOCKS` splits, each with a score of its own.
+      probabilities: [number, classes]; what a classifier says of each image, in a
+        random order. They are cut into `NUM_BLOCKS` splits, each with its own score.
 
     Returns:
       Mean and standard deviation of the splits' scores, two floats of 1 or more.

@@ -223,7 +223,8 @@ def _save_triples(path, *triples):
 
 
 def _save_json(path, content):
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_whole(path, text.encode())
 
 
 def evaluate(model, folder, splits, protocol, *, extractor, tell):

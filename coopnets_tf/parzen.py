@@ -60,6 +60,7 @@ def _log_mean_exp(samples, images, bandwidths):
             - tf.math.log(number)
         ),
         bandwidths,
+        parallel_iterations=1,  # more would only keep more matrices at a time
     )
 
 

@@ -4,24 +4,38 @@ NEIGHBOURS = ("precision", "recall", "density", "coverage")
 
 
 def scalars(report):
-    """The report's scores by a flat name, such as `evaluation/generator/recall`."""
-    numbers = {}
-    for owner, scores in report["scores"].items():
-        for name, value in scores.items():
-            parts = value if isinstance(value, dict) else {"": value}
-            for part, number in parts.items():
-                numbers[f"evaluation/{owner}/{name}_{part}".rstrip("_")] = number
-    return numbers
+    """The report's numbers by a flat name, such as `evaluation/generator/recall`.
+
+    Those of the diagnostics begin with `evaluation/chains/`.
+    """
+    sections = {**report["scores"], "chains": report.get("diagnostics", {})}
+    return {
+        f"evaluation/{name}": number
+        for owner, section in sections.items()
+        for name, number in _flat(section, owner)
+    }
+
+
+def _flat(value, name):
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _flat(part, f"{name}/{key}")
+    elif isinstance(value, int | float):
+        yield name, value
 
 
 def told(report):
     """The protocol, the scores and what became of the chains, as lines of text."""
-    protocol = report["protocol"]
+    protocol, steps = report["protocol"], report["nets"]["revision"]["num_steps"]
     lines = [
-        f"{protocol['num_samples']:,} samples of each net, seed {protocol['seed']}, "
-        f"D1 with {protocol['revision_steps']} steps | scored against "
+        f"Seed {protocol['seed']}, D1 with {steps} steps; scored against "
         f"{protocol['scored_against']}"
     ]
+    if not protocol["honest"]:
+        lines.append(
+            "Careful: no image was held out of training, so these scores favour nets "
+            "that repeat what they have seen. Train with --num_held_out."
+        )
     if "parzen" in protocol["metrics"]:
         windows = protocol["parzen_windows"]
         lines.append(
@@ -29,28 +43,36 @@ def told(report):
             f"pixels {windows['pixels']}"
         )
     if extractor := protocol["extractor"]:
-        accuracy = extractor.get("test_accuracy")
-        right = f", {accuracy:.2%} of the test images right" if accuracy else ""
-        lines.append(f"Features: {extractor['name']}: {extractor['network']}{right}")
+        lines.append(f"Features: {extractor['name']}: {extractor['network']}")
+        if "accuracy" in extractor:
+            lines[-1] += (
+                f"; it knows {extractor['accuracy']:.2%} of {extractor['accuracy_on']}"
+            )
+    bandwidths = protocol["parzen_windows"]["bandwidths"]
     rows = {
-        owner: _texts(scores, extractor) for owner, scores in report["scores"].items()
+        owner: _texts(scores, extractor, bandwidths)
+        for owner, scores in report["scores"].items()
     }
-    if any(rows.values()):
+    if rows:
         lines.append(table(rows))
+    if "!" in lines[-1]:
+        lines.append("!: an end of the bandwidths' grid; others might be better")
     if chains := report.get("diagnostics"):
         lines.append(
-            f"Chains of {chains['steps']} steps ({chains['trained_steps']} trained): "
+            f"Chains of {chains['steps']} steps, trained with "
+            f"{chains['trained_steps']}: "
             f"{chains['verdict']}"
         )
     return "\n".join(lines)
 
 
-def _texts(scores, extractor):
+def _texts(scores, extractor, bandwidths):
     """The scores of one set of images as texts, by the names of the columns."""
-    texts = {}
+    texts = {"images": f"{scores['num_images']:,}"}
     if found := scores.get("parzen"):
         texts["Parzen, nats"] = f"{found['nats']:.1f} ± {found['standard_error']:.1f}"
-        texts["bandwidth"] = f"{found['bandwidth']:.3f}"
+        edge = round(found["bandwidth"], 4) in (bandwidths[0], bandwidths[-1])
+        texts["bandwidth"] = f"{found['bandwidth']:.3f}" + "!" * edge
     if "frechet_distance" in scores:
         # Never "FID" alone: that is a number of another network's weights.
         inception = extractor["name"] == "Keras InceptionV3"
@@ -60,7 +82,9 @@ def _texts(scores, extractor):
         texts["kernel"] = f"{found['value']:.4f} ± {found['standard_error']:.4f}"
     texts |= {name: f"{scores[name]:.3f}" for name in NEIGHBOURS if name in scores}
     if found := scores.get("inception_score"):
-        texts["inception"] = f"{found['mean']:.2f} ± {found['stddev']:.2f}"
+        texts[f"IS ({extractor['name']})"] = (
+            f"{found['mean']:.2f} ± {found['stddev']:.2f}"
+        )
     return texts
 
 

@@ -135,9 +135,9 @@ def check_data(run_dir, *, fingerprint):
         write_whole(record, content.encode())
     elif _read_json(record).get("fingerprint") != fingerprint:
         raise RunError(
-            f"The images are not those with which {run_dir} was begun, so it cannot go "
-            "on with them as if nothing had happened. Bring the old ones back, or "
-            "begin a new run without --resume."
+            f"The images are not those with which {run_dir} was begun, so it can "
+            "neither go on nor be judged with them as if nothing had happened. Bring "
+            "the old ones back, or begin a new run without --resume."
         )
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from coopnets_tf import images, reports, runs
 from coopnets_tf.checkpoints import NotSaved
+from coopnets_tf.evaluation import NotFinite
 from coopnets_tf.export import export
 from coopnets_tf.files import write_whole
 from coopnets_tf.folders import DatasetError
@@ -212,7 +213,10 @@ def _stop_signals():
 
 
 def _evaluate(model, log, step, run_dir, evaluate):
-    report, pictures, _ = evaluate(model)
+    try:
+        report, pictures, _ = evaluate(model)
+    except NotFinite as error:
+        raise Diverged(step, "a pixel of the samples", math.nan) from error
     log.evaluation(step, reports.scalars(report), pictures)
     text = json.dumps(report, indent=1) + "\n"
     try:

@@ -44,6 +44,15 @@ PATHS = (
     "inception_weights",
     "export_samples",
 )
+# What an evaluation must not take for something else.
+TRAINED_ON = (
+    "dataset",
+    "num_held_out",
+    "normalize",
+    "image_size",
+    "color_mode",
+    "resize",
+)
 # What a resumed run may do otherwise than before; all else is its mathematics.
 MAY_CHANGE = (
     "num_iterations",
@@ -115,7 +124,9 @@ def _parse(argv):
     if scheduled and FLAGS["schedule_steps"].value is None:
         FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
     if saved is not None and FLAGS["resume"].value:
-        _refuse_changes(saved, base)
+        _refuse_changes(saved, base, [name for name in saved if name not in MAY_CHANGE])
+    elif saved is not None and FLAGS["mode"].value == "evaluate":
+        _refuse_changes(saved, base, TRAINED_ON)
     _lines()  # refuses what could not be saved, before anything is done
     return rest
 
@@ -146,9 +157,10 @@ def _parse_alone(program, flagfile):
     return values()
 
 
-def _refuse_changes(saved, flagfile):
-    for name, value in values().items():
-        if name not in MAY_CHANGE and value != saved[name]:
+def _refuse_changes(saved, flagfile, names):
+    for name in names:
+        value = FLAGS[name].value
+        if value != saved[name]:
             _refuse(
                 f"--{name}={value} would change the run, which has "
                 f"--{name}={saved[name]} in {flagfile}. Leave it out, or begin a new "

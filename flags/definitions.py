@@ -112,7 +112,11 @@ SKIP_BAD_IMAGES = flags.DEFINE_boolean(
     "Leave out files of a folder that cannot be read, and say how many.",
 )
 NUM_HELD_OUT = flags.DEFINE_integer(
-    "num_held_out", 0, "The first images, kept out of training.", lower_bound=0
+    "num_held_out",
+    0,
+    "Images kept out of training, to evaluate on: the first ones, of a folder random "
+    "ones (always the same).",
+    lower_bound=0,
 )
 
 # Networks.

@@ -44,11 +44,11 @@ def test_step_flops(network, shape, up, down, inference_steps):
     assert step_flops(model, 100) == 2 * expected
 
 
-def report(step, split, *, distance):
+def report(step, split, *, distance, seed=0):
     scores = {"frechet_distance": distance, "parzen": {"nats": 1.0}, "recall": 0.5}
     return {
         "step": step,
-        "protocol": {"split": split},
+        "protocol": {"split": split, "seed": seed, "metrics": [step]},
         "scores": {"generator": scores, "descriptor": scores},
     }
 
@@ -67,6 +67,10 @@ def test_curves_are_of_evaluations_on_held_out_images(tmp_path):
     assert [one["step"] for one in found] == [10, 20, 30]
     distances = [one["scores"]["generator"]["frechet_distance"] for one in found]
     assert distances == [5.0, 3.0, 2.0]
+    curves.refuse_a_mixture(found)
+    other = report(50, "held_out", distance=1.0, seed=1)
+    with pytest.raises(SystemExit, match="different protocols"):
+        curves.refuse_a_mixture([*found, other])
 
 
 def test_curves_are_drawn(tmp_path):

@@ -282,12 +282,23 @@ def test_neighbouring_digits_are_of_many_hands():
 
 
 def test_a_part_has_its_own_labels_and_place():
-    part = datasets.load("digits").part(100, 300).part(50, None, kind="others")
     whole = datasets.load("digits")
-    assert (part.num_images, part.offset, part.kind) == (150, 150, "others")
+    part = whole.part(slice(100, 300)).part(slice(50, None), kind="others")
+    assert (part.num_images, part.kind, whole.kind) == (
+        150,
+        "others",
+        "training images",
+    )
+    np.testing.assert_array_equal(part.places, np.arange(150, 300))
     np.testing.assert_array_equal(part.labels, whole.labels[150:300])
     np.testing.assert_array_equal(part.head(3), whole[np.arange(150, 153)])
-    assert whole.part(1_800, None).num_images == 0
+    drawn = part.drawn(20, seed=0)
+    assert drawn.num_images == len(set(drawn.places)) == 20
+    assert set(drawn.places) <= set(part.places) and (np.diff(drawn.places) < 0).any()
+    np.testing.assert_array_equal(drawn.labels, whole.labels[drawn.places])
+    np.testing.assert_array_equal(drawn.head(20), whole[drawn.places])
+    np.testing.assert_array_equal(drawn.places, part.drawn(20, seed=0).places)
+    assert part.drawn(seed=1).num_images == 150
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 2**20])
@@ -296,17 +307,32 @@ def test_splits_of_a_folder(tmp_path, cache_bytes):
         pixels = np.full((20, 30, 3), 25 * number, np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     options = {"image_size": 16, "color_mode": "grey", "cache_bytes": cache_bytes}
-    for held_out, kind, greys in (
-        (3, "images held out of training", [25, 50]),
-        (0, "training images", [50, 75]),
-    ):
-        test = datasets.load_splits(
-            str(tmp_path), num_held_out=held_out, **options
-        ).test
-        assert str(test) == f"{tmp_path}: 2 {kind}" and test.labels is None
-        batch = test.head(9)
+    for held_out, kind in ((3, "images held out of training"), (0, "training images")):
+        splits = datasets.load_splits(str(tmp_path), num_held_out=held_out, **options)
+        assert str(splits.test) == f"{tmp_path}: 2 {kind}"
+        assert splits.test.labels is None
+        batch = splits.test.head(9)
         assert batch.shape == (2, 16, 16, 1)
-        expected = np.array(greys) / 127.5 - 1
-        np.testing.assert_allclose(batch[:, 3, 5, 0], expected, atol=1e-6)
+        greys = np.rint((batch[:, 3, 5, 0] + 1) * 127.5)
+        np.testing.assert_array_equal(greys, 25 * splits.test.places)
+        parts = [splits.training.places, splits.validation.places, splits.test.places]
+        if held_out:  # each image has one place
+            assert sorted(np.concatenate(parts)) == [0, 1, 2, 3]
     with pytest.raises(DatasetError, match="/no/such/place"):
         datasets.load_splits("/no/such/place", **options)
+
+
+def test_images_of_a_folder_are_held_out_at_random(tmp_path):
+    """Sorted by name, the first ones may all be of one kind."""
+    for number in range(40):
+        pixels = np.full((16, 16, 3), 6 * number, np.uint8)
+        (tmp_path / str(number // 20)).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / str(number // 20) / f"{number:02d}.png")
+    splits = datasets.load_splits(str(tmp_path), image_size=16, num_held_out=20)
+    held_out = np.concatenate([splits.validation.places, splits.test.places])
+    # Of 20 out of 40 at random, 4 to 16 are of the first kind but for 1 in 10,000.
+    assert 4 <= np.sum(held_out < 20) <= 16
+    again = datasets.load(str(tmp_path), image_size=16, num_held_out=20)
+    np.testing.assert_array_equal(again.places, splits.training.places)
+    plain = datasets.load(str(tmp_path), image_size=16)
+    np.testing.assert_array_equal(plain.places, np.arange(40))

@@ -11,10 +11,12 @@ from coopnets_tf import (
     datasets,
     evaluation,
     features,
+    generator,
     metrics,
     modes,
     parzen,
     reports,
+    runs,
     training,
 )
 from coopnets_tf import images as pictures
@@ -62,13 +64,16 @@ def run(model, splits, **options):
 def test_scores_are_those_of_the_saved_samples(model, splits):
     """Both nets' scores, computed again from `sample` and the metrics' definitions."""
     report, _, sets = run(model, splits, metrics=("parzen", "frechet", "kernel"))
-    reference = splits.test.head(10_000)
+    choosing, reference = (
+        part.head(10_000) for part in evaluation.real_images(splits, Protocol())
+    )
     for name, num_steps in (("generator", 0), ("descriptor", None)):
         drawn = model.sample(200, seed=0, num_steps=num_steps)
         pixels = pictures.to_uint8(drawn)
         saved = pixels / np.float32(127.5) - 1
         np.testing.assert_allclose(sets[name].head(200), saved, atol=1e-6)
         scores = report["scores"][name]
+        assert scores["num_images"] == 200
         expected = metrics.frechet_distance(flat(saved), flat(reference))
         np.testing.assert_allclose(scores["frechet_distance"], expected, rtol=1e-4)
         expected, error = metrics.kernel_distance(flat(saved), flat(reference))
@@ -77,22 +82,46 @@ def test_scores_are_those_of_the_saved_samples(model, splits):
             scores["kernel_distance"]["standard_error"], error, 1e-4
         )
         rows = (pixels.reshape(200, -1) / 255).astype(np.float32)
-        choosing, testing = (
-            ((flat(part.head(10_000)) + 1) / 2).astype(np.float32)
-            for part in (splits.validation, splits.test)
-        )
-        bandwidth = parzen.choose_bandwidth(rows, choosing)
+        windows = [
+            ((flat(part) + 1) / 2).astype(np.float32) for part in (choosing, reference)
+        ]
+        bandwidth = parzen.choose_bandwidth(rows, windows[0])
         found = scores["parzen"]
         assert found["bandwidth"] == bandwidth
         np.testing.assert_allclose(
             (found["nats"], found["standard_error"]),
-            parzen.score(rows, testing, bandwidth),
+            parzen.score(rows, windows[1], bandwidth),
             rtol=1e-4,
         )
     assert report["scores"]["generator"] != report["scores"]["descriptor"]
-    assert report["protocol"]["scored_against"] == (
-        "digits: 200 images held out of training"
-    )
+    told = report["protocol"]
+    assert told["scored_against"] == "digits: 200 images held out of training"
+    assert told["honest"] and told["trained_on"] == "digits: 1,397 training images"
+
+
+def test_real_images_are_those_of_their_split_in_a_random_order(splits):
+    for split, parts in (
+        ("test", (splits.validation, splits.test)),
+        ("held_out", (splits.validation, splits.validation)),
+    ):
+        found = evaluation.real_images(splits, Protocol(split=split))
+        for part, whole in zip(found, parts, strict=True):
+            assert set(part.places) <= set(whole.places)
+            assert (np.diff(part.places) < 0).any()
+        assert not set(found[0].places) & set(found[1].places)
+    assert [part.num_images for part in found] == [100, 100]
+
+
+def test_scores_do_not_hang_on_the_order_of_a_file(model, splits):
+    """A test set sorted by class scores as any other, with errors as small."""
+    order = np.argsort(splits.test.labels, kind="stable")
+    sorted_ = splits._replace(test=splits.test.part(order))
+    options = {"metrics": ("kernel",), "real": True}
+    for found in (run(model, splits, **options)[0], run(model, sorted_, **options)[0]):
+        distance = found["scores"]["training images"]["kernel_distance"]
+        # Training and test images are alike: within 4 errors of nothing.
+        assert abs(distance["value"]) < 4 * distance["standard_error"]
+        assert distance["standard_error"] < 0.05
 
 
 class Untouchable:
@@ -115,45 +144,128 @@ def test_along_the_way_nobody_looks_at_the_test_images(model, splits):
     # 200 of the 400 held-out images are for validation here: 100 choose, 100 judge.
     told = report["protocol"]
     assert told["scored_against"] == "digits: 100 images held out of training"
-    judges = splits.validation.part(100, None)
-    again, _, _ = run(
-        model,
-        secret._replace(validation=splits.validation),
-        metrics=("frechet",),
-        split="held_out",
-    )
+    judges = evaluation.real_images(splits, Protocol(split="held_out"))[1]
     samples = run(model, splits, metrics=("frechet",))[2]["generator"]
     expected = metrics.frechet_distance(flat(samples.head(200)), flat(judges.head(100)))
-    np.testing.assert_allclose(
-        again["scores"]["generator"]["frechet_distance"], expected, rtol=1e-4
-    )
+    found = report["scores"]["generator"]["frechet_distance"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
     with pytest.raises(AssertionError, match="test images"):
         run(model, secret, split="test")
 
 
-def test_the_authors_protocol(model, splits):
-    report, _, sets = run(model, splits, metrics=("parzen",), parzen="paper")
-    rows = (flat(sets["descriptor"].head(200)) + 1) / 2
-    rows = (rows - rows.min()) / (rows.max() - rows.min())
-    training = (flat(splits.training.head(10_000)) + 1) / 2
-    testing = (flat(splits.test.head(10_000)) + 1) / 2
-    rows, training, testing = (
-        part.astype(np.float32) for part in (rows, training, testing)
+def test_the_authors_protocol(splits):
+    """Faint samples are stretched, and faint training images choose: both matter."""
+    faint = sharpen(make_model(num_noise_steps=0))
+    last = faint.generator.deconvs[-1]
+    last.kernel.assign(0.05 * last.kernel)
+    last.bias.assign(last.bias - 0.2)
+    faint.freeze()
+    report, _, sets = run(faint, splits, metrics=("parzen",), parzen="paper")
+    rows = (flat(sets["generator"].head(200)) + 1) / 2
+    assert rows.min() > 0.1 and rows.max() < 0.7
+    rows = ((rows - rows.min()) / (rows.max() - rows.min())).astype(np.float32)
+    training, testing = (
+        ((flat(part.head(10_000)) + 1) / 2).astype(np.float32)
+        for part in (splits.training, splits.test)
     )
     bandwidth = parzen.choose_bandwidth(rows, training[-1_000:])
     expected = parzen.score(rows, testing, bandwidth)
-    found = report["scores"]["descriptor"]["parzen"]
+    found = report["scores"]["generator"]["parzen"]
     assert found["bandwidth"] == bandwidth
     np.testing.assert_allclose(found["nats"], expected[0], rtol=1e-4)
-    assert "stretched" in report["protocol"]["parzen_windows"]["pixels"]
+    windows = report["protocol"]["parzen_windows"]
+    assert "stretched" in windows["pixels"]
+    assert windows["bandwidth_chosen_on"] == "digits: 1,000 training images"
+    honest, _, _ = run(faint, splits, metrics=("parzen",))
+    other = honest["scores"]["generator"]["parzen"]["nats"]
+    assert abs(other - expected[0]) > 1
+    with pytest.raises(DatasetError, match="--split=held_out"):
+        Protocol(parzen="paper", split="held_out")
 
 
-def test_the_authors_validation_images_are_50000_to_50999():
+def test_the_authors_validation_images_are_50000_to_50999(splits):
     pixels = np.arange(60_000, dtype=np.uint32).view(np.uint8).reshape(-1, 2, 2, 1)
     whole = ImageDataset("mnist", pixels)
     for held_out in (0, 5_000):
-        chosen = evaluation.paper_validation(whole.part(held_out, None))
-        assert (chosen.offset, chosen.num_images) == (50_000, 1_000)
+        chosen = evaluation.paper_validation(whole.part(slice(held_out, None)))
+        np.testing.assert_array_equal(chosen.places, np.arange(50_000, 51_000))
+    last = evaluation.paper_validation(splits.training).places
+    np.testing.assert_array_equal(last, splits.training.places[-1_000:])
+
+
+def test_what_chooses_is_not_among_the_real_images_that_are_scored(model, splits):
+    _, _, sets = run(model, splits, metrics=("parzen",), parzen="paper", real=True)
+    choosing = set(evaluation.paper_validation(splits.training).places)
+    assert not choosing & set(sets["training images"].places)
+
+
+def test_where_nothing_is_held_out_the_report_says_so(model):
+    whole = datasets.load_splits("digits")
+    report, _, _ = run(model, whole, metrics=("frechet",))
+    assert not report["protocol"]["honest"]
+    assert "Careful: no image was held out" in reports.told(report)
+    with pytest.raises(DatasetError, match="--evaluate_every.*--num_held_out"):
+        run(model, whole, split="held_out")
+
+
+def test_nets_without_numbers_are_refused(splits):
+    model = make_model()
+    model.generator.deconvs[0].bias.assign(
+        np.full(model.generator.deconvs[0].bias.shape, np.nan)
+    )
+    model.freeze()
+    with pytest.raises(evaluation.NotFinite, match="generator's images"):
+        run(model, splits)
+
+
+def test_chains_that_end_in_no_numbers_are_counted(model, splits, monkeypatch):
+    """Long chains may diverge where the trained length does not."""
+    original = evaluation.diagnostics.trace
+
+    def broken(*arguments, **options):
+        trace = original(*arguments, **options)
+        trace.energy[-1, :7] = np.nan
+        trace.states[30][:7] = np.nan
+        return trace
+
+    monkeypatch.setattr(evaluation.diagnostics, "trace", broken)
+    report, pictured, _ = run(model, splits, metrics=("kernel", "diagnostics"))
+    found = report["diagnostics"]
+    assert found["verdict"].startswith("7 of 200 long chains")
+    assert found["energy_minus_real"]["last"] is None
+    assert list(found["kernel_distance"]) == [0, 3, 6, 15]
+    json.dumps(report, allow_nan=False)
+    assert set(pictured) == {"diagnostics", "chains"}
+
+
+def test_without_langevin_steps_there_is_one_net_and_no_chain(splits):
+    model = make_model(num_steps=0)
+    model.freeze()
+    report, _, _ = run(model, splits)
+    assert list(report["scores"]) == ["generator"]
+    assert "diagnostics" not in report
+
+
+def test_colour_images_are_scored(tmp_path):
+    for number in range(80):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number:02d}.png")
+    splits = datasets.load_splits(str(tmp_path), image_size=16, num_held_out=50)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), np.uint8)
+
+    class Model:
+        """As much of a model as is drawn from."""
+
+        step, descriptor = 7, make_model(num_steps=0).descriptor
+        generator = make_model().generator
+        as_shown, noise_scale = make_model().as_shown, make_model().noise_scale
+
+        def sample_batches(self, number, *, seed, num_steps):
+            yield pictures.from_uint8(pixels[:number])
+
+    report, _, _ = run(Model(), splits, num_samples=60)
+    assert report["scores"]["generator"]["num_images"] == 60
+    assert "25 images held out" in report["protocol"]["scored_against"]
 
 
 def test_images_of_the_training_are_a_ceiling(model, splits):
@@ -164,17 +276,14 @@ def test_images_of_the_training_are_a_ceiling(model, splits):
         real = scores["training images"]
         assert real["frechet_distance"] < scores[name]["frechet_distance"]
         assert real["parzen"]["nats"] > scores[name]["parzen"]["nats"]
-    # Images of the training, each once.
-    rows = flat(sets["training images"].head(200))
-    training = {row.tobytes() for row in flat(splits.training.head(10_000))}
-    assert len({row.tobytes() for row in rows}) == 200
-    assert all(row.tobytes() in training for row in rows)
+    places = set(sets["training images"].places)
+    assert len(places) == 200 and places <= set(splits.training.places)
 
 
 def test_a_report_can_be_repeated_and_another_seed_draws_others(model, splits):
     options = {"metrics": ("frechet", "diagnostics")}
     one, other = (run(model, splits, **options)[0] for _ in range(2))
-    for part in ("protocol", "scores", "diagnostics", "versions"):
+    for part in ("protocol", "scores", "diagnostics", "versions", "nets"):
         assert one[part] == other[part]
     third = run(model, splits, seed=1, **options)[0]
     for part in ("scores", "diagnostics"):
@@ -199,8 +308,8 @@ def test_without_an_extractor_its_metrics_are_left_out(model, splits):
     report, _, _ = evaluation.evaluate(model, splits, protocol)
     assert report["protocol"]["metrics"] == ["parzen", "diagnostics"]
     assert report["protocol"]["extractor"] is None
-    assert list(report["scores"]["generator"]) == ["parzen"]
-    assert "kernel_distance" not in report["diagnostics"]
+    assert list(report["scores"]["generator"]) == ["num_images", "parzen"]
+    assert report["diagnostics"]["kernel_distance"] == {}
 
 
 def test_too_few_images_are_refused(model, splits):
@@ -215,16 +324,20 @@ def test_the_table_and_the_scalars_tell_every_score(model, splits):
     report, _, _ = run(model, splits)
     found = reports.scalars(report)
     scores = report["scores"]["descriptor"]
-    assert found["evaluation/descriptor/parzen_nats"] == scores["parzen"]["nats"]
+    assert found["evaluation/descriptor/parzen/nats"] == scores["parzen"]["nats"]
     assert found["evaluation/descriptor/recall"] == scores["recall"]
-    assert len(found) == 2 * (3 + 1 + 2 + 4 + 2)
+    chains = report["diagnostics"]
+    assert found["evaluation/chains/autocorrelation"] == chains["autocorrelation"]
+    assert found["evaluation/chains/saturation/last"] == chains["saturation"]["last"]
+    of_nets = [name for name in found if "/chains/" not in name]
+    assert len(of_nets) == 2 * (1 + 3 + 1 + 2 + 4 + 2)
     lines = reports.told(report).splitlines()
     [columns] = [line for line in lines if "Frechet" in line]
     [row] = [line for line in lines if line.startswith("descriptor")]
     # The cells end where their columns' names do.
     end = columns.index("Frechet") + len("Frechet")
     assert row[:end].split()[-1] == f"{scores['frechet_distance']:.2f}"
-    assert row.count("±") == 3 and len(columns.split()) == 10
+    assert row.count("±") == 3 and "IS (pixels)" in columns
     report["protocol"]["extractor"]["name"] = "Keras InceptionV3"
     assert "FID (Keras InceptionV3)" in reports.told(report)
 
@@ -285,6 +398,21 @@ def test_an_evaluation_on_the_way_is_told_everywhere(evaluated):
     assert {*expected, "evaluation/chains", "evaluation/diagnostics"} <= tags
 
 
+def test_nets_that_lose_their_numbers_between_metrics_roll_back(tmp_path, splits):
+    """The metrics of a step are older than its update; its evaluation is not."""
+
+    def evaluate(model):
+        raise evaluation.NotFinite("A pixel of the generator's images is no number.")
+
+    options = {"num_iterations": 4, "evaluate_every": 4, "evaluate": evaluate}
+    with pytest.raises(training.Diverged, match="a pixel of the samples.*step 4"):
+        train(new_model(), tmp_path, data=splits.training, **options)
+    rollbacks = {"max_rollbacks": 1, **options}
+    with pytest.raises(training.Diverged):
+        train(new_model(), tmp_path, data=splits.training, **rollbacks)
+    assert len(runs.rollbacks(tmp_path)) == 1
+
+
 def test_an_evaluation_changes_no_training(evaluated, tmp_path, splits):
     train(new_model(), tmp_path, data=splits.training, num_iterations=7)
     one, other = checkpoint(tmp_path), checkpoint(evaluated)
@@ -310,15 +438,23 @@ def test_a_resumed_run_is_evaluated_as_an_unbroken_one(
     assert_same_run(evaluated, tmp_path)
 
 
-def test_what_is_shown_within_what_is_shown_is_the_same(observed):
+def test_what_is_shown_within_what_is_shown_is_measured_once(observed, monkeypatch):
     """`as_shown` within `as_shown` measures nothing twice, and both leave no trace."""
-    model = make_model()
+    model, calls = make_model(), []
+    original = generator.measure_statistics
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        original(*arguments, **options)
+
+    monkeypatch.setattr(generator, "measure_statistics", counted)
     before = [weight.numpy() for weight in model.generator.weights]
     plain = model.sample(5)
     with model.as_shown():
         np.testing.assert_array_equal(model.sample(5), plain)
         with model.as_shown():
             np.testing.assert_array_equal(model.sample(5), plain)
+    assert len(calls) == 2  # of the first `sample`, and of the outer context
     for weight, value in zip(model.generator.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
     model.train_step(observed)

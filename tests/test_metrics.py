@@ -161,14 +161,17 @@ def test_neighbour_scores_in_chunks(monkeypatch):
     generator = np.random.default_rng(4)
     features, reference = generator.standard_normal((2, 300, 5))
     whole = metrics.neighbour_scores(features, reference)
-    chunked = metrics.pairwise_distances_chunked
-    monkeypatch.setattr(
-        metrics,
-        "pairwise_distances_chunked",
-        lambda *sets: chunked(*sets, working_memory=0.05),
-    )
-    assert len(list(metrics.pairwise_distances_chunked(features, reference))) > 5
+    original, chunks = metrics.pairwise_distances_chunked, []
+
+    def counted(*sets, **options):
+        for chunk in original(*sets, **options):
+            chunks.append(len(chunk))
+            yield chunk
+
+    monkeypatch.setattr(metrics, "pairwise_distances_chunked", counted)
+    monkeypatch.setattr(metrics, "CHUNK_MEBIBYTES", 0.05)
     assert metrics.neighbour_scores(features, reference) == pytest.approx(whole)
+    assert len(chunks) > 5 and sum(chunks) == 300
 
 
 def test_neighbour_scores_of_collapse_and_of_invention():

@@ -265,11 +265,14 @@ def test_evaluate(use, place, model):
     for words in (
         "scored against digits: 299 images held out of training",
         "bandwidth chosen on digits: 298 images held out of training",
-        f"{report['protocol']['extractor']['test_accuracy']:.2%} of the test images",
-        "Chains of 10 steps (1 trained)",
+        f"{report['protocol']['extractor']['accuracy']:.2%} of digits: 299 images",
+        "Chains of 10 steps, trained with 1",
         f"{report['scores']['descriptor']['frechet_distance']:.2f}",
     ):
         assert words in output, words
+    exported = read(place / "scored" / "real_images" / "000000.png")
+    assert exported.shape == (8, 8)
+    assert len(list((place / "scored" / "real_images").iterdir())) == 299
     # The scored images are those of `sample`, whatever --seed the run was trained with.
     for name, steps in (("generator", 0), ("descriptor", None)):
         scored = sorted((place / "scored" / name).iterdir())
@@ -278,7 +281,7 @@ def test_evaluate(use, place, model):
         assert_near(pixels, model.sample(60, seed=0, num_steps=steps))
     accumulator = EventAccumulator(str(folder / "tensorboard")).Reload()
     tags = accumulator.Tags()["tensors"]
-    assert "evaluation/generator/parzen_nats" in tags
+    assert "evaluation/generator/parzen/nats" in tags
     assert {"evaluation/diagnostics", "evaluation/chains"} <= set(tags)
 
 
@@ -288,6 +291,7 @@ def test_evaluate_some_metrics_on_the_held_out_images(use):
     )
     report = json.loads((folder / "report.json").read_text())
     assert set(report["scores"]["generator"]) == {
+        "num_images",
         "parzen",
         "precision",
         "recall",
@@ -303,7 +307,9 @@ def test_evaluate_some_metrics_on_the_held_out_images(use):
     [
         (["--evaluation_samples=19"], "--evaluation_samples=19"),
         (["--export_samples=."], "--export_samples=. holds files already"),
-        (["--extractor=inception", "--inception_weights=no.h5"], "no.h5"),
+        (["--inception_weights=no.h5"], "no.h5"),
+        (["--num_held_out=100"], "--num_held_out=100 would change the run"),
+        (["--normalize=per_image"], "--normalize=per_image would change the run"),
     ],
 )
 def test_evaluations_that_cannot_be_had(call, run_dir, arguments, text):
