@@ -180,14 +180,14 @@ def load_dataset():
     return datasets.load(f.DATASET.value, **dataset_options())
 
 
-def load_training():
+def dataset_and_evaluations():
     """The training images, and how they are evaluated on the way: keyword arguments."""
     from coopnets_tf import datasets, evaluation
 
     if f.EVALUATE_EVERY.value is None:
         return load_dataset(), {}
     splits = datasets.load_splits(f.DATASET.value, **dataset_options())
-    protocol = build_protocol(split="held_out")
+    protocol = build_protocol(split="validation")
     evaluation.real_images(splits, protocol)  # refused now rather than in an hour
     evaluate = functools.partial(
         evaluation.evaluate,
@@ -249,7 +249,7 @@ def train():
     from coopnets_tf import checkpoints, runs
 
     run_dir = runs.find_run(f.WORKDIR.value) if f.RESUME.value else None
-    dataset, evaluations = load_training()
+    dataset, evaluations = dataset_and_evaluations()
     model = build_model(dataset.image_shape)
     print(describe(model, dataset), flush=True)
     if f.INIT_FROM.value and (not run_dir or checkpoints.last_step(run_dir) is None):
@@ -284,7 +284,11 @@ def train_in(run_dir, model, dataset, evaluations):
         )
     fingerprint = dataset.fingerprint()
     if f.RESUME.value:
-        runs.check_data(run_dir, fingerprint=fingerprint)
+        runs.check_data(
+            run_dir,
+            fingerprint=fingerprint,
+            way_out="Bring the old ones back, or begin a new run without --resume.",
+        )
         print(f"from step {step} on | ", end="")
     print(f"{run_dir} | look inside: tensorboard --logdir {folder}", flush=True)
     flags.save(
@@ -296,7 +300,7 @@ def train_in(run_dir, model, dataset, evaluations):
             f"{metadata.version('tensorflow')}, keras {metadata.version('keras')}",
         ],
     )
-    runs.check_data(run_dir, fingerprint=fingerprint)
+    runs.record_data(run_dir, fingerprint=fingerprint)
     saving.describe(model, run_dir, dataset=f.DATASET.value)
     try:
         training.train(
@@ -366,7 +370,7 @@ def chosen_images(model, number):
         per_image = f.NORMALIZE.value == "per_image"
         return images.normalize_per_image(scaled) if per_image else scaled
     test = datasets.load_splits(f.DATASET.value, **dataset_options()).test
-    chosen = test.head(number)
+    chosen = test[:number]
     print(f"{test.name}: {len(chosen)} {test.kind}")
     return chosen
 
@@ -454,15 +458,19 @@ def recover():
 
 def evaluate():
     """The scores of both nets by the protocol of `evaluation`."""
-    from coopnets_tf import datasets, evaluation, modes, reports, runs
+    from coopnets_tf import datasets, modes, reports, runs
 
     run_dir, model = run_folder()
     splits = datasets.load_splits(f.DATASET.value, **dataset_options())
-    runs.check_data(run_dir, fingerprint=splits.training.fingerprint())
+    runs.check_data(
+        run_dir,
+        fingerprint=splits.training.fingerprint(),
+        way_out="Bring the old ones back: an evaluation needs what was not trained on.",
+    )
     protocol = build_protocol(
         split=f.SPLIT.value,
         parzen=f.PARZEN_PROTOCOL.value,
-        real=f.EVALUATE_REAL.value,
+        ceiling=f.EVALUATE_REAL.value,
     )
     extractor = choose_extractor(splits, protocol)
     if f.EXPORT_SAMPLES.value:
@@ -470,14 +478,19 @@ def evaluate():
             f.EXPORT_SAMPLES.value, run_dir, f.MODE.value, flag="--export_samples"
         )
     folder = output_folder(run_dir)
-    report, sets = modes.evaluate(
-        model, folder, splits, protocol, extractor=extractor, tell=print
+    found = modes.evaluate(
+        model,
+        folder,
+        splits,
+        protocol,
+        extractor=extractor,
+        tell=functools.partial(print, flush=True),
     )
     if f.EXPORT_SAMPLES.value:
-        _, reference = evaluation.real_images(splits, protocol)
-        modes.export_samples(f.EXPORT_SAMPLES.value, {**sets, "real images": reference})
-    print(reports.told(report))
-    print(f"Report of step {report['step']}: {folder}/report.json")
+        sets = {**found.scored, "reference": found.reference}
+        modes.export_samples(f.EXPORT_SAMPLES.value, sets)
+    print(reports.text(found.report))
+    print(f"Report of step {int(model.step)}: {folder}/report.json")
 
 
 def build_protocol(**options):
@@ -499,14 +512,15 @@ def choose_extractor(splits, protocol):
     """
     from coopnets_tf import evaluation, features
 
-    if not evaluation.OF_FEATURES & set(protocol.metrics):
+    if not evaluation.FEATURE_METRICS & set(protocol.metrics):
         return None
-    judges = splits.test if protocol.split == "test" else splits.validation
-    labelled = splits.training.labels is not None and judges.labels is not None
+    # On the way nobody looks at the test images, not even to know the classifier.
+    test = splits.test if protocol.split == "test" else splits.validation
+    labelled = splits.training.labels is not None and test.labels is not None
     usual = "classifier" if labelled and not f.INCEPTION_WEIGHTS.value else "inception"
     try:
         if (f.EXTRACTOR.value or usual) == "classifier":
-            return features.classifier(splits.training, judges)
+            return features.classifier(splits.training, test)
         return features.inception(weights=f.INCEPTION_WEIGHTS.value)
     except features.ExtractorError as error:
         if f.EXTRACTOR.value or f.INCEPTION_WEIGHTS.value or f.METRICS.value:

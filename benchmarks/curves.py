@@ -3,7 +3,7 @@
     python -m benchmarks.curves --output=curves.png <run> <run> ...
 
 Reads what each run was scored with on the images held out of training: by
-`--evaluate_every` (evaluations/*.json) or by `--mode=evaluate --split=held_out
+`--evaluate_every` (evaluations/*.json) or by `--mode=evaluate --split=validation
 --checkpoint=<step>` (evaluate-*/report.json). Operations are counted as in
 `benchmarks.step`; seconds are steps times the time of one, measured here for all runs
 in turns, so that what else the machine did during a run does not count. Prints a JSON
@@ -22,9 +22,9 @@ from benchmarks import step
 from flags import definitions as f
 
 SCORES = {
-    "Frechet distance": lambda scores: scores["frechet_distance"],
-    "Parzen windows, nats": lambda scores: scores["parzen"]["nats"],
-    "recall": lambda scores: scores["recall"],
+    "Frechet distance": "frechet_distance",
+    "Parzen windows, nats": "parzen/nats",
+    "recall": "recall",
 }
 STYLES = {"generator": "--", "descriptor": "-"}
 
@@ -44,14 +44,14 @@ def prepared(run_dir):
     return lambda: float(step_fn(observed)["energy_gap"]), flops
 
 
-def reports(run_dir):
+def validated(run_dir):
     """A run's evaluations on held-out images: one for each step, in their order."""
     paths = [
         *run_dir.glob("evaluations/*.json"),
         *run_dir.glob("evaluate-*/report.json"),
     ]
     found = [json.loads(path.read_text()) for path in paths]
-    found = [one for one in found if one["protocol"]["split"] == "held_out"]
+    found = [one for one in found if one["protocol"]["split"] == "validation"]
     return sorted({one["step"]: one for one in found}.values(), key=lambda r: r["step"])
 
 
@@ -99,26 +99,34 @@ def draw(points, path):
 
 def measure(argv):
     run_dirs = [Path(word) for word in argv[1:]]
-    path = f.OUTPUT.value or "curves.png"
+    if not run_dirs:
+        sys.exit("Error: name the folders of runs.")
+    # Read before the flags of the runs take their place.
+    path, number = f.OUTPUT.value or "curves.png", step.NUM_STEPS.value
     main.load_tensorflow()
+    from coopnets_tf import reports
+
     functions, flops = zip(*map(prepared, run_dirs), strict=True)
-    seconds = step.median_seconds(functions, step.NUM_STEPS.value)
-    found = [reports(run_dir) for run_dir in run_dirs]
+    seconds = step.median_seconds(functions, number)
+    found = [validated(run_dir) for run_dir in run_dirs]
     refuse_a_mixture([report for own in found for report in own])
     points = []
     for run_dir, own_reports, own_flops, own_seconds in zip(
         run_dirs, found, flops, seconds, strict=True
     ):
         for report in own_reports:
-            for net in STYLES:
-                scores = report["scores"][net]
+            numbers = reports.scalars(report)
+            for net in report["scores"].keys() & STYLES.keys():
                 point = {
                     "run": run_dir.name,
                     "net": net,
                     "step": report["step"],
                     "PFLOP": round(report["step"] * own_flops / 1e15, 4),
                     "minutes": round(report["step"] * own_seconds / 60, 2),
-                    **{name: score(scores) for name, score in SCORES.items()},
+                    **{
+                        label: numbers.get(f"evaluation/{net}/{name}")
+                        for label, name in SCORES.items()
+                    },
                 }
                 points.append(point)
                 print(json.dumps(point))
@@ -126,7 +134,7 @@ def measure(argv):
 
 
 def parse(argv):
-    """The folders of runs are words among the flags."""
+    """The folders of runs are words among the flags, which have the form --a=b."""
     words = [word for word in argv[1:] if not word.startswith("--")]
     rest = [word for word in argv[1:] if word.startswith("--")]
     return [*flags.parse([argv[0], *rest]), *words]

@@ -122,12 +122,15 @@ def _metrics(path, step):
     if not lines:
         return ""
     last = lines[-1]["step"]
-    values = {}
-    for line in lines:  # an evaluation has a line of its own
-        values |= line if line["step"] == last else {}
-    rows = [
-        f"| {key} | {value:.4g} |" for key, value in values.items() if key != "step"
-    ]
+    # An evaluation has a line of its own.
+    values = {
+        name: value
+        for line in lines
+        if line["step"] == last
+        for name, value in line.items()
+        if name != "step"
+    }
+    rows = [f"| {name} | {value:.4g} |" for name, value in values.items()]
     return METRICS.format(step=last, rows="\n".join(rows))
 
 

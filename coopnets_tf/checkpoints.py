@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from coopnets_tf import logs
 from coopnets_tf.coopnets import named_variables
-from coopnets_tf.files import write_whole
+from coopnets_tf.files import write_json, write_whole
 from coopnets_tf.runs import RunError
 
 KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # of a variable in a checkpoint's file
@@ -178,7 +178,7 @@ class Checkpoints:
             try:
                 self._copy_best(healthy[-1])
                 story = {"step": step, "metric": self._best, "mean": mean}
-                write_whole(record, (json.dumps(story) + "\n").encode())
+                write_json(record, story)
                 for path in listed(self.folder, ["best"]):
                     if step_of(path) != step:
                         remove(path)

@@ -208,15 +208,13 @@ class CoopNets(keras.Model):
     ):
         stddev = self.descriptor.reference_stddev
         reference_gap = energies.reference_gap(observed, revised, stddev=stddev)
-        moves = tf.reduce_mean(tf.square(revised - generated), axis=[1, 2, 3])
-        outside = tf.cast(tf.abs(revised) > 1, tf.float32)
         values = {
             "descriptor_loss": descriptor_loss,
             "generator_loss": generator_loss,
             "energy_gap": reference_gap - descriptor_loss,
             "gradient_norm": tf.reduce_mean(chains.gradient_norm),
-            "displacement": tf.reduce_mean(tf.sqrt(moves)),
-            "saturation": tf.reduce_mean(outside),
+            "displacement": tf.reduce_mean(energies.displacement(revised, generated)),
+            "saturation": energies.saturation(revised),
         }
         if self.limits is not None:
             self.watch(values)
@@ -366,7 +364,7 @@ class CoopNets(keras.Model):
         energies = model.energy(model.sample(16, seed=0))
         ```
         """
-        return self.endpoints()["energy"](images)
+        return _in_batches(self.endpoints()["energy"], images)
 
     def infer(self, images, *, num_steps, seed=0, visible=None, draw=0):
         """G1 on images of one's own: latents that explain them.

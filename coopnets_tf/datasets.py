@@ -14,12 +14,17 @@ import numpy as np
 from coopnets_tf import folders, images, seeds
 from coopnets_tf.folders import DatasetError
 
-NAMES = ("digits", "mnist", "fashion_mnist", "cifar10")
-MOST_VALIDATION = 5_000  # images that choose, where nothing was held out for it
+WITH_TEST_IMAGES = ("mnist", "fashion_mnist", "cifar10")
+NAMES = ("digits", *WITH_TEST_IMAGES)
+MAX_VALIDATION = 5_000  # images, where none were held out for it
+TRAINED_ON = "training images"
 
 
 class ImageDataset:
-    """Images by index. `dataset[indices]` is float32 [n, height, width, channels].
+    """Images by number: `dataset[chosen]` is float32 [n, height, width, channels].
+
+    What is chosen is a slice or int [n]. `places`, int [number], are the images'
+    numbers among all of `pixels`.
 
     Args:
       name: str.
@@ -39,7 +44,7 @@ class ImageDataset:
         labels=None,
         per_image=False,
         num_skipped=0,
-        kind="training images",
+        kind="images",
     ):
         self.name = name
         self.image_shape = tuple(pixels.shape[1:])
@@ -48,19 +53,15 @@ class ImageDataset:
         self.labels = None if labels is None else np.asarray(labels).ravel()
         self.kind = kind
         self.per_image = per_image
-        self.places = np.arange(pixels.shape[0])  # of its images among all of `pixels`
+        self.places = np.arange(pixels.shape[0])
         self._pixels = pixels
 
     def __str__(self):
         return f"{self.name}: {self.num_images:,} {self.kind}"
 
-    def __getitem__(self, indices):
-        scaled = images.from_uint8(self._pixels[self.places[indices]])
+    def __getitem__(self, chosen):
+        scaled = images.from_uint8(self._pixels[self.places[chosen]])
         return images.normalize_per_image(scaled) if self.per_image else scaled
-
-    def head(self, number):
-        """At most so many of its first images, as `dataset[...]` gives them."""
-        return self[np.arange(min(number, self.num_images))]
 
     def part(self, chosen, *, kind=None):
         """Some of its images, an `ImageDataset`.
@@ -117,15 +118,17 @@ class ImageDataset:
           run_seed: int.
           first_step: int; where to begin, without replaying the steps before it.
         """
-        return _prefetch(self._in_order(batch_size, run_seed, first_step))
+        order = self.order(batch_size, run_seed=run_seed, first_step=first_step)
+        return _prefetch(self[chosen] for chosen in order)
 
-    def _in_order(self, batch_size, run_seed, step):
-        per_epoch = self.steps_per_epoch(batch_size)
+    def order(self, batch_size, *, run_seed, first_step=0):
+        """The numbers of the images of each of `batches`, int [batch_size], endless."""
+        per_epoch, step = self.steps_per_epoch(batch_size), first_step
         while True:
             epoch, position = divmod(step, per_epoch)
             order = seeds.epoch_order(self.num_images, run_seed=run_seed, epoch=epoch)
             for start in range(position, per_epoch):
-                yield self[order[start * batch_size : (start + 1) * batch_size]]
+                yield order[start * batch_size : (start + 1) * batch_size]
             step = (epoch + 1) * per_epoch
 
 
@@ -139,23 +142,25 @@ def _prefetch(iterator):
 
 
 class Splits(NamedTuple):
-    """The parts of a data set, each an `ImageDataset`.
+    """The parts of a data set.
 
     `training` is trained on, `validation` chooses, `test` is for the last word. Where a
     data set has no test images, the first half of the held-out images is `validation`
     and the second half `test`; where none are held out, training images take their
-    place, and `kind` says so.
+    place.
     """
 
     training: ImageDataset
     validation: ImageDataset
     test: ImageDataset
+    num_held_out: int
+    test_was_trained_on: bool
 
 
 def load(name, *, num_held_out=0, **options):
     """The training images of a data set. Arguments and errors as for `load_splits`."""
     whole = _whole(name, num_held_out=num_held_out, **options)
-    return whole.part(slice(num_held_out, None))
+    return whole.part(slice(num_held_out, None), kind=TRAINED_ON)
 
 
 def load_splits(name, *, num_held_out=0, **options):
@@ -178,30 +183,27 @@ def load_splits(name, *, num_held_out=0, **options):
         if none is left to train on.
     """
     whole = _whole(name, num_held_out=num_held_out, **options)
-    training = whole.part(slice(num_held_out, None))
-    kind = "images held out of training" if num_held_out else "training images"
-    spare = num_held_out or training.num_images
-    if name in NAMES and name != "digits":
-        stop = num_held_out or min(spare, MOST_VALIDATION)
-        validation = whole.part(slice(stop), kind=kind)
-        pixels, labels = _named(name, options.get("data_dir"), test=True)
-        test = ImageDataset(
-            name,
-            pixels,
-            labels=labels,
-            per_image=whole.per_image,
-            kind="test images",
-        )
-    else:
-        validation = whole.part(slice(spare // 2), kind=kind)
-        test = whole.part(slice(spare // 2, spare), kind=kind)
-    return Splits(training, validation, test)
+    training = whole.part(slice(num_held_out, None), kind=TRAINED_ON)
+    kind = "images held out of training" if num_held_out else TRAINED_ON
+    spare = whole.part(slice(num_held_out or None), kind=kind)
+    if name not in WITH_TEST_IMAGES:
+        half = spare.num_images // 2
+        validation, test = spare.part(slice(half)), spare.part(slice(half, None))
+        return Splits(training, validation, test, num_held_out, not num_held_out)
+    validation = spare.part(slice(num_held_out or MAX_VALIDATION))
+    pixels, labels = _named(name, options.get("data_dir"), test=True)
+    test = ImageDataset(
+        name, pixels, labels=labels, per_image=whole.per_image, kind="test images"
+    )
+    return Splits(training, validation, test, num_held_out, False)
 
 
 def _whole(name, *, num_held_out, data_dir=None, per_image=False, **folder_options):
     """The `ImageDataset` of all images but test images, those held out in front."""
     num_skipped, labels = 0, None
-    if name in NAMES:
+    if name == "digits":
+        pixels, labels = _digits()
+    elif name in NAMES:
         pixels, labels = _named(name, data_dir, test=False)
     else:
         pixels, num_skipped = folders.read(_folder(name), **folder_options)
@@ -249,8 +251,6 @@ def _refuse_one_image(name, pixels):
 
 def _named(name, data_dir, *, test):
     """Training or test images of a named data set, and their labels or None."""
-    if name == "digits":
-        return _digits()
     load = functools.partial(_local, data_dir=Path(data_dir)) if data_dir else _keras
     pixels, labels = load(name, test=test)
     return pixels.reshape(*pixels.shape[:3], -1), labels

@@ -6,11 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import seeds
-from coopnets_tf.seeds import Purpose, draw_seed
+from coopnets_tf import energies, images, seeds
 
-LENGTH = 10  # times the number of Langevin steps of the training
+LENGTHS = (0, 1, 2, 5, 10)  # times the trained number of steps: where to look closer
 NUM_CHAINS = 200
+NUM_SHOWN = 8  # chains in the picture
+NUM_REAL = 1_000  # images whose energies are compared with
+FAR = 2  # s.d. of the real images' energies, or standard errors of a distance
 
 
 class Trace(NamedTuple):
@@ -18,18 +20,55 @@ class Trace(NamedTuple):
 
     energy: np.ndarray  # [steps + 1, chains]
     gradient_norm: np.ndarray  # [steps, chains], of the energy, before each step
-    displacement: np.ndarray  # [steps + 1, chains], from the draft, r.m.s. of a pixel
+    displacement: np.ndarray  # [steps + 1, chains], from the draft, pixel units
     saturation: np.ndarray  # [steps + 1], share of pixels outside [-1, 1]
-    autocorrelation: np.ndarray  # [steps - trained steps + 1]; see `correlation`
+    autocorrelation: (
+        np.ndarray
+    )  # [steps - trained + 1]; `correlation` with step trained
     states: dict  # step -> images [chains, height, width, channels], not clipped
 
 
-def trace(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
+def diagnose(model, reference, *, seed, distance=None):
+    """Runs long chains and says what became of them.
+
+    Args:
+      model: `CoopNets` with at least one step of D1, its generator as shown.
+      reference: `ImageDataset`; real images.
+      seed: int in [0, 2**31).
+      distance: None, or a function of images that returns how far they are from real
+        ones, and its standard error.
+
+    Returns:
+      `summary` of the chains; pictures, a dict of uint8 [height, width, channels]:
+      `diagnostics`, the curves, and `chains`, the states of some at `LENGTHS`.
+    """
+    trained = model.descriptor.revision.num_steps
+    steps = [length * trained for length in LENGTHS]
+    real_energy = model.energy(reference[:NUM_REAL]).numpy()
+    trace = run_chains(model, num_steps=steps[-1], seed=seed, keep=steps)
+    distances = {}
+    for step, states in trace.states.items():
+        if distance is not None and np.isfinite(states).all():
+            value, error = distance(states)
+            distances[step] = {"value": value, "standard_error": error}
+    shown = np.stack([states[:NUM_SHOWN] for states in trace.states.values()], axis=1)
+    shown = np.nan_to_num(shown.reshape(-1, *shown.shape[2:]))
+    pictures = {
+        "diagnostics": plot(trace, trained=trained, real_energy=real_energy),
+        "chains": images.grid(shown, num_columns=len(steps)),
+    }
+    found = summary(
+        trace, trained=trained, real_energy=real_energy, distances=distances
+    )
+    return found, pictures
+
+
+def run_chains(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
     """Runs chains from drafts of the generator and writes down where they go.
 
     Args:
       model: `CoopNets`, its generator as shown or frozen.
-      num_steps: int; of each chain.
+      num_steps: int; of each chain, at least as many as in training.
       seed: int in [0, 2**31).
       num_chains: int.
       keep: steps whose states are returned.
@@ -38,51 +77,47 @@ def trace(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
       `Trace`.
     """
     descriptor = model.descriptor
+    trained = descriptor.revision.num_steps
     one_step = dataclasses.replace(descriptor.revision, num_steps=1)
-    seed = draw_seed(seed, step=0, purpose=Purpose.DIAGNOSTICS)
+    own_seed = seeds.draw_seed(seed, step=0, purpose=seeds.Purpose.DIAGNOSTICS)
 
     @tf.function
     def move(states, step):
-        moved, chains = descriptor.revise(
+        return descriptor.revise(
             states,
-            seed=seeds.fold_in(seed, step),
+            seed=seeds.fold_in(own_seed, step),
             noise_scale=model.noise_scale(),
             dynamics=one_step,
         )
-        return moved, chains.gradient_norm, descriptor.energy(moved)
 
-    latents_seed = seeds.fold_in(seed, num_steps)
-    _, drafts = model.generator.propose(num_chains, seed=latents_seed)
-    trained = min(descriptor.revision.num_steps, num_steps)
-    states, kept = drafts, {0: drafts.numpy()}
-    origin = drafts.numpy() if trained == 0 else None
-    energies, norms = [descriptor.energy(drafts).numpy()], []
-    moves, outside, correlations = [np.zeros(num_chains)], [_outside(drafts)], [1.0]
-    for step in range(1, num_steps + 1):
-        states, norm, energy = move(states, tf.constant(step - 1))
-        energies.append(energy.numpy())
-        norms.append(norm.numpy())
-        squares = tf.reduce_mean(tf.square(states - drafts), axis=[1, 2, 3])
-        moves.append(np.sqrt(squares))
-        outside.append(_outside(states))
+    @tf.function
+    def measure(states, drafts):
+        return (
+            descriptor.energy(states),
+            energies.displacement(states, drafts),
+            energies.saturation(states),
+        )
+
+    _, drafts = model.generator.propose(
+        num_chains, seed=seeds.fold_in(own_seed, num_steps)
+    )
+    states, norms, measures = drafts, [], [measure(drafts, drafts)]
+    origin, correlations, kept = None, [], {}
+    for step in range(num_steps + 1):
+        if step:
+            states, chains = move(states, tf.constant(step - 1))
+            norms.append(chains.gradient_norm)
+            measures.append(measure(states, drafts))
         if step == trained:
-            origin = states.numpy()
-        elif step > trained:
-            correlations.append(correlation(origin, states.numpy()))
+            origin = states
+        if step >= trained:
+            correlations.append(correlation(origin, states))
         if step in keep:
             kept[step] = states.numpy()
+    energy, displacement, saturation = map(np.array, zip(*measures, strict=True))
     return Trace(
-        np.array(energies),
-        np.array(norms).reshape(-1, num_chains),
-        np.array(moves),
-        np.array(outside),
-        np.array(correlations),
-        kept,
+        energy, np.array(norms), displacement, saturation, np.array(correlations), kept
     )
-
-
-def _outside(images):
-    return float(tf.reduce_mean(tf.cast(tf.abs(images) > 1, tf.float32)))
 
 
 def correlation(one, other):
@@ -115,17 +150,17 @@ def summary(trace, *, trained, real_energy, distances):
 
     Returns:
       dict: energy, gradient norm, displacement and saturation at the draft, after the
-      trained and after all steps, means over the chains; `autocorrelation` over all
-      later steps; `verdict`. What is no number is None.
+      trained and after all steps (of the gradient, before the last), means over the
+      chains; `autocorrelation` over all later steps; `verdict`, "away" if the mean
+      energy is more than 2 s.d. from that of real images, or the distance has grown
+      by more than 2 errors since the trained length. What is no number is None.
     """
     last = len(trace.energy) - 1
     at = {"draft": 0, "trained": trained, "last": last}
     real, spread = np.mean(real_energy), np.std(real_energy)
     means = {
         "energy_minus_real": trace.energy.mean(axis=1) - real,
-        "gradient_norm": trace.gradient_norm.mean(axis=1)[
-            np.maximum(np.arange(last + 1) - 1, 0)
-        ],
+        "gradient_norm": trace.gradient_norm.mean(axis=1),
         "displacement": trace.displacement.mean(axis=1),
         "saturation": trace.saturation,
     }
@@ -133,15 +168,24 @@ def summary(trace, *, trained, real_energy, distances):
         "num_chains": trace.energy.shape[1],
         "trained_steps": trained,
         "steps": last,
-        "real_energy": float(real),
-        "real_energy_stddev": float(spread),
+        "real_energy": _number(real),
+        "real_energy_stddev": _number(spread),
         **{
-            name: {when: _number(values[step]) for when, step in at.items()}
+            name: {
+                when: _number(values[min(step, len(values) - 1)])
+                for when, step in at.items()
+            }
             for name, values in means.items()
         },
         "autocorrelation": _number(trace.autocorrelation[-1]),
         "kernel_distance": distances,
-        "verdict": _verdict(trace, means["energy_minus_real"][last], spread, distances),
+        "verdict": _verdict(
+            trace,
+            means["energy_minus_real"][last],
+            spread,
+            distances.get(trained),
+            distances.get(last),
+        ),
     }
 
 
@@ -149,21 +193,20 @@ def _number(value):
     return float(value) if np.isfinite(value) else None
 
 
-def _verdict(trace, gap, spread, distances):
-    """Do long chains stay on the data? By energy and, where known, by a distance."""
+def _verdict(trace, gap, spread, first, last):
     lost = int(np.sum(~np.isfinite(trace.energy[-1])))
     if lost:
-        return f"{lost} of {trace.energy.shape[1]} long chains end in no numbers"
+        return f"{lost} of {trace.energy.shape[1]} chains end in no numbers"
     size = abs(gap) / spread if spread > 0 else float("inf")
     direction = "below" if gap < 0 else "above"
     words = [f"mean energy {size:.3g} s.d. {direction} that of real images"]
-    away = size > 2
-    if len(distances) > 1:
-        first, last = list(distances.values())[1], list(distances.values())[-1]
+    away = size > FAR
+    if first and last:
         error = np.hypot(first["standard_error"], last["standard_error"])
-        away |= last["value"] - first["value"] > 2 * error
+        away |= last["value"] - first["value"] > FAR * error
         words.append(
-            f"kernel distance {last['value']:.3f}, {first['value']:.3f} at that length"
+            f"kernel distance {last['value']:.3f} at the end, {first['value']:.3f} at "
+            "the trained length"
         )
     return ("they drift away" if away else "they stay") + ": " + "; ".join(words)
 
@@ -180,17 +223,11 @@ def plot(trace, *, trained, real_energy):
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)
     real = np.mean(real_energy)
-    panels = [
-        (axes[0, 0], trace.energy - real, "energy minus mean energy of real images"),
-        (axes[0, 1], trace.gradient_norm, "norm of the energy's gradient"),
-        (axes[1, 0], trace.displacement, "r.m.s. distance from the draft, pixel units"),
-    ]
-    for panel, values, title in panels:
-        steps = np.flatnonzero(np.isfinite(values).any(axis=1))
-        low, middle, high = np.nanpercentile(values[steps], [10, 50, 90], axis=1)
-        panel.fill_between(steps, low, high, alpha=0.3, label="10 % to 90 % of chains")
-        panel.plot(steps, middle, label="median chain")
-        panel.set_title(title)
+    _plot_chains(axes[0, 0], trace.energy - real, "energy minus mean of real images")
+    _plot_chains(axes[0, 1], trace.gradient_norm, "norm of the energy's gradient")
+    _plot_chains(
+        axes[1, 0], trace.displacement, "r.m.s. distance from the draft, pixel units"
+    )
     low, high = np.percentile(real_energy - real, [10, 90])
     axes[0, 0].axhspan(low, high, color="tab:green", alpha=0.2, label="real images")
     lags = trained + np.arange(len(trace.autocorrelation))
@@ -204,3 +241,12 @@ def plot(trace, *, trained, real_energy):
         panel.legend(fontsize="small")
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _plot_chains(panel, values, title):
+    """The median chain and most of the others; steps without numbers are left out."""
+    steps = np.flatnonzero(np.isfinite(values).any(axis=1))
+    low, middle, high = np.nanpercentile(values[steps], [10, 50, 90], axis=1)
+    panel.fill_between(steps, low, high, alpha=0.3, label="10 % to 90 % of chains")
+    panel.plot(steps, middle, label="median chain")
+    panel.set_title(title)

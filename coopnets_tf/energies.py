@@ -94,3 +94,17 @@ def reference_gap(observed, revised, *, stddev):
     return tf.reduce_mean(gaussian_energy(revised, stddev=stddev)) - tf.reduce_mean(
         gaussian_energy(observed, stddev=stddev)
     )
+
+
+def displacement(images, start):
+    """How far images are from where they started: [batch], root mean square of a pixel.
+
+    Args:
+      images, start: [batch, height, width, channels].
+    """
+    return tf.sqrt(tf.reduce_mean(tf.square(images - start), axis=[1, 2, 3]))
+
+
+def saturation(images):
+    """The share of pixels outside [-1, 1], a scalar."""
+    return tf.reduce_mean(tf.cast(tf.abs(images) > 1, tf.float32))

@@ -1,7 +1,11 @@
 """The evaluation protocol: which samples, how many, against which images, by what.
 
-Scores are those of the images as they would be saved: uint8 pixels, drawn fresh from
-frozen weights. What `Protocol` does not say is fixed here and told in the report.
+    samples      drawn fresh from frozen weights, as uint8 pixels, as they are saved
+    validation   real images that choose (the bandwidth of the Parzen windows)
+    reference    real images that samples are scored against
+    ceiling      images of the training, scored as if they were samples
+
+What `Protocol` does not say is fixed here and told in the report.
 """
 
 import contextlib
@@ -10,6 +14,7 @@ import os
 import platform
 import time
 from importlib import metadata
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -26,37 +31,40 @@ METRICS = (
     "inception_score",
     "diagnostics",
 )
-OF_FEATURES = {"frechet", "kernel", "neighbours", "inception_score"}
-MOST_REAL = 10_000  # real images that samples are scored against
+FEATURE_METRICS = {"frechet", "kernel", "neighbours", "inception_score"}
+CEILING = "training images"
+MAX_REFERENCE = 10_000  # images
+MIN_IMAGES = 2 * metrics.NUM_BLOCKS  # of any set that is scored, or scored against
 PAPER_VALIDATION = 50_000, 1_000  # first and number, of the images of the data set
-FEWEST = 2 * metrics.NUM_BLOCKS  # images of any set that is scored
-CHAIN_LENGTHS = (0, 1, 2, 5, diagnostics.LENGTH)  # where long chains are looked at
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn")
 
 
 class NotFinite(ValueError):
-    """The nets make images that are no numbers; the message says which."""
+    """A net, `net`, makes images that are no numbers."""
+
+    def __init__(self, net):
+        super().__init__(f"A pixel of the {net}'s images is no number.")
+        self.net = f"the {net}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """What an evaluation leaves open.
+    """The choices of an evaluation.
 
     Args:
       num_samples: int; images drawn of each net.
       seed: int in [0, 2**31); of the draws.
-      split: "test", the images for the last word, with the bandwidth chosen on those
-        held out of training; or "held_out", for looking along the way: the held-out
-        images alone, of which the first half chooses.
-      parzen: "held_out", or "paper" for the choices of the authors' code: each set
-        stretched to [0, 1] from its own smallest and largest value, and the bandwidth
-        chosen on 1,000 images that were trained on.
+      split: "test", for the last word: the test images are the reference, the held-out
+        ones the validation. "validation", for looking along the way: the held-out
+        images alone, half of them for each.
+      parzen: "held_out", or "paper" for the choices of the authors' code: each set of
+        samples stretched to [0, 1] from its own smallest and largest value, and 1,000
+        images that were trained on as the validation.
       metrics: tuple of `METRICS`.
-      real: bool; also score images of the training, which shows what could be reached.
+      ceiling: bool; also score images of the training.
 
     Raises:
-      DatasetError: if `num_samples` is too small to be scored, or the parts do not go
-        together.
+      ValueError: if these are no such choices, or do not go together.
     """
 
     num_samples: int = 10_000
@@ -64,57 +72,133 @@ class Protocol:
     split: str = "test"
     parzen: str = "held_out"
     metrics: tuple = METRICS
-    real: bool = False
+    ceiling: bool = False
 
     def __post_init__(self):
-        if self.num_samples < FEWEST:
-            raise DatasetError(
-                f"An evaluation needs {FEWEST} samples or more. "
-                f"Received: --evaluation_samples={self.num_samples}"
+        known = {"split": ("test", "validation"), "parzen": ("held_out", "paper")}
+        good = all(getattr(self, name) in values for name, values in known.items())
+        if not good or not set(self.metrics) <= set(METRICS):
+            raise ValueError(f"No such protocol. Received: {self}")
+        if self.num_samples < MIN_IMAGES:
+            raise ValueError(
+                f"`num_samples` must be {MIN_IMAGES} or more. "
+                f"Received: num_samples={self.num_samples}"
             )
         if self.parzen == "paper" and self.split != "test":
-            raise DatasetError(
-                "--parzen_protocol=paper is for test images. "
-                "Leave out --split=held_out."
-            )
+            raise ValueError("The paper's protocol is for the test images.")
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation found."""
+
+    report: dict  # that JSON can hold
+    pictures: dict  # by name, uint8 [height, width, channels]
+    scored: dict  # by name, the `ImageDataset`s that have scores
+    reference: ImageDataset
+
+
+def evaluate(model, splits, protocol, *, extractor=None, tell=lambda line: None):
+    """Scores what both nets make.
+
+    Args:
+      model: `CoopNets`.
+      splits: `datasets.Splits`.
+      protocol: `Protocol`.
+      extractor: `features.Extractor`, or None to leave out what needs one.
+      tell: function of a line of text, for what takes its time.
+
+    Returns:
+      `Evaluation`.
+
+    Raises:
+      DatasetError: if there are too few real images.
+      NotFinite: if a net makes images that are no numbers.
+    """
+    timer = _Timer(tell)
+    validation, reference = real_images(splits, protocol)
+    chosen = _possible(model, protocol, extractor)
+    features = None
+    if FEATURE_METRICS & set(chosen):
+        with timer("features of the reference"):
+            features, _ = extractor(reference)
+    scored, scores = {}, {}
+    with model.as_shown():
+        for name in _names(model, protocol, chosen):
+            with timer(f"{name}, drawn"):
+                scored[name] = _draw(name, model, splits.training, protocol)
+            scores[name] = {"num_images": scored[name].num_images}
+            if "parzen" in chosen:
+                with timer(f"{name}, Parzen windows"):
+                    scores[name]["parzen"] = _parzen(
+                        scored[name],
+                        validation,
+                        reference,
+                        stretch=protocol.parzen == "paper",
+                    )
+            if features is not None:
+                with timer(f"{name}, metrics of features"):
+                    scores[name] |= _feature_scores(
+                        *extractor(scored[name]), features, chosen
+                    )
+        chains, pictures = {}, {}
+        if "diagnostics" in chosen:
+            with timer("diagnostics of the chains"):
+                chains, pictures = diagnostics.diagnose(
+                    model,
+                    reference,
+                    seed=protocol.seed,
+                    distance=_distance(extractor, features),
+                )
+    report = {
+        "protocol": _facts(protocol, chosen, splits, validation, reference, extractor),
+        "nets": _nets(model),
+        "versions": _versions(),
+        "date": time.strftime("%Y-%m-%d"),
+        "step": int(model.step),
+        "scores": scores,
+        "diagnostics": chains,
+        "seconds": timer.seconds,
+    }
+    return Evaluation(report, pictures, scored, reference)
 
 
 def real_images(splits, protocol):
-    """The images that choose a bandwidth, and those that samples are scored against.
+    """The validation and the reference.
 
-    Both in a random order, since a file may have one kind of image after the other.
+    Both come in a random order, since a file may have one kind of image after the
+    other.
 
     Args:
       splits: `datasets.Splits`.
       protocol: `Protocol`.
 
     Returns:
-      Two `ImageDataset`s of at most `MOST_REAL` images.
+      Two `ImageDataset`s of at most `MAX_REFERENCE` images.
 
     Raises:
-      DatasetError: if there are too few, or `split` is "held_out" and none are.
+      DatasetError: if there are too few, or none were held out for `split`.
     """
-    choosing, reference = splits.validation, splits.test
-    if protocol.split == "held_out":
-        if splits.validation.kind == splits.training.kind:
+    validation, reference = splits.validation, splits.test
+    if protocol.split == "validation":
+        if not splits.num_held_out:
             raise DatasetError(
-                "--split=held_out and --evaluate_every need images held out of "
+                "--split=validation and --evaluate_every need images held out of "
                 "training. Train with --num_held_out=1000 or so."
             )
         mixed = splits.validation.drawn(seed=1)
         half = mixed.num_images // 2
-        choosing, reference = mixed.part(slice(half)), mixed.part(slice(half, None))
+        validation, reference = mixed.part(slice(half)), mixed.part(slice(half, None))
     if protocol.parzen == "paper":
-        choosing = paper_validation(splits.training)
-    choosing, reference = (
-        part.drawn(MOST_REAL, seed=0) for part in (choosing, reference)
+        validation = paper_validation(splits.training)
+    validation, reference = (
+        part.drawn(MAX_REFERENCE, seed=0) for part in (validation, reference)
     )
-    if min(choosing.num_images, reference.num_images) < FEWEST:
+    if min(validation.num_images, reference.num_images) < MIN_IMAGES:
         raise DatasetError(
-            f"An evaluation needs {FEWEST} images or more on each side. Received: "
-            f"{choosing}; {reference}. Train with a larger --num_held_out."
+            f"An evaluation needs {MIN_IMAGES} images or more on each side. Received: "
+            f"{validation}; {reference}. Train with a larger --num_held_out."
         )
-    return choosing, reference
+    return validation, reference
 
 
 def paper_validation(training):
@@ -129,64 +213,6 @@ def paper_validation(training):
     if len(chosen) < number:
         chosen = np.arange(training.num_images)[-number:]
     return training.part(chosen)
-
-
-def evaluate(model, splits, protocol, *, extractor=None, tell=lambda line: None):
-    """Scores what both nets make.
-
-    Args:
-      model: `CoopNets`.
-      splits: `datasets.Splits`.
-      protocol: `Protocol`.
-      extractor: `features.Extractor`, or None to leave out what needs one.
-      tell: function of a line of text, for what takes its time.
-
-    Returns:
-      The report, a dict that JSON can hold; a dict of pictures, uint8 [height, width,
-      channels]; and the sets of images that were scored, by name.
-
-    Raises:
-      DatasetError: if there are too few images to score against.
-      NotFinite: if a net makes images that are no numbers.
-    """
-    timer = _Timer(tell)
-    choosing, reference = real_images(splits, protocol)
-    chosen = _possible(model, protocol, extractor)
-    real_features = None
-    if OF_FEATURES & set(chosen):
-        with timer("features of the real images"):
-            real_features, _ = extractor(reference)
-    sets, scores = {}, {}
-    for name, draw in _draws(model, splits, protocol, chosen).items():
-        with timer(f"{name}, drawn"):
-            sets[name] = draw()
-        scores[name] = {"num_images": sets[name].num_images}
-        if "parzen" in chosen:
-            with timer(f"{name}, Parzen windows"):
-                stretch = protocol.parzen == "paper"
-                scores[name]["parzen"] = _parzen(
-                    sets[name], choosing, reference, stretch=stretch
-                )
-        if real_features is not None:
-            with timer(f"{name}, metrics of features"):
-                scores[name] |= _feature_scores(
-                    *extractor(sets[name]), real_features, chosen
-                )
-    report = {
-        "protocol": _told(protocol, chosen, splits, choosing, reference, extractor),
-        "nets": _nets(model),
-        "versions": _versions(),
-        "date": time.strftime("%Y-%m-%d"),
-        "step": int(model.step),
-        "scores": scores,
-    }
-    pictures = {}
-    if "diagnostics" in chosen:
-        with timer("diagnostics of the chains"):
-            report["diagnostics"], pictures = _diagnose(
-                model, protocol, reference, extractor, real_features
-            )
-    return {**report, "seconds": timer.seconds}, pictures, sets
 
 
 class _Timer:
@@ -208,52 +234,52 @@ def _possible(model, protocol, extractor):
     """The metrics that can be had."""
     chosen = [one for one in METRICS if one in protocol.metrics]
     if extractor is None:
-        chosen = [one for one in chosen if one not in OF_FEATURES]
+        chosen = [one for one in chosen if one not in FEATURE_METRICS]
     if not model.descriptor.revision.num_steps:  # no chain to look at
         chosen = [one for one in chosen if one != "diagnostics"]
     return chosen
 
 
-def _draws(model, splits, protocol, chosen):
-    """Functions that draw the sets of images to score, by name."""
-
-    def drawn(name, num_steps):
-        pixels = []
-        with model.as_shown():
-            for batch in model.sample_batches(
-                protocol.num_samples, seed=protocol.seed, num_steps=num_steps
-            ):
-                if not np.isfinite(batch).all():
-                    raise NotFinite(f"A pixel of the {name}'s images is no number.")
-                pixels.append(images.to_uint8(batch))
-        return ImageDataset(name, np.concatenate(pixels), kind="samples")
-
-    def real():
-        training = splits.training
-        if protocol.parzen == "paper":  # what chooses would find itself
-            choosing = paper_validation(training).places
-            training = training.part(~np.isin(training.places, choosing))
-        return training.drawn(protocol.num_samples, seed=protocol.seed)
-
+def _names(model, protocol, chosen):
+    """The sets of images that are scored."""
     if set(chosen) <= {"diagnostics"}:
-        return {}
-    draws = {"generator": lambda: drawn("generator", 0)}
+        return []
+    names = ["generator"]
     if model.descriptor.revision.num_steps:
-        draws["descriptor"] = lambda: drawn("descriptor", None)
-    return {**draws, "training images": real} if protocol.real else draws
+        names.append("descriptor")
+    return [*names, CEILING] if protocol.ceiling else names
+
+
+def _draw(name, model, training, protocol):
+    """One of those sets, an `ImageDataset`."""
+    if name == CEILING:
+        if protocol.parzen == "paper":  # the validation would find itself in it
+            chosen = paper_validation(training).places
+            training = training.part(~np.isin(training.places, chosen))
+        return training.drawn(protocol.num_samples, seed=protocol.seed)
+    pixels = []
+    for batch in model.sample_batches(
+        protocol.num_samples,
+        seed=protocol.seed,
+        num_steps=0 if name == "generator" else None,
+    ):
+        if not np.isfinite(batch).all():
+            raise NotFinite(name)
+        pixels.append(images.to_uint8(batch))
+    return ImageDataset(name, np.concatenate(pixels), kind="samples")
 
 
 def _rows(dataset):
     """All images as rows of pixels in [0, 1], by the fixed map (x + 1) / 2."""
-    scaled = dataset.head(dataset.num_images)
+    scaled = dataset[:]
     return (scaled.reshape(len(scaled), -1) + 1) / 2
 
 
-def _parzen(samples, choosing, reference, *, stretch):
+def _parzen(samples, validation, reference, *, stretch):
     rows = _rows(samples)
     if stretch and rows.max() > rows.min():
         rows = (rows - rows.min()) / (rows.max() - rows.min())
-    bandwidth = parzen.choose_bandwidth(rows, _rows(choosing))
+    bandwidth = parzen.choose_bandwidth(rows, _rows(validation))
     mean, error = parzen.score(rows, _rows(reference), bandwidth)
     return {"nats": mean, "standard_error": error, "bandwidth": bandwidth}
 
@@ -273,44 +299,19 @@ def _feature_scores(features, probabilities, reference, chosen):
     return scores
 
 
-def _diagnose(model, protocol, reference, extractor, real_features):
-    """The diagnostics' numbers and pictures."""
-    trained = model.descriptor.revision.num_steps
-    steps = [length * trained for length in CHAIN_LENGTHS]
-    with model.as_shown():
-        trace = diagnostics.trace(
-            model, num_steps=steps[-1], seed=protocol.seed, keep=steps
-        )
-    real_energy = np.concatenate(
-        [
-            model.energy(reference[np.arange(first, min(first + 100, number))])
-            for number in [min(reference.num_images, 1_000)]
-            for first in range(0, number, 100)
-        ]
-    )
-    distances = {}
-    if real_features is not None:
-        for step, states in trace.states.items():
-            if np.isfinite(states).all():
-                chains = ImageDataset("chains", images.to_uint8(states))
-                value, error = metrics.kernel_distance(
-                    extractor(chains)[0], real_features
-                )
-                distances[step] = {"value": value, "standard_error": error}
-    summary = diagnostics.summary(
-        trace, trained=trained, real_energy=real_energy, distances=distances
-    )
-    shown = np.stack([states[:8] for states in trace.states.values()], axis=1)
-    shown = np.nan_to_num(shown.reshape(-1, *shown.shape[2:]))
-    return summary, {
-        "diagnostics": diagnostics.plot(
-            trace, trained=trained, real_energy=real_energy
-        ),
-        "chains": images.grid(shown, num_columns=len(trace.states)),
-    }
+def _distance(extractor, features):
+    """The kernel distance of images from the reference, with its error; else None."""
+    if features is None:
+        return None
+
+    def distance(states):
+        chains = ImageDataset("chains", images.to_uint8(states))
+        return metrics.kernel_distance(extractor(chains)[0], features)
+
+    return distance
 
 
-def _told(protocol, chosen, splits, choosing, reference, extractor):
+def _facts(protocol, chosen, splits, validation, reference, extractor):
     """Every choice, for the report."""
     pixels = "(x + 1) / 2"
     if protocol.parzen == "paper":
@@ -321,17 +322,22 @@ def _told(protocol, chosen, splits, choosing, reference, extractor):
         "trained_on": str(splits.training),
         "normalized": "per image" if splits.training.per_image else "fixed scale",
         "scored_against": str(reference),
-        "honest": reference.kind != splits.training.kind,
+        "reference_was_trained_on": splits.test_was_trained_on,
         "samples": "uint8, fresh, frozen weights, exact batch norm statistics",
         "parzen_windows": {
-            "bandwidth_chosen_on": str(choosing),
+            "bandwidth_chosen_on": str(validation),
             "pixels": pixels,
-            "bandwidths": [round(float(one), 4) for one in parzen.BANDWIDTHS],
+            "bandwidths": parzen.BANDWIDTHS.tolist(),
         },
-        "extractor": extractor and {"name": extractor.name, **extractor.facts},
-        "neighbours": metrics.NEIGHBOURS,
+        "extractor": extractor
+        and {
+            "name": extractor.name,
+            "frechet_name": extractor.frechet_name,
+            **extractor.facts,
+        },
+        "neighbours": metrics.NUM_NEIGHBOURS,
         "blocks": metrics.NUM_BLOCKS,
-        "largest_block": metrics.BLOCK_SIZE,
+        "largest_block": metrics.MAX_BLOCK,
     }
 
 
@@ -356,5 +362,5 @@ def _versions():
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "machine": platform.machine(),
-        "devices": gpus or f"CPU, {os.cpu_count()} cores",
+        "devices": gpus or [f"CPU, {os.cpu_count()} cores"],
     }

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Callable
@@ -13,14 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import seeds
-
-BATCH = 100  # images that pass a network at a time
-STEPS = 1_500
-BATCH_SIZE = 100
+INFERENCE_BATCH = 100  # images
+TRAINING_STEPS = 1_500
+TRAINING_BATCH = 100  # images
 FILTERS = (32, 64)
 NUM_FEATURES = 128
-SCALED_BY = 1_000  # images
+NUM_SCALING_IMAGES = 1_000
 INCEPTION_SIZE = 299  # pixels
 
 
@@ -32,34 +31,33 @@ class Extractor(NamedTuple):
     """A network with a name, so that a score tells what it was measured with."""
 
     name: str
+    frechet_name: str  # of the Frechet distance of its features
     facts: dict  # for the report: strings and numbers
     network: Callable  # images in [-1, 1] -> features, probabilities of the classes
 
-    def __call__(self, dataset, number=None):
-        """Features and class probabilities of the first images of a data set.
+    def __call__(self, dataset):
+        """Features and class probabilities of the images of a data set.
 
         Args:
           dataset: `ImageDataset`.
-          number: int; at most so many. Default: all.
 
         Returns:
           float32 [number, dimensions] and [number, classes].
         """
-        number = min(number or dataset.num_images, dataset.num_images)
         parts = [
-            self.network(dataset[np.arange(first, min(first + BATCH, number))])
-            for first in range(0, number, BATCH)
+            self.network(dataset[first : first + INFERENCE_BATCH])
+            for first in range(0, dataset.num_images, INFERENCE_BATCH)
         ]
         features, probabilities = zip(*parts, strict=True)
         return np.concatenate(features), np.concatenate(probabilities)
 
 
-def classifier(training, judges, *, cache=None):
+def classifier(training, test, *, cache=None):
     """A small ConvNet, trained once on the labels of the data set's training images.
 
     Args:
       training: `ImageDataset` with labels.
-      judges: `ImageDataset` with labels, on which its accuracy is measured.
+      test: `ImageDataset` with labels, on which its accuracy is measured.
       cache: `Path` of the folder where trained ones are kept. Default: `coopnets_tf` in
         Keras' own.
 
@@ -70,7 +68,7 @@ def classifier(training, judges, *, cache=None):
     Raises:
       ExtractorError: if the data set has no labels.
     """
-    if training.labels is None or judges.labels is None:
+    if training.labels is None or test.labels is None:
         raise ExtractorError(
             f"--extractor=classifier needs labels, and {training.name} has none. Give "
             "--extractor=inception."
@@ -82,14 +80,14 @@ def classifier(training, judges, *, cache=None):
         with tf.device("CPU:0"):  # whose bits do not change from run to run
             trained = _train(training)
         _keep(trained, path)
-    extractor = Extractor("classifier", {}, _compiled(trained))
-    _, probabilities = extractor(judges)
-    accuracy = np.mean(probabilities.argmax(axis=1) == judges.labels)
+    extractor = Extractor("classifier", "Frechet", {}, _compiled(trained))
+    _, probabilities = extractor(test)
+    accuracy = np.mean(probabilities.argmax(axis=1) == test.labels)
     weights = b"".join(one.tobytes() for one in trained.get_weights())
     facts = {
         "network": f"ConvNet, {NUM_FEATURES} features, trained on {training}",
         "accuracy": float(accuracy),
-        "accuracy_on": str(judges),
+        "accuracy_on": str(test),
         "file": path.name,
         "weights": hashlib.blake2b(weights, digest_size=8).hexdigest(),
     }
@@ -136,19 +134,17 @@ def _train(training):
     """Trains the classifier; a function of the images and labels alone."""
     network = _classifier(training.image_shape, int(training.labels.max()) + 1)
     network.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, STEPS)),
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(1e-3, TRAINING_STEPS)
+        ),
         keras.losses.SparseCategoricalCrossentropy(),
         jit_compile=False,
     )
-    size = min(BATCH_SIZE, training.num_images)
-    per_epoch = training.num_images // size
-    for step in range(STEPS):
-        epoch, position = divmod(step, per_epoch)
-        if position == 0:
-            order = seeds.epoch_order(training.num_images, run_seed=0, epoch=epoch)
-        chosen = order[position * size : (position + 1) * size]
+    size = min(TRAINING_BATCH, training.num_images)
+    order = training.order(size, run_seed=0)
+    for chosen in itertools.islice(order, TRAINING_STEPS):
         network.train_on_batch(training[chosen], training.labels[chosen])
-    return _with_features(network, training.head(SCALED_BY))
+    return _with_features(network, training[:NUM_SCALING_IMAGES])
 
 
 def _with_features(network, images):
@@ -222,7 +218,13 @@ def inception(*, weights=None):
         "resize": f"bilinear, to {INCEPTION_SIZE}x{INCEPTION_SIZE}",
         "note": "other weights and another resizing than those of published FIDs",
     }
-    return Extractor("Keras InceptionV3", facts, _compiled(network, _for_inception))
+    # Never "FID" alone: that is a number of another network's weights.
+    return Extractor(
+        "Keras InceptionV3",
+        "FID (Keras InceptionV3)",
+        facts,
+        _compiled(network, _for_inception),
+    )
 
 
 def _for_inception(images):

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import json
 import os
 
 
@@ -21,3 +22,13 @@ def write_whole(path, content):
     except OSError:
         new.unlink(missing_ok=True)
         raise
+
+
+def write_json(path, content):
+    """Writes what JSON can hold, as `write_whole` does.
+
+    Raises:
+      ValueError: if a number in it is not finite.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_whole(path, text.encode())

@@ -6,11 +6,12 @@ Features are float [number, dimensions]; where they come from is told in `featur
 import numpy as np
 from scipy import linalg, special
 from sklearn.metrics import pairwise_distances_chunked
+from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
-NEIGHBOURS = 5
+NUM_NEIGHBOURS = 5
 NUM_BLOCKS = 10  # over which kernel distances and inception scores are averaged
-BLOCK_SIZE = 1_000  # at most; of a kernel distance's block
+MAX_BLOCK = 1_000  # images of a block of a kernel distance
 CHUNK_MEBIBYTES = 64  # distances that are kept at a time
 
 
@@ -62,7 +63,7 @@ def kernel_distance(features, reference):
     Source: Binkowski et al., "Demystifying MMD GANs", arXiv:1801.01401.
     """
     estimates = [
-        _discrepancy(*(np.asarray(part[:BLOCK_SIZE], np.float64) for part in parts))
+        _discrepancy(*(np.asarray(part[:MAX_BLOCK], np.float64) for part in parts))
         for parts in zip(
             np.array_split(features, NUM_BLOCKS),
             np.array_split(reference, NUM_BLOCKS),
@@ -74,23 +75,22 @@ def kernel_distance(features, reference):
 
 
 def _discrepancy(one, other):
-    def kernel(first, second):
-        return (first @ second.T / first.shape[1] + 1) ** 3
+    """The unbiased estimate of one pair of blocks: no image is paired with itself."""
 
     def within(part):
-        matrix = kernel(part, part)
+        matrix = polynomial_kernel(part)
         return (matrix.sum() - np.trace(matrix)) / (len(part) * (len(part) - 1))
 
-    return within(one) + within(other) - 2 * kernel(one, other).mean()
+    return within(one) + within(other) - 2 * polynomial_kernel(one, other).mean()
 
 
 def neighbour_scores(features, reference):
     """Precision, recall, density and coverage by nearest neighbours.
 
-    A ball around each image reaches to its `NEIGHBOURS`-th nearest of its own set.
+    A ball around each image reaches to its `NUM_NEIGHBOURS`-th nearest of its own set.
     Precision is the share of images within a ball of the reference, recall the share of
     the reference within a ball of the images; density counts the reference balls around
-    an image, divided by `NEIGHBOURS`, and coverage is the share of the reference whose
+    an image, divided by `NUM_NEIGHBOURS`; coverage is the share of the reference whose
     own ball holds an image.
 
     Args:
@@ -107,29 +107,29 @@ def neighbour_scores(features, reference):
     number = min(len(features), len(reference))
     features, reference = features[:number], reference[:number]
     own_radii, radii = _radii(features), _radii(reference)
-    precise, recalled, density, covered = 0, np.zeros(number, bool), 0, radii < 0
-    first = 0
+    recalled, covered = np.zeros(number, bool), np.zeros(number, bool)
+    precise, pairs, first = 0, 0, 0
     for distances in pairwise_distances_chunked(
         features, reference, working_memory=CHUNK_MEBIBYTES
     ):
         own = own_radii[first : first + len(distances), None]
         within = distances <= radii
         precise += within.any(axis=1).sum()
-        density += within.sum()
+        pairs += within.sum()
         recalled |= (distances <= own).any(axis=0)
         covered |= within.any(axis=0)
         first += len(distances)
     return {
         "precision": float(precise / number),
         "recall": float(recalled.mean()),
-        "density": float(density / number / NEIGHBOURS),
+        "density": float(pairs / number / NUM_NEIGHBOURS),
         "coverage": float(covered.mean()),
     }
 
 
 def _radii(features):
-    """Distance of each image to its `NEIGHBOURS`-th nearest other one."""
-    neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute")
+    """Distance of each image to its `NUM_NEIGHBOURS`-th nearest other one."""
+    neighbours = NearestNeighbors(n_neighbors=NUM_NEIGHBOURS, algorithm="brute")
     distances, _ = neighbours.fit(features).kneighbors()
     return distances[:, -1]
 
@@ -139,10 +139,10 @@ def inception_score(probabilities):
 
     Args:
       probabilities: [number, classes]; what a classifier says of each image, in a
-        random order. They are cut into `NUM_BLOCKS` splits, each with its own score.
+        random order. They are cut into `NUM_BLOCKS` blocks, each with its own score.
 
     Returns:
-      Mean and standard deviation of the splits' scores, two floats of 1 or more.
+      Mean and standard deviation of the blocks' scores, two floats of 1 or more.
 
     Source: Salimans et al., "Improved techniques for training GANs", arXiv:1606.03498.
     """

@@ -1,8 +1,6 @@
 """What main.py does with a trained model; each mode fills one new folder."""
 
 import contextlib
-import itertools
-import json
 import sys
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from PIL import Image
 
 from coopnets_tf import evaluation, interpolation, logs, recovery, reports
 from coopnets_tf import images as pictures
-from coopnets_tf.files import write_whole
+from coopnets_tf.files import write_json
 
 GRID = 100  # images of a grid, at most
 NUM_PATHS = 8  # of an interpolation, one a row
@@ -44,8 +42,10 @@ def sample(model, folder, *, num_images, num_steps, seed, file_format):
     batches = model.sample_batches(num_images, seed=seed, num_steps=num_steps)
     pixels = _counted(num_images, (pictures.to_uint8(batch) for batch in batches))
     if file_format == "png":
-        for number, image in enumerate(itertools.chain.from_iterable(pixels)):
-            pictures.save_png(folder / "images" / f"{number:06d}.png", image)
+        first = 0
+        for batch in pixels:
+            _save_pngs(folder / "images", batch, first)
+            first += len(batch)
     else:
         pixels = np.concatenate(list(pixels))
         path = folder / f"images.{file_format}"
@@ -156,7 +156,7 @@ def reconstruct(model, folder, images, *, num_steps, seed):
     _save_triples(folder / "reconstruct.png", images, found, np.abs(images - found) - 1)
     errors = recovery.errors(images, found, np.zeros_like(images))
     errors = {name.replace("hidden_", ""): value for name, value in errors.items()}
-    _save_json(folder / "errors.json", errors)
+    write_json(folder / "errors.json", errors)
     return errors
 
 
@@ -211,7 +211,7 @@ def recover(
     errors = {
         name: recovery.errors(images, fill, visible) for name, fill in fills.items()
     }
-    _save_json(folder / "errors.json", errors)
+    write_json(folder / "errors.json", errors)
     return errors
 
 
@@ -220,11 +220,6 @@ def _save_triples(path, *triples):
     rows = np.stack([part[: GRID // 3] for part in triples], axis=1)
     grid = pictures.grid(rows.reshape(-1, *rows.shape[2:]), num_columns=9)
     pictures.save_png(path, grid)
-
-
-def _save_json(path, content):
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    write_whole(path, text.encode())
 
 
 def evaluate(model, folder, splits, protocol, *, extractor, tell):
@@ -236,21 +231,26 @@ def evaluate(model, folder, splits, protocol, *, extractor, tell):
       splits, protocol, extractor, tell: as for `evaluation.evaluate`.
 
     Returns:
-      The report, a dict, and the sets of images that were scored, by name.
+      `Evaluation`.
     """
-    report, pictured, sets = evaluation.evaluate(
-        model, splits, protocol, extractor=extractor, tell=tell
-    )
-    _save_json(folder / "report.json", report)
-    for name, picture in pictured.items():
+    found = evaluation.evaluate(model, splits, protocol, extractor=extractor, tell=tell)
+    write_json(folder / "report.json", found.report)
+    for name, picture in found.pictures.items():
         pictures.save_png(folder / f"{name}.png", picture)
+    for name, samples in found.scored.items():
+        pictures.save_png(
+            folder / f"{_file_name(name)}.png", pictures.grid(samples[:GRID])
+        )
     events = tf.summary.create_file_writer(str(folder / "tensorboard"))
     with contextlib.closing(events):
-        logs.show_evaluation(events, report["step"], reports.scalars(report), pictured)
-    for name, samples in sets.items():
-        grid = pictures.grid(samples.head(GRID))
-        pictures.save_png(folder / f"{name.replace(' ', '_')}.png", grid)
-    return report, sets
+        logs.show_evaluation(
+            events, found.report["step"], reports.scalars(found.report), found.pictures
+        )
+    return found
+
+
+def _file_name(name):
+    return name.replace(" ", "_")
 
 
 def export_samples(folder, sets):
@@ -261,7 +261,11 @@ def export_samples(folder, sets):
       sets: dict of `ImageDataset`, by name.
     """
     for name, samples in sets.items():
-        for number in range(samples.num_images):
-            pixels = pictures.to_uint8(samples[np.arange(number, number + 1)][0])
-            path = Path(folder) / name.replace(" ", "_") / f"{number:06d}.png"
-            pictures.save_png(path, pixels)
+        for first in range(0, samples.num_images, GRID):
+            pixels = pictures.to_uint8(samples[first : first + GRID])
+            _save_pngs(Path(folder) / _file_name(name), pixels, first)
+
+
+def _save_pngs(folder, pixels, first):
+    for number, image in enumerate(pixels, start=first):
+        pictures.save_png(folder / f"{number:06d}.png", image)

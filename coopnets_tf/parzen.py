@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 BANDWIDTHS = np.logspace(-1, 0, 10)  # those of the authors' code, in parts of the range
-BLOCK = 1_000  # images at a time: BLOCK x N distances are kept
+CHUNK = 1_000  # images at a time: CHUNK x N distances are kept
 
 
 def log_likelihoods(samples, images, bandwidths):
@@ -27,15 +27,15 @@ def log_likelihoods(samples, images, bandwidths):
     center = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
     samples = tf.constant(samples - center)  # near zero, distances keep their digits
     bandwidths = np.asarray(bandwidths, np.float64)
-    blocks = [
+    chunks = [
         _log_mean_exp(
             samples,
-            tf.constant(images[first : first + BLOCK] - center),
+            tf.constant(images[first : first + CHUNK] - center),
             tf.constant(bandwidths, tf.float32),
         )
-        for first in range(0, len(images), BLOCK)
+        for first in range(0, len(images), CHUNK)
     ]
-    log_means = np.concatenate(blocks, axis=1).astype(np.float64)
+    log_means = np.concatenate(chunks, axis=1).astype(np.float64)
     log_norms = images.shape[1] * np.log(bandwidths * np.sqrt(2 * np.pi))
     return log_means - log_norms[:, None]
 
@@ -64,20 +64,17 @@ def _log_mean_exp(samples, images, bandwidths):
     )
 
 
-def choose_bandwidth(samples, images, bandwidths=BANDWIDTHS):
-    """The bandwidth under which the images are most probable in the mean.
+def choose_bandwidth(samples, images):
+    """The one of `BANDWIDTHS` under which the images are most probable in the mean.
 
-    Args:
-      samples, images, bandwidths: as for `log_likelihoods`.
-
-    Returns:
-      float, one of `bandwidths`.
+    Arguments as for `log_likelihoods`.
     """
-    means = log_likelihoods(samples, images, bandwidths).mean(axis=1)
-    return float(bandwidths[np.argmax(means)])
+    means = log_likelihoods(samples, images, BANDWIDTHS).mean(axis=1)
+    return float(BANDWIDTHS[np.argmax(means)])
 
 
 def score(samples, images, bandwidth):
     """Mean log-likelihood of images and its standard error, in nats: two floats."""
     values = log_likelihoods(samples, images, [bandwidth])[0]
-    return float(values.mean()), float(values.std() / np.sqrt(len(values)))
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(error)

@@ -1,6 +1,6 @@
 """A report of an evaluation as numbers by name, and as text for the terminal."""
 
-NEIGHBOURS = ("precision", "recall", "density", "coverage")
+NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 
 
 def scalars(report):
@@ -8,7 +8,7 @@ def scalars(report):
 
     Those of the diagnostics begin with `evaluation/chains/`.
     """
-    sections = {**report["scores"], "chains": report.get("diagnostics", {})}
+    sections = {**report["scores"], "chains": report["diagnostics"]}
     return {
         f"evaluation/{name}": number
         for owner, section in sections.items()
@@ -20,18 +20,18 @@ def _flat(value, name):
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _flat(part, f"{name}/{key}")
-    elif isinstance(value, int | float):
+    elif isinstance(value, float):  # numbers of images and steps are no scores
         yield name, value
 
 
-def told(report):
+def text(report):
     """The protocol, the scores and what became of the chains, as lines of text."""
     protocol, steps = report["protocol"], report["nets"]["revision"]["num_steps"]
     lines = [
         f"Seed {protocol['seed']}, D1 with {steps} steps; scored against "
         f"{protocol['scored_against']}"
     ]
-    if not protocol["honest"]:
+    if protocol["reference_was_trained_on"]:
         lines.append(
             "Careful: no image was held out of training, so these scores favour nets "
             "that repeat what they have seen. Train with --num_held_out."
@@ -48,43 +48,38 @@ def told(report):
             lines[-1] += (
                 f"; it knows {extractor['accuracy']:.2%} of {extractor['accuracy_on']}"
             )
-    bandwidths = protocol["parzen_windows"]["bandwidths"]
-    rows = {
-        owner: _texts(scores, extractor, bandwidths)
-        for owner, scores in report["scores"].items()
-    }
-    if rows:
+    if scores := report["scores"]:
+        bandwidths = protocol["parzen_windows"]["bandwidths"]
+        ends = bandwidths[0], bandwidths[-1]
+        rows = {name: _texts(own, extractor, ends) for name, own in scores.items()}
         lines.append(table(rows))
-    if "!" in lines[-1]:
-        lines.append("!: an end of the bandwidths' grid; others might be better")
-    if chains := report.get("diagnostics"):
+        if any(row.get("bandwidth", "").endswith("!") for row in rows.values()):
+            lines.append("!: an end of the bandwidths' grid; others might be better")
+    if chains := report["diagnostics"]:
         lines.append(
             f"Chains of {chains['steps']} steps, trained with "
-            f"{chains['trained_steps']}: "
-            f"{chains['verdict']}"
+            f"{chains['trained_steps']}: {chains['verdict']}"
         )
     return "\n".join(lines)
 
 
-def _texts(scores, extractor, bandwidths):
+def _texts(scores, extractor, ends):
     """The scores of one set of images as texts, by the names of the columns."""
     texts = {"images": f"{scores['num_images']:,}"}
     if found := scores.get("parzen"):
         texts["Parzen, nats"] = f"{found['nats']:.1f} ± {found['standard_error']:.1f}"
-        edge = round(found["bandwidth"], 4) in (bandwidths[0], bandwidths[-1])
-        texts["bandwidth"] = f"{found['bandwidth']:.3f}" + "!" * edge
+        mark = "!" if found["bandwidth"] in ends else ""
+        texts["bandwidth"] = f"{found['bandwidth']:.3f}{mark}"
     if "frechet_distance" in scores:
-        # Never "FID" alone: that is a number of another network's weights.
-        inception = extractor["name"] == "Keras InceptionV3"
-        name = "FID (Keras InceptionV3)" if inception else "Frechet"
-        texts[name] = f"{scores['frechet_distance']:.2f}"
+        texts[extractor["frechet_name"]] = f"{scores['frechet_distance']:.2f}"
     if found := scores.get("kernel_distance"):
         texts["kernel"] = f"{found['value']:.4f} ± {found['standard_error']:.4f}"
-    texts |= {name: f"{scores[name]:.3f}" for name in NEIGHBOURS if name in scores}
+    texts |= {
+        name: f"{scores[name]:.3f}" for name in NEIGHBOUR_SCORES if name in scores
+    }
     if found := scores.get("inception_score"):
-        texts[f"IS ({extractor['name']})"] = (
-            f"{found['mean']:.2f} ± {found['stddev']:.2f}"
-        )
+        name = f"IS ({extractor['name']})"
+        texts[name] = f"{found['mean']:.2f} ± {found['stddev']:.2f}"
     return texts
 
 

@@ -5,8 +5,10 @@ import json
 import re
 from pathlib import Path
 
-from coopnets_tf.files import write_whole
+from coopnets_tf.files import write_json
 
+ROLLBACKS = "rollbacks.json"
+DATA = "data.json"
 CONTENTS = (
     "flags.cfg",
     "metrics.jsonl",
@@ -14,11 +16,10 @@ CONTENTS = (
     "samples",
     "checkpoints",
     "export",
-    "data.json",
+    DATA,
     "model.json",
     "evaluations",
 )
-ROLLBACKS = "rollbacks.json"
 
 
 class RunError(ValueError):
@@ -123,22 +124,28 @@ def find_run(workdir):
     return folder
 
 
-def check_data(run_dir, *, fingerprint):
-    """Remembers what a new run is trained on, and compares it for a resumed one.
+def check_data(run_dir, *, fingerprint, way_out):
+    """Compares images with those that a run was begun with, as far as it is known.
+
+    Args:
+      run_dir: `Path`.
+      fingerprint: str; of the images at hand.
+      way_out: str; what to do if they are others.
 
     Raises:
-      RunError: if the images are others than at the start of the run.
+      RunError: if they are others.
     """
-    record = run_dir / "data.json"
-    if not record.exists():
-        content = json.dumps({"fingerprint": fingerprint}) + "\n"
-        write_whole(record, content.encode())
-    elif _read_json(record).get("fingerprint") != fingerprint:
+    record = run_dir / DATA
+    if record.exists() and _read_json(record).get("fingerprint") != fingerprint:
         raise RunError(
-            f"The images are not those with which {run_dir} was begun, so it can "
-            "neither go on nor be judged with them as if nothing had happened. Bring "
-            "the old ones back, or begin a new run without --resume."
+            f"The images are not those with which {run_dir} was begun. {way_out}"
         )
+
+
+def record_data(run_dir, *, fingerprint):
+    """Remembers which images a run was begun with."""
+    if not (run_dir / DATA).exists():
+        write_json(run_dir / DATA, {"fingerprint": fingerprint})
 
 
 def rollbacks(run_dir):
@@ -150,7 +157,7 @@ def rollbacks(run_dir):
 def add_rollback(run_dir, *, step, story):
     """Remembers that the run went back to a step, and why."""
     stories = [*rollbacks(run_dir), {"step": step, "story": story}]
-    write_whole(run_dir / ROLLBACKS, (json.dumps(stories, indent=1) + "\n").encode())
+    write_json(run_dir / ROLLBACKS, stories)
 
 
 def _read_json(path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from coopnets_tf import checkpoints
-from coopnets_tf.files import write_whole
+from coopnets_tf.files import write_json
 from coopnets_tf.runs import RunError
 from coopnets_tf.version import __version__
 
@@ -24,7 +24,7 @@ def describe(model, run_dir, *, dataset):
     config = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)  # loaded for use, it needs no optimizers
     content = {"package_version": __version__, "dataset": dataset, "model": config}
-    write_whole(run_dir / DESCRIPTION, (json.dumps(content, indent=1) + "\n").encode())
+    write_json(run_dir / DESCRIPTION, content)
 
 
 def description(run_dir):

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import logging
 import math
 import os
@@ -15,7 +14,7 @@ from coopnets_tf import images, reports, runs
 from coopnets_tf.checkpoints import NotSaved
 from coopnets_tf.evaluation import NotFinite
 from coopnets_tf.export import export
-from coopnets_tf.files import write_whole
+from coopnets_tf.files import write_json
 from coopnets_tf.folders import DatasetError
 from coopnets_tf.logs import RunLog
 from coopnets_tf.seeds import Purpose, draw_seed, fold_in
@@ -64,7 +63,7 @@ def train(model, dataset, run_dir, checkpoints, *, max_rollbacks, **schedule):
         makes a line of metrics, pictures and a checkpoint); num_samples, int, images
         in a picture; settings, dict, hyper-parameters to show in TensorBoard;
         evaluate_every, None or int, and evaluate, a function of the model that returns
-        what `evaluation.evaluate` does.
+        an `Evaluation`.
 
     Raises:
       Diverged: if a metric is out of bounds and no rollback is left.
@@ -122,8 +121,7 @@ def _go_on(
     with log, contextlib.closing(batches):
         if first_step == 0:
             log.settings(settings)
-            shown = np.arange(min(num_samples, dataset.num_images))
-            log.picture(0, "observed", images.grid(dataset[shown]))
+            log.picture(0, "observed", images.grid(dataset[:num_samples]))
             _save(checkpoints, log, first_step)
         for step in range(first_step + 1, num_iterations + 1):
             try:
@@ -213,14 +211,14 @@ def _stop_signals():
 
 
 def _evaluate(model, log, step, run_dir, evaluate):
+    """Scores the nets as they are, for TensorBoard, metrics.jsonl and evaluations/."""
     try:
-        report, pictures, _ = evaluate(model)
+        found = evaluate(model)
     except NotFinite as error:
-        raise Diverged(step, "a pixel of the samples", math.nan) from error
-    log.evaluation(step, reports.scalars(report), pictures)
-    text = json.dumps(report, indent=1) + "\n"
+        raise Diverged(step, f"a pixel of {error.net}'s samples", math.nan) from error
+    log.evaluation(step, reports.scalars(found.report), found.pictures)
     try:
-        write_whole(run_dir / "evaluations" / f"{step:06d}.json", text.encode())
+        write_json(run_dir / "evaluations" / f"{step:06d}.json", found.report)
     except OSError as error:
         logging.warning("The report of step %s is not written: %s", step, error)
 

@@ -44,6 +44,14 @@ PATHS = (
     "inception_weights",
     "export_samples",
 )
+# Choices of the evaluations in training, which are not those of a later one.
+IN_TRAINING = (
+    "metrics",
+    "evaluation_samples",
+    "evaluation_seed",
+    "extractor",
+    "inception_weights",
+)
 # What an evaluation must not take for something else.
 TRAINED_ON = (
     "dataset",
@@ -66,11 +74,7 @@ MAY_CHANGE = (
     "num_samples",
     "max_rollbacks",
     "evaluate_every",
-    "metrics",
-    "evaluation_samples",
-    "evaluation_seed",
-    "extractor",
-    "inception_weights",
+    *IN_TRAINING,
 )
 
 
@@ -101,6 +105,7 @@ def _parse(argv):
     except absl_flags.Error:
         pass  # the last line meets it again and explains it
     base = preset_of(FLAGS["dataset"].value)
+    typed = {name for name in IN_TRAINING if FLAGS[name].present}
     saved = None
     if FLAGS["resume"].value or FLAGS["mode"].value != "train":
         _expand("workdir")
@@ -123,10 +128,14 @@ def _parse(argv):
     scheduled = FLAGS["learning_rate_schedule"].value != "constant"
     if scheduled and FLAGS["schedule_steps"].value is None:
         FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
+    if FLAGS["mode"].value == "evaluate":
+        for name in set(IN_TRAINING) - typed:
+            FLAGS[name].unparse()
     if saved is not None and FLAGS["resume"].value:
-        _refuse_changes(saved, base, [name for name in saved if name not in MAY_CHANGE])
+        mathematics = [name for name in saved if name not in MAY_CHANGE]
+        _refuse_changes(saved, base, mathematics, "begin a new run without --resume")
     elif saved is not None and FLAGS["mode"].value == "evaluate":
-        _refuse_changes(saved, base, TRAINED_ON)
+        _refuse_changes(saved, base, TRAINED_ON, "evaluate a run that has it")
     _lines()  # refuses what could not be saved, before anything is done
     return rest
 
@@ -157,14 +166,13 @@ def _parse_alone(program, flagfile):
     return values()
 
 
-def _refuse_changes(saved, flagfile, names):
+def _refuse_changes(saved, flagfile, names, way_out):
     for name in names:
         value = FLAGS[name].value
         if value != saved[name]:
             _refuse(
                 f"--{name}={value} would change the run, which has "
-                f"--{name}={saved[name]} in {flagfile}. Leave it out, or begin a new "
-                "run without --resume."
+                f"--{name}={saved[name]} in {flagfile}. Leave it out, or {way_out}."
             )
 
 

@@ -306,39 +306,39 @@ NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", 64, "Images in a picture.", lower_bound=1
 )
 
-# Evaluation. In training on images that were held out, afterwards on the test images.
+# Evaluation: in training by --evaluate_every, afterwards by --mode=evaluate.
 EVALUATE_EVERY = flags.DEFINE_integer(
     "evaluate_every",
     None,
-    "Training steps between two evaluations on images held out of training; they go to "
-    "TensorBoard, metrics.jsonl and evaluations/. Default: none.",
+    "In training: steps between two evaluations on images held out of training "
+    "(--num_held_out); to TensorBoard, metrics.jsonl and evaluations/. Default: none.",
     lower_bound=1,
 )
-_kinds_of_metrics = (
-    "parzen",
-    "frechet",
-    "kernel",
-    "neighbours",
-    "inception_score",
-    "diagnostics",
-)
+_metrics = {
+    "parzen": "log-likelihood",
+    "frechet": "distance",
+    "kernel": "distance, KID",
+    "neighbours": "precision, recall, density, coverage",
+    "inception_score": "of the extractor's classes",
+    "diagnostics": "chains of ten times the trained length",
+}
 METRICS = flags.DEFINE_list(
     "metrics",
     None,
-    "What to measure, with commas: parzen (log-likelihood), frechet (distance), "
-    "kernel (distance, KID), neighbours (precision, recall, density, coverage), "
-    "inception_score, diagnostics (chains of ten times the length). Default: all.",
+    "What to measure, with commas: "
+    + ", ".join(f"{name} ({meaning})" for name, meaning in _metrics.items())
+    + ". Default: all that can be had.",
 )
 flags.register_validator(
     "metrics",
-    lambda value: value is None or (value and {*value} <= {*_kinds_of_metrics}),
-    message=f"must be some of {','.join(_kinds_of_metrics)}",
+    lambda value: value is None or (value and set(value) <= set(_metrics)),
+    message=f"must be some of {','.join(_metrics)}",
 )
 EVALUATION_SAMPLES = flags.DEFINE_integer(
     "evaluation_samples",
     10_000,
-    "Images drawn of each net. Part of the protocol: compare like with like.",
-    lower_bound=1,
+    "Images drawn of each net; other numbers give other scores, so leave it.",
+    lower_bound=20,
 )
 EVALUATION_SEED = flags.DEFINE_integer(
     "evaluation_seed",
@@ -357,33 +357,40 @@ EXTRACTOR = flags.DEFINE_enum(
 INCEPTION_WEIGHTS = flags.DEFINE_string(
     "inception_weights",
     None,
-    "File with the weights of Keras' InceptionV3. Default: Keras' cache, downloaded "
-    "when missing.",
+    "File with the weights of Keras' InceptionV3, which then is the extractor. "
+    "Default: Keras' cache, downloaded when missing.",
 )
 SPLIT = flags.DEFINE_enum(
     "split",
     "test",
-    ["test", "held_out"],
-    "Images that evaluate scores against: the test images, for the last word, or those "
-    "held out of training, for choosing among runs.",
+    ["test", "validation"],
+    "With --mode=evaluate: score against the test images, for the last word, or "
+    "against half of those held out of training (the other half chooses the "
+    "bandwidth), to choose among runs and steps.",
 )
 PARZEN_PROTOCOL = flags.DEFINE_enum(
     "parzen_protocol",
     "held_out",
     ["held_out", "paper"],
-    "Bandwidth chosen on held-out images and pixels (x + 1) / 2, or as in the authors' "
-    "code: chosen on training images, each set stretched to [0, 1].",
+    "With --mode=evaluate: bandwidth chosen on held-out images and pixels (x + 1) / 2, "
+    "or as in the authors' code: on training images, samples stretched to [0, 1].",
+)
+flags.register_multi_flags_validator(
+    ["parzen_protocol", "split"],
+    lambda values: values["parzen_protocol"] != "paper" or values["split"] == "test",
+    message="--parzen_protocol=paper is for the test images: leave out --split",
 )
 EVALUATE_REAL = flags.DEFINE_boolean(
     "evaluate_real",
     False,
-    "Also score images of the training, which shows what could be reached.",
+    "With --mode=evaluate: also score as many training images as if a net had drawn "
+    "them, which is about what a perfect net would get.",
 )
 EXPORT_SAMPLES = flags.DEFINE_string(
     "export_samples",
     None,
-    "New folder for the scored images as PNG files, one folder a set, for other "
-    "programs.",
+    "With --mode=evaluate: new folder for the scored images and the reference as PNG "
+    "files, one folder a set, for other programs.",
 )
 
 # Use of trained nets.

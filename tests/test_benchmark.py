@@ -55,20 +55,20 @@ def report(step, split, *, distance, seed=0):
 
 def test_curves_are_of_evaluations_on_held_out_images(tmp_path):
     for path, content in {
-        "evaluations/000020.json": report(20, "held_out", distance=3.0),
-        "evaluations/000010.json": report(10, "held_out", distance=5.0),
-        "evaluate-1/report.json": report(30, "held_out", distance=2.0),
+        "evaluations/000020.json": report(20, "validation", distance=3.0),
+        "evaluations/000010.json": report(10, "validation", distance=5.0),
+        "evaluate-1/report.json": report(30, "validation", distance=2.0),
         "evaluate-2/report.json": report(40, "test", distance=1.0),
-        "evaluate-3/report.json": report(20, "held_out", distance=3.0),
+        "evaluate-3/report.json": report(20, "validation", distance=3.0),
     }.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(json.dumps(content))
-    found = curves.reports(tmp_path)
+    found = curves.validated(tmp_path)
     assert [one["step"] for one in found] == [10, 20, 30]
     distances = [one["scores"]["generator"]["frechet_distance"] for one in found]
     assert distances == [5.0, 3.0, 2.0]
     curves.refuse_a_mixture(found)
-    other = report(50, "held_out", distance=1.0, seed=1)
+    other = report(50, "validation", distance=1.0, seed=1)
     with pytest.raises(SystemExit, match="different protocols"):
         curves.refuse_a_mixture([*found, other])
 

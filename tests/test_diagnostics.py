@@ -22,7 +22,9 @@ def gaussian_model(**options):
 
 def test_a_noiseless_chain_shrinks_step_by_step():
     model = gaussian_model(num_noise_steps=0)
-    trace = diagnostics.trace(model, num_steps=8, seed=0, num_chains=6, keep=[0, 3, 8])
+    trace = diagnostics.run_chains(
+        model, num_steps=8, seed=0, num_chains=6, keep=[0, 3, 8]
+    )
     drafts = trace.states[0].astype(np.float64).reshape(6, -1)
     squares = np.sum(drafts**2, axis=1)
     powers = SHRINK ** np.arange(9)[:, None]
@@ -48,7 +50,7 @@ def test_a_noiseless_chain_shrinks_step_by_step():
 def test_noisy_chains_forget_as_an_autoregression_does():
     model = gaussian_model()
     steps, trained = 200, model.descriptor.revision.num_steps
-    trace = diagnostics.trace(
+    trace = diagnostics.run_chains(
         model, num_steps=steps, seed=1, num_chains=60, keep=[3, 200]
     )
     # x <- SHRINK x + STEP_SIZE u: what is left of the draft, and the noise so far. The
@@ -87,7 +89,7 @@ def test_correlation_of_an_autoregression():
 def test_a_trace_is_a_function_of_its_seed():
     model = gaussian_model()
     traces = [
-        diagnostics.trace(model, num_steps=4, seed=seed, num_chains=5).energy
+        diagnostics.run_chains(model, num_steps=4, seed=seed, num_chains=5).energy
         for seed in (3, 3, 4)
     ]
     np.testing.assert_array_equal(traces[0], traces[1])
@@ -98,7 +100,9 @@ def test_saturation_counts_pixels_outside_the_range():
     """With s = 0.3, and steps as large as that, every image has pixels beyond 1."""
     model = gaussian_model()
     model.descriptor.revision = Langevin(1, 0.5)
-    trace = diagnostics.trace(model, num_steps=2, seed=0, num_chains=9, keep=[1, 2])
+    trace = diagnostics.run_chains(
+        model, num_steps=2, seed=0, num_chains=9, keep=[1, 2]
+    )
     for step in (1, 2):
         expected = np.mean(np.abs(trace.states[step]) > 1)
         assert expected > 0.01
@@ -127,7 +131,7 @@ REAL = np.array([99.0, 101.0])  # mean 100, s.d. 1
         (9, None, "they drift away: mean energy 9 s.d. above"),
         (0.5, 0.25, "they stay: mean energy 0.5 s.d. above"),
         (0.5, 0.9, "they drift away: mean energy 0.5 s.d. above"),
-        (np.nan, None, "1 of 1 long chains"),
+        (np.nan, None, "1 of 1 chains"),
     ],
 )
 def test_the_verdict_is_by_energy_and_distance(last, later_distance, text):
@@ -135,13 +139,13 @@ def test_the_verdict_is_by_energy_and_distance(last, later_distance, text):
     if later_distance is not None:
         values = (0.4, 0.2, later_distance)
         distances = {
-            step: {"value": value, "standard_error": 0.02}
+            step: {"value": value, "standard_error": 0.02}  # 1: the trained length
             for step, value in enumerate(values)
         }
     trace = toy_trace([5, 0, last])
     found = diagnostics.summary(trace, trained=1, real_energy=REAL, distances=distances)
     assert text in found["verdict"]
-    assert found["gradient_norm"] == {"draft": 4.0, "trained": 4.0, "last": 2.0}
+    assert found["gradient_norm"] == {"draft": 4.0, "trained": 2.0, "last": 2.0}
     assert found["displacement"] == {"draft": 0.0, "trained": 0.1, "last": 0.2}
     assert found["saturation"]["last"] == 0.5 and found["autocorrelation"] == 0.7
     gaps = found["energy_minus_real"]

@@ -36,7 +36,7 @@ def test_the_classifier_knows_digits(extractor, splits):
 
 
 def test_features_are_in_units_of_their_size_on_training_images(extractor, splits):
-    found, _ = extractor(splits.training, features.SCALED_BY)
+    found, _ = extractor(splits.training.part(slice(features.NUM_SCALING_IMAGES)))
     np.testing.assert_allclose(np.sqrt(np.mean(found**2)), 1, rtol=1e-4)
 
 
@@ -80,11 +80,11 @@ def test_other_images_labels_or_normalisation_make_another_classifier(splits):
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
     splits, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(features, "STEPS", 2)
+    monkeypatch.setattr(features, "TRAINING_STEPS", 2)
     (tmp_path / "file").write_text("in the way")
     found = features.classifier(splits.training, splits.test, cache=tmp_path / "file")
     assert "not kept" in caplog.text
-    assert found(splits.test, 5)[0].shape == (5, 128)
+    assert found(splits.test.part(slice(5)))[0].shape == (5, 128)
 
 
 def test_without_labels_there_is_no_classifier():
@@ -94,8 +94,8 @@ def test_without_labels_there_is_no_classifier():
         features.classifier(photos, photos)
 
 
-def test_an_extractor_takes_the_first_images_in_batches(monkeypatch):
-    monkeypatch.setattr(features, "BATCH", 4)
+def test_an_extractor_takes_images_in_batches(monkeypatch):
+    monkeypatch.setattr(features, "INFERENCE_BATCH", 4)
     pixels = np.arange(10, dtype=np.uint8)[:, None, None, None]
     sizes = []
 
@@ -103,14 +103,11 @@ def test_an_extractor_takes_the_first_images_in_batches(monkeypatch):
         sizes.append(len(images))
         return images[:, 0, 0], images[:, 0, 0] + 5
 
-    extractor = features.Extractor("counting", {}, network)
-    for number, parts in ((None, [4, 4, 2]), (6, [4, 2]), (99, [4, 4, 2])):
-        sizes.clear()
-        found, classes = extractor(ImageDataset("numbers", pixels), number)
-        assert sizes == parts
-        expected = np.arange(sum(parts)) / 127.5 - 1
-        np.testing.assert_allclose(found[:, 0], expected, atol=1e-6)
-        np.testing.assert_allclose(classes - found, np.full_like(found, 5), atol=1e-6)
+    extractor = features.Extractor("counting", "Frechet", {}, network)
+    found, classes = extractor(ImageDataset("numbers", pixels))
+    assert sizes == [4, 4, 2]
+    np.testing.assert_allclose(found[:, 0], np.arange(10) / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(classes - found, np.full_like(found, 5), atol=1e-6)
 
 
 def test_keras_inception(tmp_path, monkeypatch):
@@ -121,6 +118,7 @@ def test_keras_inception(tmp_path, monkeypatch):
     network.save_weights(path)
     extractor = features.inception(weights=str(path))
     assert extractor.name == "Keras InceptionV3"
+    assert extractor.frechet_name == "FID (Keras InceptionV3)"
     assert extractor.facts["weights"] == path.name
     pixels = np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), np.uint8)
     found, classes = extractor(ImageDataset("large", pixels))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import flags
-from coopnets_tf import descriptor, generator
+from coopnets_tf import descriptor, evaluation, generator
 from flags import definitions
 from tests.conftest import make_model
 
@@ -53,6 +53,10 @@ def test_every_network_can_be_named():
     choices = set(flags.FLAGS["network"].parser.enum_values)
     for table in (descriptor.NETWORKS, generator.NETWORKS):
         assert set(table) == choices
+
+
+def test_every_metric_of_an_evaluation_is_offered():
+    assert tuple(definitions._metrics) == evaluation.METRICS
 
 
 def test_every_metric_can_choose_the_best_checkpoint():
@@ -116,7 +120,7 @@ def test_the_fast_preset_differs_from_the_one_beside_it(tmp_path):
     fast = flags.PRESETS / "mnist_fast.cfg"
     found = parsed(f"--flagfile={fast}", cwd=tmp_path)
     plain = parsed("--dataset=mnist", cwd=tmp_path)
-    assert found["dataset"] == "mnist" and found["network"] == "mnist"
+    assert found["dataset"] == found["network"] == "mnist"
     assert found["num_held_out"] == plain["num_held_out"] == 5_000
     assert found["descriptor_num_steps"] < plain["descriptor_num_steps"]
 

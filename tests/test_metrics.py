@@ -99,7 +99,7 @@ def test_kernel_distance_pair_by_pair():
 def test_kernel_distance_uses_the_first_images_of_large_blocks(monkeypatch):
     generator = np.random.default_rng(1)
     one, other = generator.random((80, 4)), generator.random((60, 4))
-    monkeypatch.setattr(metrics, "BLOCK_SIZE", 5)
+    monkeypatch.setattr(metrics, "MAX_BLOCK", 5)
     found = metrics.kernel_distance(one, other)
     first = [one.reshape(10, 8, 4)[:, :5], other.reshape(10, 6, 4)[:, :5]]
     expected = metrics.kernel_distance(*(part.reshape(50, 4) for part in first))
@@ -130,7 +130,7 @@ def plain_neighbour_scores(features, reference):
     def radius(index, part):
         return sorted(
             distance(part[index], one) for k, one in enumerate(part) if k != index
-        )[metrics.NEIGHBOURS - 1]
+        )[metrics.NUM_NEIGHBOURS - 1]
 
     balls = [(one, radius(k, reference)) for k, one in enumerate(reference)]
     own = [(one, radius(k, features)) for k, one in enumerate(features)]
@@ -140,7 +140,7 @@ def plain_neighbour_scores(features, reference):
         "recall": np.mean(
             [any(distance(one, x) <= r for x, r in own) for one in reference]
         ),
-        "density": np.sum(inside) / metrics.NEIGHBOURS / len(features),
+        "density": np.sum(inside) / metrics.NUM_NEIGHBOURS / len(features),
         "coverage": np.mean(np.any(inside, axis=0)),
     }
 

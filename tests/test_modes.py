@@ -270,9 +270,9 @@ def test_evaluate(use, place, model):
         f"{report['scores']['descriptor']['frechet_distance']:.2f}",
     ):
         assert words in output, words
-    exported = read(place / "scored" / "real_images" / "000000.png")
+    exported = read(place / "scored" / "reference" / "000000.png")
     assert exported.shape == (8, 8)
-    assert len(list((place / "scored" / "real_images").iterdir())) == 299
+    assert len(list((place / "scored" / "reference").iterdir())) == 299
     # The scored images are those of `sample`, whatever --seed the run was trained with.
     for name, steps in (("generator", 0), ("descriptor", None)):
         scored = sorted((place / "scored" / name).iterdir())
@@ -285,9 +285,9 @@ def test_evaluate(use, place, model):
     assert {"evaluation/diagnostics", "evaluation/chains"} <= set(tags)
 
 
-def test_evaluate_some_metrics_on_the_held_out_images(use):
+def test_evaluate_some_metrics_on_the_validation_images(use):
     folder, _, output = use(
-        *EVALUATE, "--metrics=parzen,neighbours", "--split=held_out"
+        *EVALUATE, "--metrics=parzen,neighbours", "--split=validation"
     )
     report = json.loads((folder / "report.json").read_text())
     assert set(report["scores"]["generator"]) == {
@@ -298,7 +298,7 @@ def test_evaluate_some_metrics_on_the_held_out_images(use):
         "density",
         "coverage",
     }
-    assert "diagnostics" not in report
+    assert report["diagnostics"] == {}
     assert "scored against digits: 149 images held out" in output
 
 
@@ -310,6 +310,8 @@ def test_evaluate_some_metrics_on_the_held_out_images(use):
         (["--inception_weights=no.h5"], "no.h5"),
         (["--num_held_out=100"], "--num_held_out=100 would change the run"),
         (["--normalize=per_image"], "--normalize=per_image would change the run"),
+        (["--metrics=fid"], "must be some of parzen,frechet"),
+        (["--split=validation", "--parzen_protocol=paper"], "leave out --split"),
     ],
 )
 def test_evaluations_that_cannot_be_had(call, run_dir, arguments, text):
@@ -343,7 +345,7 @@ def test_reconstruct(use, model):
     errors = json.loads((folder / "errors.json").read_text())
     assert set(errors) == {"mae", "rmse", "psnr", "ssim"}
     assert f"{errors['mae']:.4g}" in output
-    images = datasets.load_splits("digits", num_held_out=597).test.head(64)
+    images = datasets.load_splits("digits", num_held_out=597).test[:64]
     difference = (model.reconstruct(images, num_steps=3) - images) / 2
     assert errors["mae"] == pytest.approx(np.abs(difference).mean(), rel=1e-4)
 

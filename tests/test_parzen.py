@@ -32,7 +32,7 @@ def rows():
 
 def test_log_likelihoods_are_those_of_scikit_learn(rows, monkeypatch):
     samples, images = rows
-    monkeypatch.setattr(parzen, "BLOCK", 50)  # two whole blocks and a part of one
+    monkeypatch.setattr(parzen, "CHUNK", 50)  # two whole chunks and a part of one
     found = parzen.log_likelihoods(samples, images, parzen.BANDWIDTHS)
     for bandwidth, values in zip(parzen.BANDWIDTHS, found, strict=True):
         # A float32 distance of 64 pixels is exact to some 1e-6, divided by 2 * 0.1^2.
@@ -67,7 +67,7 @@ def test_the_score_is_a_mean_with_its_error(rows):
     values = density(samples, 0.3).score_samples(images)
     mean, error = parzen.score(samples, images, 0.3)
     np.testing.assert_allclose(mean, values.mean(), rtol=1e-5)
-    np.testing.assert_allclose(error, values.std() / np.sqrt(130), rtol=1e-4)
+    np.testing.assert_allclose(error, values.std(ddof=1) / np.sqrt(130), rtol=1e-4)
 
 
 def test_the_bandwidths_are_the_authors():
