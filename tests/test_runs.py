@@ -29,7 +29,10 @@ def test_a_used_folder_is_refused_and_left_alone(tmp_path, content):
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="--workdir cannot be made.*file"):
-        create_run(tmp_path / "file", datasetdef test_other_images_are_refused_for_a_run(tmp_path):
+        create_run(tmp_path / "file", dataset="digits")
+
+
+def test_other_images_are_refused_for_a_run(tmp_path):
     options = {"way_out": "Bring the old ones back."}
     check_data(tmp_path, fingerprint="b", **options)  # nothing is known yet
     assert list(tmp_path.iterdir()) == []
@@ -38,14 +41,6 @@ def test_a_file_is_refused(tmp_path):
     record_data(tmp_path, fingerprint="b")  # what it was begun with stays known
     with pytest.raises(RunError, match="not those with which.*Bring the old ones back"):
         check_data(tmp_path, fingerprint="b", **options)
-
-
-
-def test_other_images_are_refused_for_a_resumed_run(tmp_path):
-    check_data(tmp_path, fingerprint="a")
-    check_data(tmp_path, fingerprint="a")
-    with pytest.raises(RunError, match="not those with which"):
-        check_data(tmp_path, fingerprint="b")
 
 
 def write_checkpoint(folder, step):
