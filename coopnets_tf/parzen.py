@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 BANDWIDTHS = np.logspace(-1, 0, 10)  # those of the authors' code, in parts of the range
-CHUNK = 1_000  # images at a time: CHUNK x N distances are kept
+CHUNK = 250  # images at a time: CHUNK x N distances are kept
 
 
 def log_likelihoods(samples, images, bandwidths):
