@@ -266,7 +266,7 @@ def train():
         f"Done. Pictures of both nets: {run_dir}/samples; the nets, a SavedModel: "
         f"{run_dir}/export; curves: tensorboard --logdir {folder}\n"
         f"Use it: python main.py --mode=sample --workdir={folder} (or interpolate, "
-        "reconstruct, recover, export)\n"
+        "reconstruct, recover, evaluate, export)\n"
         f"Longer: python main.py --resume --workdir={folder} --num_iterations=N; once "
         f"more from the start: python main.py --flagfile={folder}/flags.cfg"
     )

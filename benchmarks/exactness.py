@@ -18,7 +18,7 @@ from absl import app
 import flags
 import main
 
-NUMBER = 800  # images on each side, so that the digits have twice as many
+NUMBER = 600  # images on each side; the training images of the digits are twice as many
 BATCH = 100
 DRAWS = 10
 

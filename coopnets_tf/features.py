@@ -204,7 +204,7 @@ def inception(*, weights=None):
         network = keras.applications.InceptionV3(weights=weights or "imagenet")
     except Exception as error:  # no network, no such file, other weights
         raise ExtractorError(
-            f"The weights of InceptionV3 cannot be had: {str(error).splitlines()[0]} "
+            f"The weights of InceptionV3 cannot be had: {str(error).splitlines()[0]}. "
             "Where there is no network, put "
             "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 of keras.applications "
             "into a folder and name it by --inception_weights=FILE."

@@ -298,9 +298,12 @@ KEEP_BEST = flags.DEFINE_enum(
         "gradient_norm",
         "displacement",
         "saturation",
+        "evaluation/generator/frechet_distance",
+        "evaluation/descriptor/frechet_distance",
     ],
     "Keep one more checkpoint: the one before which this metric's mean over "
-    "--checkpoint_every steps was smallest in size.",
+    "--checkpoint_every steps was smallest in size. Those of an evaluation need "
+    "--evaluate_every.",
 )
 NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", 64, "Images in a picture.", lower_bound=1

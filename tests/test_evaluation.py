@@ -20,6 +20,7 @@ from coopnets_tf import (
     training,
 )
 from coopnets_tf import images as pictures
+from coopnets_tf.checkpoints import listed
 from coopnets_tf.datasets import DatasetError, ImageDataset
 from coopnets_tf.evaluation import Protocol
 from coopnets_tf.logs import read_lines
@@ -414,6 +415,27 @@ def test_an_evaluation_on_the_way_is_told_everywhere(evaluated):
     events = EventAccumulator(str(evaluated / "tensorboard")).Reload()
     tags = set(events.Tags()["tensors"])
     assert {*expected, "evaluation/chains", "evaluation/diagnostics"} <= tags
+
+
+def test_the_best_checkpoint_may_be_chosen_by_an_evaluation(tmp_path, splits):
+    def evaluate(model):
+        distance = {2: 4.0, 4: 2.0, 6: 3.0, 8: 2.5}[int(model.step)]
+        scores = {"descriptor": {"frechet_distance": distance}}
+        report = {"scores": scores, "diagnostics": {}}
+        return evaluation.Evaluation(report, {}, {}, None)
+
+    options = {"log_every": 1, "checkpoint_every": 2, "evaluate_every": 2}
+    train(
+        new_model(),
+        tmp_path,
+        data=splits.training,
+        best="evaluation/descriptor/frechet_distance",
+        num_iterations=8,
+        evaluate=evaluate,
+        **options,
+    )
+    [best] = listed(tmp_path / "checkpoints", ["best"])
+    assert best.name == "best-4"
 
 
 def test_nets_that_lose_their_numbers_between_metrics_roll_back(tmp_path, splits):

@@ -61,7 +61,10 @@ def test_every_metric_of_an_evaluation_is_offered():
 
 def test_every_metric_can_choose_the_best_checkpoint():
     choices = flags.FLAGS["keep_best"].parser.enum_values
-    assert choices == list(make_model().means)
+    of_evaluations = [
+        f"evaluation/{net}/frechet_distance" for net in ("generator", "descriptor")
+    ]
+    assert choices == [*make_model().means, *of_evaluations]
 
 
 PROGRAM = """
