@@ -354,3 +354,27 @@ def test_optimizers_have_their_slots_before_the_first_step(model):
     for net in (model.descriptor, model.generator):
         assert isinstance(net.optimizer, keras.optimizers.Adam)
         assert len(net.optimizer.variables) > 2 * len(net.trainable_variables)
+
+
+def test_what_is_shown_within_what_is_shown_is_measured_once(observed, monkeypatch):
+    """`as_shown` within `as_shown` measures nothing twice, and both leave no trace."""
+    model, calls = make_model(), []
+    original = generators.measure_statistics
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        original(*arguments, **options)
+
+    monkeypatch.setattr(generators, "measure_statistics", counted)
+    before = [weight.numpy() for weight in model.generator.weights]
+    plain = model.sample(5)
+    with model.as_shown():
+        np.testing.assert_array_equal(model.sample(5), plain)
+        with model.as_shown():
+            np.testing.assert_array_equal(model.sample(5), plain)
+    assert len(calls) == 2  # of the first `sample`, and of the outer context
+    for weight, value in zip(model.generator.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    model.train_step(observed)
+    with model.as_shown():
+        assert (model.sample(5).numpy() != plain.numpy()).any()

@@ -11,7 +11,6 @@ from coopnets_tf import (
     datasets,
     evaluation,
     features,
-    generator,
     metrics,
     modes,
     parzen,
@@ -361,18 +360,6 @@ def test_the_table_and_the_scalars_tell_every_score(model, splits):
     assert "end of the bandwidths" in reports.text(report)
 
 
-def test_a_table_of_numbers_and_texts():
-    rows = {
-        "a": {"x": 1.23456, "long name": "5 ± 1"},
-        "bcd": {"x": 2, "long name": "-"},
-    }
-    assert reports.table(rows).splitlines() == [
-        "         x  long name",
-        "a    1.235      5 ± 1",
-        "bcd      2          -",
-    ]
-
-
 def test_exported_png_files_are_the_scored_images(model, splits, tmp_path):
     _, _, sets = run(model, splits, metrics=("parzen",), num_samples=20, ceiling=True)
     modes.export_samples(tmp_path, sets)
@@ -478,27 +465,3 @@ def test_a_resumed_run_is_evaluated_as_an_unbroken_one(
             train(new_model(), tmp_path, data=splits.training, **on_the_way(splits))
     train(new_model(), tmp_path, data=splits.training, **on_the_way(splits))
     assert_same_run(evaluated, tmp_path)
-
-
-def test_what_is_shown_within_what_is_shown_is_measured_once(observed, monkeypatch):
-    """`as_shown` within `as_shown` measures nothing twice, and both leave no trace."""
-    model, calls = make_model(), []
-    original = generator.measure_statistics
-
-    def counted(*arguments, **options):
-        calls.append(1)
-        original(*arguments, **options)
-
-    monkeypatch.setattr(generator, "measure_statistics", counted)
-    before = [weight.numpy() for weight in model.generator.weights]
-    plain = model.sample(5)
-    with model.as_shown():
-        np.testing.assert_array_equal(model.sample(5), plain)
-        with model.as_shown():
-            np.testing.assert_array_equal(model.sample(5), plain)
-    assert len(calls) == 2  # of the first `sample`, and of the outer context
-    for weight, value in zip(model.generator.weights, before, strict=True):
-        np.testing.assert_array_equal(weight, value)
-    model.train_step(observed)
-    with model.as_shown():
-        assert (model.sample(5).numpy() != plain.numpy()).any()
