@@ -15,8 +15,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from coopnets_tf import logs
-from coopnets_tf.coopnets import named_variables
 from coopnets_tf.files import write_json, write_whole
+from coopnets_tf.learner import named_variables
 from coopnets_tf.runs import RunError
 
 KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # of a variable in a checkpoint's file
@@ -266,8 +266,8 @@ def load_networks(model, source, *, averaged=False):
         iteration = KEY.format("generator_optimizer/iteration")
         # Before the first step Keras' averages are zero.
         averaged = averaged and iteration in shapes and reader.get_tensor(iteration) > 0
-        for part in ("descriptor", "generator"):
-            variables = named_variables(getattr(model, part))
+        for part, net in model.nets.items():
+            variables = named_variables(net)
             there_only = {
                 key.split("/")[1] for key in shapes if key.split("/")[0] == part
             }

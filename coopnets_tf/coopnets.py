@@ -10,26 +10,15 @@ f(Y)         scores      [batch], the sum of the descriptor's outputs
 """
 
 import contextlib
-import functools
 
 import keras
 import tensorflow as tf
 
 from coopnets_tf import endpoints, energies
 from coopnets_tf.generator import exact_statistics, measure_statistics
+from coopnets_tf.learner import Learner
 from coopnets_tf.optimizers import averaged, take_average
 from coopnets_tf.seeds import Purpose, draw_seed
-
-
-def named_variables(owner):
-    """The `tf.Variable`s of a net or of an optimizer by name.
-
-    Such as `conv_0_kernel`; the optimizer's own have the net's name within theirs.
-    """
-    return {
-        "_".join(variable.path.split("/")[1:]): variable.value
-        for variable in owner.variables
-    }
 
 
 def _in_batches(function, *arrays, numbered=False, batch_size=100):
@@ -45,7 +34,7 @@ def _in_batches(function, *arrays, numbered=False, batch_size=100):
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
-class CoopNets(keras.Model):
+class CoopNets(Learner):
     """Cooperative training of a descriptor and a generator.
 
     ```python
@@ -97,64 +86,38 @@ class CoopNets(keras.Model):
         limits=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.descriptor = descriptor
-        self.generator = generator
-        self.num_chains = num_chains
-        self.num_noise_steps = num_noise_steps
-        self.run_seed = run_seed
-        self.means = {
-            name: keras.metrics.Mean(name)
-            for name in (
+        super().__init__(
+            metrics=(
                 "descriptor_loss",
                 "generator_loss",
                 "energy_gap",
                 "gradient_norm",
                 "displacement",
                 "saturation",
-            )
-        }
-        self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
-        self.rollbacks = keras.Variable(
-            0, dtype="int64", trainable=False, name="rollbacks"
+            ),
+            run_seed=run_seed,
+            limits=limits,
+            **kwargs,
         )
-        self.limits = limits
-        # The first step whose metrics were out of bounds (0: none), and their sizes.
-        self._alarm_step = keras.Variable(0, dtype="int64", trainable=False)
-        self._alarm_sizes = keras.Variable([0.0] * len(self.means), trainable=False)
+        self.descriptor = descriptor
+        self.generator = generator
+        self.num_chains = num_chains
+        self.num_noise_steps = num_noise_steps
         self._frozen_at = None  # the step whose weights the nets were frozen with
         self._endpoints = None
         self.built = True
 
-    def compile(self, descriptor_optimizer, generator_optimizer, **kwargs):
-        """Gives each net its own optimizer and builds both, so they can be restored."""
-        kwargs.setdefault("jit_compile", False)  # XLA would draw other noise
-        super().compile(optimizer=None, **kwargs)
-        for net, optimizer in (
-            (self.descriptor, descriptor_optimizer),
-            (self.generator, generator_optimizer),
-        ):
-            net.compile(optimizer=optimizer)
-            optimizer.build(net.trainable_variables)
-
     @property
-    def metrics(self):
-        return list(self.means.values())
+    def nets(self):
+        return {"descriptor": self.descriptor, "generator": self.generator}
 
-    def checkpoint(self):
-        """A `tf.train.Checkpoint` of all that the next step depends on but `rollbacks`.
-
-        The variables are listed here: TensorFlow's own search does not look into the
-        lists in which Keras keeps layers, and would leave out the moving averages.
-        """
-        return tf.train.Checkpoint(
-            descriptor=named_variables(self.descriptor),
-            generator=named_variables(self.generator),
-            descriptor_optimizer=named_variables(self.descriptor.optimizer),
-            generator_optimizer=named_variables(self.generator.optimizer),
-            step=self.step.value,
-            metrics=[variable.value for variable in self.metrics_variables],
-        )
+    def compile(self, descriptor_optimizer, generator_optimizer, **kwargs):
+        """Gives each net its own optimizer. See `Learner.compile`."""
+        optimizers = {
+            "descriptor": descriptor_optimizer,
+            "generator": generator_optimizer,
+        }
+        super().compile(optimizers, **kwargs)
 
     def train_step(self, observed):
         """One iteration of Algorithm CoopNets.
@@ -165,10 +128,7 @@ class CoopNets(keras.Model):
         Returns:
           The running means of the metrics since they were last reset, by name.
         """
-        step = tf.convert_to_tensor(self.step)
-        seed = functools.partial(
-            draw_seed, self.run_seed, step=step, stream=self.rollbacks
-        )
+        seed = self.step_seed()
         # G0: the generator drafts images from latents of the prior.
         with tf.GradientTape() as tape:
             latents, generated = self.generator.propose(
@@ -193,8 +153,20 @@ class CoopNets(keras.Model):
         # G2: the generator learns how the descriptor revised its drafts.
         generator_loss = self.generator.update(latents, revised, recorded=recorded)
         self.step.assign_add(1)
-        return self._report(
-            descriptor_loss, generator_loss, observed, generated, revised, chains
+        reference_gap = energies.reference_gap(
+            observed, revised, stddev=self.descriptor.reference_stddev
+        )
+        return self.report(
+            {
+                "descriptor_loss": descriptor_loss,
+                "generator_loss": generator_loss,
+                "energy_gap": reference_gap - descriptor_loss,
+                "gradient_norm": tf.reduce_mean(chains.gradient_norm),
+                "displacement": tf.reduce_mean(
+                    energies.displacement(revised, generated)
+                ),
+                "saturation": energies.saturation(revised),
+            }
         )
 
     def noise_scale(self):
@@ -202,51 +174,6 @@ class CoopNets(keras.Model):
         if self.num_noise_steps is None:
             return 1.0
         return tf.cast(self.step < self.num_noise_steps, tf.float32)
-
-    def _report(
-        self, descriptor_loss, generator_loss, observed, generated, revised, chains
-    ):
-        stddev = self.descriptor.reference_stddev
-        reference_gap = energies.reference_gap(observed, revised, stddev=stddev)
-        values = {
-            "descriptor_loss": descriptor_loss,
-            "generator_loss": generator_loss,
-            "energy_gap": reference_gap - descriptor_loss,
-            "gradient_norm": tf.reduce_mean(chains.gradient_norm),
-            "displacement": tf.reduce_mean(energies.displacement(revised, generated)),
-            "saturation": energies.saturation(revised),
-        }
-        if self.limits is not None:
-            self.watch(values)
-        for name, value in values.items():
-            self.means[name].update_state(value)
-        return {name: mean.result() for name, mean in self.means.items()}
-
-    def watch(self, values):
-        """The guard: keeps, on the device, the first step that is out of bounds.
-
-        Args:
-          values: dict of scalars; the metrics of the present step, by name.
-        """
-        sizes = tf.abs(tf.stack(list(values.values())))
-        limits = [self.limits.get(name, tf.float32.max) for name in values]
-        good = tf.reduce_all(sizes <= tf.constant(limits))  # false for NaN
-        first = tf.logical_not(good) & tf.equal(self._alarm_step, 0)
-        step = tf.convert_to_tensor(self.step)
-        self._alarm_step.assign(tf.where(first, step, self._alarm_step))
-        self._alarm_sizes.assign(tf.where(first, sizes, self._alarm_sizes))
-
-    def alarm(self):
-        """Ends an alarm and returns its step, metric and size; None without one."""
-        step = int(self._alarm_step)
-        if not step:
-            return None
-        sizes = dict(zip(self.means, self._alarm_sizes.numpy(), strict=True))
-        self._alarm_step.assign(0)
-        self._alarm_sizes.assign(tf.zeros_like(self._alarm_sizes))
-        for name, size in sizes.items():
-            if not size <= self.limits.get(name, tf.float32.max):
-                return step, name, float(size)
 
     @contextlib.contextmanager
     def as_shown(self):

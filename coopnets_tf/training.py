@@ -225,8 +225,8 @@ def _evaluate(model, log, step, run_dir, evaluate):
 
 def _learning_rates(model):
     return {
-        f"{net.name}_learning_rate": float(net.optimizer.learning_rate)
-        for net in (model.descriptor, model.generator)
+        f"{name}_learning_rate": float(net.optimizer.learning_rate)
+        for name, net in model.nets.items()
     }
 
 

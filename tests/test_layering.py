@@ -10,7 +10,8 @@ LEVELS = [
     {"seeds", "files", "version"},
     {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"}
     | {"parzen", "metrics", "reports"},
-    {"descriptor", "generator", "datasets", "logs", "endpoints", "interpolation"},
+    {"descriptor", "generator", "datasets", "logs", "endpoints", "interpolation"}
+    | {"learner"},
     {"coopnets", "export", "recovery", "features", "diagnostics"},
     {"checkpoints", "evaluation"},
     {"training", "saving", "modes", "cards"},
