@@ -490,7 +490,9 @@ def evaluate():
         sets = {**found.scored, "reference": found.reference}
         modes.export_samples(f.EXPORT_SAMPLES.value, sets)
     print(reports.text(found.report))
-    print(f"Report of step {int(model.step)}: {folder}/report.json")
+    print(f"Report and pictures of step {int(model.step)}: {folder}")
+    if f.EXPORT_SAMPLES.value:
+        print(f"Images that were scored: {f.EXPORT_SAMPLES.value}")
 
 
 def build_protocol(**options):

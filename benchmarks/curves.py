@@ -1,6 +1,6 @@
 """Quality against computation: the evaluations of several runs on one figure.
 
-    python -m benchmarks.curves --output=curves.png <run> <run> ...
+    python -m benchmarks.curves --figure=curves.png <run> <run> ...
 
 Reads what each run was scored with on the images held out of training: by
 `--evaluate_every` (evaluations/*.json) or by `--mode=evaluate --split=validation
@@ -15,12 +15,14 @@ import sys
 from pathlib import Path
 
 from absl import app
+from absl import flags as absl_flags
 
 import flags
 import main
 from benchmarks import step
 from flags import definitions as f
 
+FIGURE = absl_flags.DEFINE_string("figure", "curves.png", "PNG file to write.")
 SCORES = {
     "Frechet distance": "frechet_distance",
     "Parzen windows, nats": "parzen/nats",
@@ -102,7 +104,7 @@ def measure(argv):
     if not run_dirs:
         sys.exit("Error: name the folders of runs.")
     # Read before the flags of the runs take their place.
-    path, number = f.OUTPUT.value or "curves.png", step.NUM_STEPS.value
+    path, number = FIGURE.value, step.NUM_STEPS.value
     main.load_tensorflow()
     from coopnets_tf import reports
 

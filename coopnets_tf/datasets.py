@@ -184,13 +184,19 @@ def load_splits(name, *, num_held_out=0, **options):
     """
     whole = _whole(name, num_held_out=num_held_out, **options)
     training = whole.part(slice(num_held_out, None), kind=TRAINED_ON)
-    kind = "images held out of training" if num_held_out else TRAINED_ON
-    spare = whole.part(slice(num_held_out or None), kind=kind)
+    spare = whole.part(slice(num_held_out or None))
+    kinds = (
+        "validation images, held out of training",
+        "test images, held out of training",
+    )
+    if not num_held_out:
+        kinds = TRAINED_ON, TRAINED_ON
     if name not in WITH_TEST_IMAGES:
         half = spare.num_images // 2
-        validation, test = spare.part(slice(half)), spare.part(slice(half, None))
+        validation = spare.part(slice(half), kind=kinds[0])
+        test = spare.part(slice(half, None), kind=kinds[1])
         return Splits(training, validation, test, num_held_out, not num_held_out)
-    validation = spare.part(slice(num_held_out or MAX_VALIDATION))
+    validation = spare.part(slice(num_held_out or MAX_VALIDATION), kind=kinds[0])
     pixels, labels = _named(name, options.get("data_dir"), test=True)
     test = ImageDataset(
         name, pixels, labels=labels, per_image=whole.per_image, kind="test images"

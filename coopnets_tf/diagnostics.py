@@ -199,16 +199,19 @@ def _verdict(trace, gap, spread, first, last):
         return f"{lost} of {trace.energy.shape[1]} chains end in no numbers"
     size = abs(gap) / spread if spread > 0 else float("inf")
     direction = "below" if gap < 0 else "above"
+    causes = ["energy"] if size > FAR else []
     words = [f"mean energy {size:.3g} s.d. {direction} that of real images"]
-    away = size > FAR
     if first and last:
         error = np.hypot(first["standard_error"], last["standard_error"])
-        away |= last["value"] - first["value"] > FAR * error
+        causes += ["distance"] if last["value"] - first["value"] > FAR * error else []
+        values = [
+            f"{one['value']:.3f} ± {one['standard_error']:.3f}" for one in (last, first)
+        ]
         words.append(
-            f"kernel distance {last['value']:.3f} at the end, {first['value']:.3f} at "
-            "the trained length"
+            f"kernel distance {values[0]} at the end, {values[1]} at the trained length"
         )
-    return ("they drift away" if away else "they stay") + ": " + "; ".join(words)
+    found = f"they drift away in {' and '.join(causes)}" if causes else "they stay"
+    return f"{found}: {'; '.join(words)}"
 
 
 def plot(trace, *, trained, real_energy):

@@ -336,6 +336,7 @@ def _facts(protocol, chosen, splits, validation, reference, extractor):
             **extractor.facts,
         },
         "neighbours": metrics.NUM_NEIGHBOURS,
+        "num_neighbour_images": min(protocol.num_samples, reference.num_images),
         "blocks": metrics.NUM_BLOCKS,
         "largest_block": metrics.MAX_BLOCK,
     }

@@ -200,14 +200,17 @@ def inception(*, weights=None):
     Raises:
       ExtractorError: if the weights cannot be had or do not fit.
     """
+    if weights and not Path(weights).is_file():
+        raise ExtractorError(f"--inception_weights={weights} is no file.")
     try:
         network = keras.applications.InceptionV3(weights=weights or "imagenet")
-    except Exception as error:  # no network, no such file, other weights
+    except Exception as error:  # no network, or other weights
         raise ExtractorError(
-            f"The weights of InceptionV3 cannot be had: {str(error).splitlines()[0]}. "
-            "Where there is no network, put "
-            "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 of keras.applications "
-            "into a folder and name it by --inception_weights=FILE."
+            "The weights of InceptionV3 cannot be had "
+            f"({str(error).splitlines()[0]}). Where there is no network, bring that "
+            "file (inception_v3_weights_tf_dim_ordering_tf_kernels.h5) and name it by "
+            "--inception_weights=FILE; for data sets with labels there is "
+            "--extractor=classifier."
         ) from error
     network = keras.Model(
         network.inputs, [network.get_layer("avg_pool").output, network.output]

@@ -46,7 +46,7 @@ def text(report):
         lines.append(f"Features: {extractor['name']}: {extractor['network']}")
         if "accuracy" in extractor:
             lines[-1] += (
-                f"; it knows {extractor['accuracy']:.2%} of {extractor['accuracy_on']}"
+                f"; accuracy {extractor['accuracy']:.2%} on {extractor['accuracy_on']}"
             )
     if scores := report["scores"]:
         bandwidths = protocol["parzen_windows"]["bandwidths"]
@@ -55,6 +55,15 @@ def text(report):
         lines.append(table(rows))
         if any(row.get("bandwidth", "").endswith("!") for row in rows.values()):
             lines.append("!: an end of the bandwidths' grid; others might be better")
+        if len({row["images"] for row in rows.values()}) > 1:
+            lines.append(
+                "Rows of other numbers of images do not compare in Parzen and Frechet."
+            )
+        if "neighbours" in protocol["metrics"]:
+            lines.append(
+                "Precision to coverage: of at most "
+                f"{protocol['num_neighbour_images']:,} images of each row."
+            )
     if chains := report["diagnostics"]:
         lines.append(
             f"Chains of {chains['steps']} steps, trained with "

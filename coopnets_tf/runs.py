@@ -78,7 +78,7 @@ def new_output(chosen, run_dir, mode, *, flag="--output"):
     if used:
         raise RunError(
             f"{flag}={chosen} holds files already, which are never overwritten. Give "
-            "another, or none for a new one."
+            f"another{', or none for a new one' if flag == '--output' else ''}."
         )
     return folder
 

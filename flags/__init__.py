@@ -44,6 +44,27 @@ PATHS = (
     "inception_weights",
     "export_samples",
 )
+# Flags that only some modes read, and those.
+OF_MODES = {
+    "checkpoint": "sample interpolate reconstruct recover evaluate export",
+    "output": "sample interpolate reconstruct recover evaluate export",
+    "num_images": "sample reconstruct recover",
+    "images": "interpolate reconstruct recover",
+    "revise_steps": "sample recover",
+    "infer_steps": "interpolate reconstruct recover",
+    "num_draws": "recover",
+    "format": "sample",
+    "interpolation": "interpolate",
+    "animation": "interpolate",
+    "mask": "recover",
+    "split": "evaluate",
+    "parzen_protocol": "evaluate",
+    "evaluate_real": "evaluate",
+    "export_samples": "evaluate",
+    "export_format": "export",
+    "hub": "export",
+    "license": "export",
+}
 # Choices of the evaluations in training, which are not those of a later one.
 IN_TRAINING = (
     "metrics",
@@ -128,13 +149,20 @@ def _parse(argv):
     scheduled = FLAGS["learning_rate_schedule"].value != "constant"
     if scheduled and FLAGS["schedule_steps"].value is None:
         FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
-    if FLAGS["mode"].value == "evaluate":
+    mode = FLAGS["mode"].value
+    for name, modes in OF_MODES.items():
+        if FLAGS[name].present and mode not in modes.split():
+            _refuse(
+                f"--{name} is for --mode={modes.replace(' ', '|')}. "
+                f"Received: --mode={mode}. See --help."
+            )
+    if mode == "evaluate":
         for name in set(IN_TRAINING) - typed:
             FLAGS[name].unparse()
     if saved is not None and FLAGS["resume"].value:
         mathematics = [name for name in saved if name not in MAY_CHANGE]
         _refuse_changes(saved, base, mathematics, "begin a new run without --resume")
-    elif saved is not None and FLAGS["mode"].value == "evaluate":
+    elif saved is not None and mode == "evaluate":
         _refuse_changes(saved, base, TRAINED_ON, "evaluate a run that has it")
     _lines()  # refuses what could not be saved, before anything is done
     return rest

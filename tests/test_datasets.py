@@ -222,7 +222,11 @@ def test_splits_of_a_named_data_set(tmp_path, monkeypatch, name):
                 LABELS,
             ),
         )
-        kinds = "training images", "images held out of training", "test images"
+        kinds = (
+            "training images",
+            "validation images, held out of training",
+            "test images",
+        )
         for split, (images, classes), kind in zip(
             splits[:3], parts, kinds, strict=True
         ):
@@ -263,7 +267,7 @@ def test_halves_of_the_held_out_images_choose_and_test():
         assert part.num_images == number
         np.testing.assert_array_equal(part[:5], whole[np.arange(first, first + 5)])
         np.testing.assert_array_equal(part.labels, whole.labels[first:][:number])
-    assert splits.test.kind == "images held out of training"
+    assert splits.test.kind == "test images, held out of training"
     assert not splits.test_was_trained_on and splits.num_held_out == 97
 
 
@@ -311,7 +315,10 @@ def test_splits_of_a_folder(tmp_path, cache_bytes):
         pixels = np.full((20, 30, 3), 25 * number, np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     options = {"image_size": 16, "color_mode": "grey", "cache_bytes": cache_bytes}
-    for held_out, kind in ((3, "images held out of training"), (0, "training images")):
+    for held_out, kind in (
+        (3, "test images, held out of training"),
+        (0, "training images"),
+    ):
         splits = datasets.load_splits(str(tmp_path), num_held_out=held_out, **options)
         assert str(splits.test) == f"{tmp_path}: 2 {kind}"
         assert splits.test.labels is None

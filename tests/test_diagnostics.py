@@ -127,10 +127,11 @@ REAL = np.array([99.0, 101.0])  # mean 100, s.d. 1
     ("last", "later_distance", "text"),
     [
         (0.5, None, "they stay: mean energy 0.5 s.d. above"),
-        (-30, None, "they drift away: mean energy 30 s.d. below"),
-        (9, None, "they drift away: mean energy 9 s.d. above"),
+        (-30, None, "they drift away in energy: mean energy 30 s.d. below"),
+        (9, None, "they drift away in energy: mean energy 9 s.d. above"),
         (0.5, 0.25, "they stay: mean energy 0.5 s.d. above"),
-        (0.5, 0.9, "they drift away: mean energy 0.5 s.d. above"),
+        (0.5, 0.9, "they drift away in distance: mean energy 0.5 s.d. above"),
+        (9, 0.9, "they drift away in energy and distance: mean energy 9"),
         (np.nan, None, "1 of 1 chains"),
     ],
 )

@@ -96,7 +96,7 @@ def test_scores_are_those_of_the_saved_samples(model, splits):
         )
     assert report["scores"]["generator"] != report["scores"]["descriptor"]
     told = report["protocol"]
-    assert told["scored_against"] == "digits: 200 images held out of training"
+    assert told["scored_against"] == "digits: 200 test images, held out of training"
     assert not told["reference_was_trained_on"]
     assert told["trained_on"] == "digits: 1,397 training images"
 
@@ -145,7 +145,9 @@ def test_along_the_way_nobody_looks_at_the_test_images(model, splits):
     report, _, _ = run(model, secret, split="validation")
     # 200 of the 400 held-out images are for validation here: 100 choose, 100 judge.
     told = report["protocol"]
-    assert told["scored_against"] == "digits: 100 images held out of training"
+    assert (
+        told["scored_against"] == "digits: 100 validation images, held out of training"
+    )
     judges = evaluation.real_images(splits, Protocol(split="validation"))[1]
     samples = run(model, splits, metrics=("frechet",))[2]["generator"]
     expected = metrics.frechet_distance(flat(samples[:]), flat(judges[:]))
@@ -265,7 +267,7 @@ def test_colour_images_are_scored(tmp_path):
 
     report, _, _ = run(Model(), splits, num_samples=60)
     assert report["scores"]["generator"]["num_images"] == 60
-    assert "25 images held out" in report["protocol"]["scored_against"]
+    assert "25 test images, held out" in report["protocol"]["scored_against"]
 
 
 def test_images_of_the_training_are_a_ceiling(model, splits):

@@ -49,6 +49,20 @@ def test_preset_of_a_data_set(dataset, preset):
     assert flags.preset_of(dataset).name == preset
 
 
+def test_flags_of_one_mode_are_refused_in_another(capsys):
+    assert set(flags.OF_MODES) <= {name.lower() for name in NAMES}
+    modes = set(flags.FLAGS["mode"].parser.enum_values)
+    assert all(set(names.split()) < modes for names in flags.OF_MODES.values())
+    for arguments, text in (
+        (["--evaluate_real"], "--evaluate_real is for --mode=evaluate."),
+        (["--mode=evaluate", "--num_images=5"], "--mode=sample|reconstruct|recover."),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            flags.parse(["main.py", *arguments])
+        assert text in capsys.readouterr().err
+    flags.FLAGS.unparse_flags()
+
+
 def test_every_network_can_be_named():
     choices = set(flags.FLAGS["network"].parser.enum_values)
     for table in (descriptor.NETWORKS, generator.NETWORKS):

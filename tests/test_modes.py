@@ -259,13 +259,13 @@ def test_evaluate(use, place, model):
     report = json.loads((folder / "report.json").read_text())
     assert report["step"] == 2 and report["protocol"]["num_samples"] == 60
     assert report["protocol"]["scored_against"] == (
-        "digits: 299 images held out of training"
+        "digits: 299 test images, held out of training"
     )
     assert "1,200 training images" in report["protocol"]["extractor"]["network"]
     for words in (
-        "scored against digits: 299 images held out of training",
-        "bandwidth chosen on digits: 298 images held out of training",
-        f"{report['protocol']['extractor']['accuracy']:.2%} of digits: 299 images",
+        "scored against digits: 299 test images, held out of training",
+        "bandwidth chosen on digits: 298 validation images, held out of training",
+        f"{report['protocol']['extractor']['accuracy']:.2%} on digits: 299 test images",
         "Chains of 10 steps, trained with 1",
         f"{report['scores']['descriptor']['frechet_distance']:.2f}",
     ):
@@ -299,7 +299,7 @@ def test_evaluate_some_metrics_on_the_validation_images(use):
         "coverage",
     }
     assert report["diagnostics"] == {}
-    assert "scored against digits: 149 images held out" in output
+    assert "scored against digits: 149 validation images, held out" in output
 
 
 @pytest.mark.parametrize(
@@ -333,13 +333,13 @@ def test_evaluate_a_folder_without_labels(call, place):
     code, _, errors = call(*arguments, "--extractor=classifier")
     assert code == 2 and "photos has none" in errors
     code, output, errors = call(*EVALUATE, "--workdir=photos-run", "--metrics=parzen")
-    assert code == 0 and "22 images held out of training" in output
+    assert code == 0 and "22 test images, held out of training" in output
 
 
 def test_reconstruct(use, model):
     folder, found, output = use("--mode=reconstruct", "--infer_steps=3")
     assert found == {"reconstruct.png", "errors.json"}
-    assert "digits: 64 images held out of training" in output
+    assert "digits: 64 test images, held out of training" in output
     # 33 triples, three of them a row.
     assert read(folder / "reconstruct.png").shape == size_of_grid(11, 9)
     errors = json.loads((folder / "errors.json").read_text())
