@@ -331,7 +331,7 @@ def test_what_is_no_protocol_is_refused(choices):
 
 def test_too_few_images_are_refused(model):
     few = datasets.load_splits("digits", num_held_out=39)
-    with pytest.raises(DatasetError, match="digits: 19 images.*--num_held_out"):
+    with pytest.raises(DatasetError, match="digits: 19 valid.*--num_held_out"):
         run(model, few)
 
 
