@@ -23,26 +23,16 @@ BATCH = 100
 DRAWS = 10
 
 
-def discrepancy(one, other):
-    """Unbiased squared MMD of two sets of the same number of images."""
-    one, other = (
-        part.reshape(len(part), -1).astype(np.float64) for part in (one, other)
-    )
-    size, pixels = one.shape
-
-    def kernel(first, second):
-        return (first @ second.T / pixels + 1) ** 3
-
-    def inner(part):
-        matrix = kernel(part, part)
-        return (matrix.sum() - np.trace(matrix)) / (size * (size - 1))
-
-    return float(inner(one) + inner(other) - 2 * kernel(one, other).mean())
+def rows(images):
+    """Images as float64 [number, pixels]."""
+    return np.asarray(images, np.float64).reshape(len(images), -1)
 
 
 def compare(model, dataset, seed):
     """Discrepancies of one draw of latents and of training images, by name."""
     import tensorflow as tf
+
+    from coopnets_tf import metrics
 
     order = np.random.default_rng(seed).permutation(dataset.num_images)
     real, again = dataset[order[:NUMBER]], dataset[order[NUMBER : 2 * NUMBER]]
@@ -61,11 +51,14 @@ def compare(model, dataset, seed):
         )
         for name in ("batch", "exact")
     }
-    mmd = {name: discrepancy(real, images) for name, images in made.items()}
+    mmd = {
+        name: float(metrics.discrepancy(rows(real), rows(images)))
+        for name, images in made.items()
+    }
     return {
         **mmd,
         "exact_minus_batch": mmd["exact"] - mmd["batch"],
-        "real": discrepancy(real, again),
+        "real": float(metrics.discrepancy(rows(real), rows(again))),
         "mean_pixel_difference": np.abs(made["batch"] - made["exact"]).mean() / 2,
     }
 

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from coopnets_tf import diagnostics, images, metrics, parzen
-from coopnets_tf.datasets import DatasetError, ImageDataset
+from coopnets_tf.datasets import TRAINED_ON, DatasetError, ImageDataset
 from coopnets_tf.version import __version__
 
 METRICS = (
@@ -32,7 +32,6 @@ METRICS = (
     "diagnostics",
 )
 FEATURE_METRICS = {"frechet", "kernel", "neighbours", "inception_score"}
-CEILING = "training images"
 MAX_REFERENCE = 10_000  # images
 MIN_IMAGES = 2 * metrics.NUM_BLOCKS  # of any set that is scored, or scored against
 PAPER_VALIDATION = 50_000, 1_000  # first and number, of the images of the data set
@@ -247,12 +246,12 @@ def _names(model, protocol, chosen):
     names = ["generator"]
     if model.descriptor.revision.num_steps:
         names.append("descriptor")
-    return [*names, CEILING] if protocol.ceiling else names
+    return [*names, TRAINED_ON] if protocol.ceiling else names
 
 
 def _draw(name, model, training, protocol):
     """One of those sets, an `ImageDataset`."""
-    if name == CEILING:
+    if name == TRAINED_ON:
         if protocol.parzen == "paper":  # the validation would find itself in it
             chosen = paper_validation(training).places
             training = training.part(~np.isin(training.places, chosen))

@@ -63,7 +63,7 @@ def kernel_distance(features, reference):
     Source: Binkowski et al., "Demystifying MMD GANs", arXiv:1801.01401.
     """
     estimates = [
-        _discrepancy(*(np.asarray(part[:MAX_BLOCK], np.float64) for part in parts))
+        discrepancy(*(np.asarray(part[:MAX_BLOCK], np.float64) for part in parts))
         for parts in zip(
             np.array_split(features, NUM_BLOCKS),
             np.array_split(reference, NUM_BLOCKS),
@@ -74,8 +74,14 @@ def kernel_distance(features, reference):
     return float(np.mean(estimates)), float(error)
 
 
-def _discrepancy(one, other):
-    """The unbiased estimate of one pair of blocks: no image is paired with itself."""
+def discrepancy(one, other):
+    """Squared maximum mean discrepancy of two sets, kernel as in `kernel_distance`.
+
+    Unbiased: no image is paired with itself.
+
+    Args:
+      one, other: float64 [number, dimensions].
+    """
 
     def within(part):
         matrix = polynomial_kernel(part)

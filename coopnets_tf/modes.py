@@ -1,6 +1,7 @@
 """What main.py does with a trained model; each mode fills one new folder."""
 
 import contextlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -42,10 +43,7 @@ def sample(model, folder, *, num_images, num_steps, seed, file_format):
     batches = model.sample_batches(num_images, seed=seed, num_steps=num_steps)
     pixels = _counted(num_images, (pictures.to_uint8(batch) for batch in batches))
     if file_format == "png":
-        first = 0
-        for batch in pixels:
-            _save_pngs(folder / "images", batch, first)
-            first += len(batch)
+        _save_pngs(folder / "images", pixels)
     else:
         pixels = np.concatenate(list(pixels))
         path = folder / f"images.{file_format}"
@@ -261,11 +259,11 @@ def export_samples(folder, sets):
       sets: dict of `ImageDataset`, by name.
     """
     for name, samples in sets.items():
-        for first in range(0, samples.num_images, GRID):
-            pixels = pictures.to_uint8(samples[first : first + GRID])
-            _save_pngs(Path(folder) / _file_name(name), pixels, first)
+        starts = range(0, samples.num_images, GRID)
+        pixels = (pictures.to_uint8(samples[one : one + GRID]) for one in starts)
+        _save_pngs(Path(folder) / _file_name(name), pixels)
 
 
-def _save_pngs(folder, pixels, first):
-    for number, image in enumerate(pixels, start=first):
+def _save_pngs(folder, batches):
+    for number, image in enumerate(itertools.chain.from_iterable(batches)):
         pictures.save_png(folder / f"{number:06d}.png", image)
