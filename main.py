@@ -3,18 +3,23 @@ and uses them:               python main.py --mode=sample|evaluate|recover|...
 
 Two nets learn together. The generator drafts images, the descriptor revises them by
 Langevin dynamics; the descriptor learns from the difference to real images, the
-generator from how its drafts were revised. Each run fills a folder of its own with
-metrics, pictures, TensorBoard events, checkpoints and a SavedModel of both nets.
+generator from how its drafts were revised. Or one learns alone, by
+--algorithm=descriptor or --algorithm=generator. Each run fills a folder of its own with
+metrics, pictures, TensorBoard events, checkpoints and a SavedModel of the nets.
 
 The flags by what they are about; all of them are explained below. Defaults are those
-without a preset: flags/<dataset>.cfg changes some, and a run's flags.cfg has them all.
-  run         dataset data_dir workdir resume init_from seed deterministic mode debug
+without a preset: flags/<dataset>.cfg and flags/<algorithm>.cfg change some, and a run's
+flags.cfg has them all.
+  run         dataset algorithm data_dir workdir resume init_from seed deterministic
+              mode debug
   data        image_size color_mode resize normalize skip_bad_images num_held_out
+              training_mask
   networks    network latent_size num_outputs
   descriptor  descriptor_learning_rate descriptor_num_steps descriptor_step_size
-              reference_stddev num_noise_steps
+              reference_stddev num_noise_steps descriptor_gradient_weight chain_init
+              num_persistent_chains refresh_probability
   generator   generator_learning_rate generator_num_steps generator_step_size
-              residual_stddev
+              residual_stddev generator_num_noise_steps
   training    num_iterations batch_size num_chains adam_beta_1 langevin_loop
   stabilisers learning_rate_schedule final_rate_factor schedule_steps
               descriptor_clip_norm generator_clip_norm descriptor_gradient_cap
@@ -83,46 +88,39 @@ def load_tensorflow():
             tf.config.experimental.enable_op_determinism()
 
 
-def build_model(image_shape):
+def build_model(image_shape, num_images):
     """The one place where flag values become keyword arguments of the model."""
-    import keras
+    from coopnets_tf import AlgorithmD, AlgorithmG, CoopNets
 
-    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
-
-    unroll = f.LANGEVIN_LOOP.value == "unrolled"
-    # Initial weights: a net's own seed, so that they do not hang on the other net.
-    keras.utils.set_random_seed(2 * f.SEED.value)
-    descriptor = Descriptor(
-        f.NETWORK.value,
-        image_shape,
-        revision=Langevin(
-            f.DESCRIPTOR_NUM_STEPS.value,
-            f.DESCRIPTOR_STEP_SIZE.value,
-            unroll,
-            f.LANGEVIN_CLAMP.value,
-        ),
-        reference_stddev=f.REFERENCE_STDDEV.value,
-        num_outputs=f.NUM_OUTPUTS.value,
-        penalty=f.ENERGY_PENALTY.value or 0.0,
-    )
-    keras.utils.set_random_seed(2 * f.SEED.value + 1)
-    generator = Generator(
-        f.NETWORK.value,
-        image_shape,
-        inference=Langevin(
-            f.GENERATOR_NUM_STEPS.value, f.GENERATOR_STEP_SIZE.value, unroll
-        ),
-        residual_stddev=f.RESIDUAL_STDDEV.value,
-        latent_size=f.LATENT_SIZE.value,
-    )
-    model = CoopNets(
-        descriptor,
-        generator,
-        num_chains=f.NUM_CHAINS.value,
-        num_noise_steps=f.NUM_NOISE_STEPS.value,
-        run_seed=f.SEED.value,
-        limits=guard_limits(),
-    )
+    noise = {"num_noise_steps": f.NUM_NOISE_STEPS.value}
+    inference_noise = {"num_inference_noise_steps": f.GENERATOR_NUM_NOISE_STEPS.value}
+    common = {"run_seed": f.SEED.value, "limits": guard_limits()}
+    if f.ALGORITHM.value == "descriptor":
+        model = AlgorithmD(
+            build_descriptor(image_shape),
+            num_chains=f.NUM_CHAINS.value,
+            chain_init=f.CHAIN_INIT.value or "persistent",
+            num_persistent_chains=f.NUM_PERSISTENT_CHAINS.value,
+            refresh_probability=f.REFRESH_PROBABILITY.value,
+            **noise,
+            **common,
+        )
+    elif f.ALGORITHM.value == "generator":
+        model = AlgorithmG(
+            build_generator(image_shape),
+            num_images=num_images,
+            **inference_noise,
+            **common,
+        )
+    else:
+        model = CoopNets(
+            build_descriptor(image_shape),
+            build_generator(image_shape),
+            num_chains=f.NUM_CHAINS.value,
+            **noise,
+            **inference_noise,
+            **common,
+        )
     model.compile(
         build_optimizer(
             f.DESCRIPTOR_LEARNING_RATE.value,
@@ -140,6 +138,48 @@ def build_model(image_shape):
         ),
     )
     return model
+
+
+def build_descriptor(image_shape):
+    import keras
+
+    from coopnets_tf import Descriptor, Langevin
+
+    # Initial weights: a net's own seed, so that they do not hang on the other net.
+    keras.utils.set_random_seed(2 * f.SEED.value)
+    return Descriptor(
+        f.NETWORK.value,
+        image_shape,
+        revision=Langevin(
+            f.DESCRIPTOR_NUM_STEPS.value,
+            f.DESCRIPTOR_STEP_SIZE.value,
+            f.LANGEVIN_LOOP.value == "unrolled",
+            f.LANGEVIN_CLAMP.value,
+            f.DESCRIPTOR_GRADIENT_WEIGHT.value,
+        ),
+        reference_stddev=f.REFERENCE_STDDEV.value,
+        num_outputs=f.NUM_OUTPUTS.value,
+        penalty=f.ENERGY_PENALTY.value or 0.0,
+    )
+
+
+def build_generator(image_shape):
+    import keras
+
+    from coopnets_tf import Generator, Langevin
+
+    keras.utils.set_random_seed(2 * f.SEED.value + 1)
+    return Generator(
+        f.NETWORK.value,
+        image_shape,
+        inference=Langevin(
+            f.GENERATOR_NUM_STEPS.value,
+            f.GENERATOR_STEP_SIZE.value,
+            f.LANGEVIN_LOOP.value == "unrolled",
+        ),
+        residual_stddev=f.RESIDUAL_STDDEV.value,
+        latent_size=f.LATENT_SIZE.value,
+    )
 
 
 def build_optimizer(rate, rollbacks, **options):
@@ -181,11 +221,11 @@ def load_dataset():
 
 
 def dataset_and_evaluations():
-    """The training images, and how they are evaluated on the way: keyword arguments."""
+    """The training images, and how nets are evaluated on the way: keyword arguments."""
     from coopnets_tf import datasets, evaluation
 
     if f.EVALUATE_EVERY.value is None:
-        return load_dataset(), {}
+        return incomplete(load_dataset()), {}
     splits = datasets.load_splits(f.DATASET.value, **dataset_options())
     protocol = build_protocol(split="validation")
     evaluation.real_images(splits, protocol)  # refused now rather than in an hour
@@ -196,7 +236,17 @@ def dataset_and_evaluations():
         extractor=choose_extractor(splits, protocol),
     )
     every = f.EVALUATE_EVERY.value
-    return splits.training, {"evaluate_every": every, "evaluate": evaluate}
+    return incomplete(splits.training), {"evaluate_every": every, "evaluate": evaluate}
+
+
+def incomplete(dataset):
+    """The images without the pixels that `--training_mask` hides."""
+    from coopnets_tf import recovery
+
+    if f.TRAINING_MASK.value is None:
+        return dataset
+    mask = recovery.training_masks(f.TRAINING_MASK.value, dataset.image_shape)
+    return dataset.incomplete(mask)
 
 
 def dataset_options():
@@ -233,24 +283,27 @@ def describe(model, dataset):
     """One line: what runs where."""
     height, width, channels = dataset.image_shape
     skipped = f", {dataset.num_skipped} skipped" if dataset.num_skipped else ""
+    sizes = [f"{name} {net.count_params():,}" for name, net in model.nets.items()]
+    if model.descriptor:
+        chains = f"{model.num_chains} chains of {model.revision_steps}"
+    else:
+        chains = f"G1 with {model.generator.inference.num_steps} steps"
     return (
         f"{device()} | "
-        f"{f.NETWORK.value} nets: descriptor {model.descriptor.count_params():,}, "
-        f"generator {model.generator.count_params():,} parameters | "
+        f"{f.NETWORK.value} nets: {', '.join(sizes)} parameters | "
         f"{dataset.name}: {dataset.num_images:,} images "
         f"{height}x{width}x{channels}{skipped} | "
-        f"{dataset.steps_per_epoch(f.BATCH_SIZE.value):,} steps an epoch, "
-        f"{model.num_chains} chains of {model.descriptor.revision.num_steps}"
+        f"{dataset.steps_per_epoch(f.BATCH_SIZE.value):,} steps an epoch, {chains}"
     )
 
 
 def train():
-    """Trains both nets, in a new run folder or on with `--resume`."""
+    """Trains the nets, in a new run folder or on with `--resume`."""
     from coopnets_tf import checkpoints, runs
 
     run_dir = runs.find_run(f.WORKDIR.value) if f.RESUME.value else None
     dataset, evaluations = dataset_and_evaluations()
-    model = build_model(dataset.image_shape)
+    model = build_model(dataset.image_shape, dataset.num_images)
     print(describe(model, dataset), flush=True)
     if f.INIT_FROM.value and (not run_dir or checkpoints.last_step(run_dir) is None):
         print(init_from(model), flush=True)
@@ -263,7 +316,7 @@ def train():
             raise OSError(f"{error}. It happened in {run_dir}") from error
     folder = shlex.quote(str(run_dir))
     print(
-        f"Done. Pictures of both nets: {run_dir}/samples; the nets, a SavedModel: "
+        f"Done. Pictures of the nets: {run_dir}/samples; the nets, a SavedModel: "
         f"{run_dir}/export; curves: tensorboard --logdir {folder}\n"
         f"Use it: python main.py --mode=sample --workdir={folder} (or interpolate, "
         "reconstruct, recover, evaluate, export)\n"
@@ -338,13 +391,29 @@ def init_from(model):
     return "\n  does not fit and begins anew: ".join([f"Nets of {path}", *misfits])
 
 
-def run_folder():
+def run_folder(*, needs_generator=False):
     """The run that is used, and its nets, frozen."""
     import coopnets_tf
     from coopnets_tf import runs
 
     run_dir = runs.find_run(f.WORKDIR.value)
-    return run_dir, coopnets_tf.load(run_dir, checkpoint=f.CHECKPOINT.value)
+    model = coopnets_tf.load(run_dir, checkpoint=f.CHECKPOINT.value)
+    if needs_generator and model.generator is None:
+        raise runs.RunError(
+            f"--mode={f.MODE.value} needs a generator. Received: {run_dir}, a run of "
+            "--algorithm=descriptor. Use --mode=sample, recover, evaluate or export."
+        )
+    return run_dir, model
+
+
+def refuse_revision(model):
+    from coopnets_tf import runs
+
+    if f.REVISE_STEPS.value and model.descriptor is None:
+        raise runs.RunError(
+            f"--revise_steps={f.REVISE_STEPS.value} needs a descriptor, and this is a "
+            "run of --algorithm=generator. Leave it out."
+        )
 
 
 def output_folder(run_dir):
@@ -361,7 +430,7 @@ def chosen_images(model, number):
     if f.IMAGES.value:
         pixels = folders.read_files(
             f.IMAGES.value,
-            image_shape=model.descriptor.image_shape,
+            image_shape=model.image_shape,
             resize=f.RESIZE.value,
             number=number,
         )
@@ -376,10 +445,11 @@ def chosen_images(model, number):
 
 
 def sample():
-    """Fresh images of both nets."""
+    """Fresh images of the nets."""
     from coopnets_tf import modes
 
     run_dir, model = run_folder()
+    refuse_revision(model)
     folder = output_folder(run_dir)
     modes.sample(
         model,
@@ -396,7 +466,7 @@ def interpolate():
     """Paths between latents, or between two of the user's images."""
     from coopnets_tf import folders, modes
 
-    run_dir, model = run_folder()
+    run_dir, model = run_folder(needs_generator=True)
     kind, ends = f.INTERPOLATION.value, None
     if f.IMAGES.value:
         ends = chosen_images(model, 3)
@@ -423,7 +493,7 @@ def reconstruct():
     """Latents of given images, and what the generator makes of them."""
     from coopnets_tf import modes, reports
 
-    run_dir, model = run_folder()
+    run_dir, model = run_folder(needs_generator=True)
     images = chosen_images(model, f.NUM_IMAGES.value)
     folder = output_folder(run_dir)
     errors = modes.reconstruct(
@@ -434,12 +504,16 @@ def reconstruct():
 
 
 def recover():
-    """The hidden part of given images, filled by both nets."""
+    """The hidden part of given images, filled by the nets."""
     from coopnets_tf import modes, recovery, reports
 
     run_dir, model = run_folder()
-    images = chosen_images(model, f.NUM_IMAGES.value)
-    visible, occluded = recovery.hide(images, f.MASK.value, seed=f.SEED.value)
+    refuse_revision(model)
+    if f.MASK.value == "training":
+        images, visible, occluded = training_images(f.NUM_IMAGES.value)
+    else:
+        images = chosen_images(model, f.NUM_IMAGES.value)
+        visible, occluded = recovery.hide(images, f.MASK.value, seed=f.SEED.value)
     folder = output_folder(run_dir)
     errors = modes.recover(
         model,
@@ -456,8 +530,26 @@ def recover():
     print(f"Original, occluded, recovered: {folder}/recover.png")
 
 
+def training_images(number):
+    """Training images, their pixels that were seen, and images of those alone."""
+    import numpy as np
+
+    from coopnets_tf import runs
+
+    if f.TRAINING_MASK.value is None:
+        raise runs.RunError(
+            "--mask=training needs a run with incomplete images, --training_mask. "
+            "Received: a run with whole ones."
+        )
+    whole = load_dataset()
+    seen = incomplete(whole)[:number]
+    print(f"{whole.name}: the first {len(seen)} {whole.kind}, as they were trained on")
+    visible = np.isfinite(seen).astype(np.float32)
+    return whole[:number], visible, np.nan_to_num(seen)
+
+
 def evaluate():
-    """The scores of both nets by the protocol of `evaluation`."""
+    """The scores of the nets by the protocol of `evaluation`."""
     from coopnets_tf import datasets, modes, reports, runs
 
     run_dir, model = run_folder()
@@ -534,6 +626,7 @@ def choose_extractor(splits, protocol):
 def export():
     """The trained nets in a format for others."""
     from coopnets_tf import export as exporting
+    from coopnets_tf import runs
 
     run_dir, model = run_folder()
     if f.EXPORT_FORMAT.value == "hub":
@@ -546,6 +639,11 @@ def export():
         path = output_folder(run_dir) / "model.keras"
         model.save(path)
     else:
+        if model.generator is None:
+            raise runs.RunError(
+                "--export_format=litert is for generators. Received: a run of "
+                "--algorithm=descriptor. Take savedmodel or keras."
+            )
         path = output_folder(run_dir) / "generator.tflite"
         exporting.export_litert(model.generator, path)
     print(f"Nets of step {int(model.step)}: {path}")

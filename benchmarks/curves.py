@@ -33,17 +33,13 @@ STYLES = {"generator": "--", "descriptor": "-"}
 
 def prepared(run_dir):
     """The training step of a run as a function without arguments; its operations."""
-    import tensorflow as tf
-
     from coopnets_tf.training import build_step
 
     flags.parse(["curves", f"--flagfile={run_dir / 'flags.cfg'}"])
-    model = main.build_model(step.image_shape())
-    shape = [f.BATCH_SIZE.value, *model.descriptor.image_shape]
-    observed = tf.random.stateless_uniform(shape, [0, 0], -1, 1)
-    step_fn = build_step(model)
-    flops = step.step_flops(model, f.BATCH_SIZE.value)
-    return lambda: float(step_fn(observed)["energy_gap"]), flops
+    batch_size = f.BATCH_SIZE.value
+    model = main.build_model(step.image_shape(), batch_size)
+    batch, step_fn = step.random_batch(model, batch_size), build_step(model)
+    return lambda: step.finish(step_fn(batch)), step.step_flops(model, batch_size)
 
 
 def validated(run_dir):

@@ -57,16 +57,30 @@ def step_flops(model, batch_size):
     """Operations of one training step.
 
     A pass down costs what the pass up does, for the inputs and for the weights each;
-    learning needs no gradient of a net's own input. G2 reuses the pass of G0 unless
-    G1 has moved the latents.
+    learning needs no gradient of a net's own input. In CoopNets G2 reuses the pass of
+    G0 unless G1 has moved the latents.
     """
-    up, down = descriptor_flops(model.descriptor), generator_flops(model.generator)
-    chains, inference = model.num_chains, model.generator.inference.num_steps
-    revision = chains * model.descriptor.revision.num_steps * 2 * sum(up)
-    learn_descriptor = (batch_size + chains) * (3 * sum(up) - up[0])
-    learn_generator = chains * (3 * sum(down) - down[0])
-    infer = chains * (inference * 2 * sum(down) + (sum(down) if inference else 0))
-    return revision + learn_descriptor + learn_generator + infer
+    flops, chains = 0, batch_size
+    if model.descriptor:
+        up, chains = descriptor_flops(model.descriptor), model.num_chains
+        flops += chains * model.revision_steps * 2 * sum(up)
+        flops += (batch_size + chains) * (3 * sum(up) - up[0])
+    if model.generator:
+        down, inference = generator_flops(model.generator), model.generator.inference
+        flops += chains * inference.num_steps * 2 * sum(down)
+        flops += chains * (3 * sum(down) - down[0])
+        if model.descriptor and inference.num_steps:
+            flops += chains * sum(down)
+    return flops
+
+
+def random_batch(model, batch_size):
+    """What a training step takes: images and their numbers."""
+    import tensorflow as tf
+
+    shape = [batch_size, *model.image_shape]
+    observed = tf.random.stateless_uniform(shape, [0, 0], -1, 1)
+    return observed, tf.range(batch_size)
 
 
 def image_shape():
@@ -86,6 +100,11 @@ def median_seconds(functions, number):
             function()
             own.append(time.perf_counter() - start)
     return [statistics.median(own[2:]) for own in times]
+
+
+def finish(metrics):
+    """Waits for the end of a step."""
+    return float(next(iter(metrics.values())))
 
 
 def guard_seconds(model, number=200):
@@ -120,20 +139,18 @@ def measure():
 
     from coopnets_tf.training import build_step
 
-    model = main.build_model(image_shape())
     batch_size = f.BATCH_SIZE.value
-    observed = tf.random.stateless_uniform(
-        [batch_size, *model.descriptor.image_shape], [0, 0], -1, 1
-    )
+    model = main.build_model(image_shape(), batch_size)
+    batch = random_batch(model, batch_size)
     step_fn = build_step(model)
     start = time.perf_counter()
-    step_fn.get_concrete_function(observed)
+    step_fn.get_concrete_function(batch)
     trace_seconds = time.perf_counter() - start
 
     matrix = tf.random.stateless_normal([MATRIX, MATRIX], [0, 0])
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)[0]))
     step_seconds, matmul_seconds = median_seconds(
-        [lambda: float(step_fn(observed)["energy_gap"]), lambda: float(product())],
+        [lambda: finish(step_fn(batch)), lambda: float(product())],
         NUM_STEPS.value,
     )
     flops = step_flops(model, batch_size)
@@ -152,11 +169,12 @@ def measure():
         "peak_memory_mb": round(
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         ),
+        "algorithm": f.ALGORITHM.value,
         "network": f.NETWORK.value,
         "batch_size": batch_size,
-        "num_chains": model.num_chains,
-        "descriptor_num_steps": model.descriptor.revision.num_steps,
-        "generator_num_steps": model.generator.inference.num_steps,
+        "num_chains": f.NUM_CHAINS.value,
+        "descriptor_num_steps": f.DESCRIPTOR_NUM_STEPS.value,
+        "generator_num_steps": f.GENERATOR_NUM_STEPS.value,
         "langevin_loop": f.LANGEVIN_LOOP.value,
         "device": main.device(),
         "machine": f"{platform.machine()} {processor()}",

@@ -141,12 +141,12 @@ def divergences(place, rng, number):
     for seed in range(number):
         main.flags.parse(["", *SMALL, "--num_iterations=40", f"--seed={seed}"])
         dataset = datasets.load("digits")
-        model = main.build_model(dataset.image_shape)
+        model = main.build_model(dataset.image_shape, dataset.num_images)
         with spoilt_at(rng.randrange(1, 30), model, training):
             with contextlib.redirect_stdout(io.StringIO()):
                 run_dir = place / f"diverging-{seed}"
                 run_dir.mkdir()
-                main.train_in(run_dir, model, dataset)
+                main.train_in(run_dir, model, dataset, {})
         finite = all(np.isfinite(weight).all() for weight in model.get_weights())
         survived += finite and int(model.step) == 40 and int(model.rollbacks) == 1
     return Row("NaN put into the descriptor", number, survived, number - survived)

@@ -24,11 +24,8 @@ pipeline_tag: unconditional-image-generation
 TEXT = """
 # {title}
 
-A generator and a descriptor (an energy-based model), trained together on `{dataset}` by
-cooperative learning ([arXiv:1609.09408](https://arxiv.org/abs/1609.09408)). The
-generator drafts an image from {latent_size} normal random numbers; the descriptor
-revises it by Langevin dynamics, {revision_steps} steps in training. Images have
-{height}x{width} pixels and {channels}. These are the nets after {training_steps:,}
+{story} Images have
+{height}x{width} pixels and {channels}. {These} after {training_steps:,}
 training steps.
 
 ![Samples of the model](samples.png)
@@ -54,6 +51,21 @@ Data set: `{dataset}`. What was called, without the folders of that machine:
 {commands}
 ```
 """
+STORIES = {
+    "CoopNets": """\
+A generator and a descriptor (an energy-based model), trained together on `{dataset}` by
+cooperative learning ([arXiv:1609.09408](https://arxiv.org/abs/1609.09408)). The
+generator drafts an image from {latent_size} normal random numbers; the descriptor
+revises it by Langevin dynamics, {revision_steps} steps in training.""",
+    "AlgorithmD": """\
+A descriptor (an energy-based model), trained on `{dataset}` by Algorithm D of
+[arXiv:1609.09408](https://arxiv.org/abs/1609.09408). Langevin dynamics turn an image
+into one that it scores higher, {revision_steps} steps in training.""",
+    "AlgorithmG": """\
+A generator, trained on `{dataset}` by Algorithm G of
+[arXiv:1609.09408](https://arxiv.org/abs/1609.09408), alternating back-propagation. It
+makes an image from {latent_size} normal random numbers.""",
+}
 METRICS = """
 Metrics at step {step:,}, means since the line before in the run's record:
 
@@ -67,7 +79,7 @@ def card(model, run_dir, name, *, dataset, license=None):
     """The text of the model card: YAML for the hub, then Markdown for its readers.
 
     Args:
-      model: `CoopNets`, from a checkpoint of the run.
+      model: `ImageModel`, from a checkpoint of the run.
       run_dir: `Path`; its `flags.cfg` and `metrics.jsonl` are read.
       name: str; "user/name" on the hub.
       dataset: str; what the model was trained on. Of a path the last part is told.
@@ -77,6 +89,8 @@ def card(model, run_dir, name, *, dataset, license=None):
     height, width, channels = facts["image_shape"]
     text = TEXT.format(
         **facts,
+        story=STORIES[facts["algorithm"]].format(**facts),
+        These="These are the nets" if len(model.nets) > 1 else "This is the net",
         title=name.split("/")[1],
         name=name,
         height=height,

@@ -52,7 +52,7 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-      model: `CoopNets`, compiled.
+      model: `Learner`, compiled.
       run_dir: `Path`.
       every: int; the regular steps are its multiples.
       keep: int; so many of the newest are kept, and besides them the newest that has
@@ -242,14 +242,15 @@ def find(source, which="newest"):
     )
 
 
-def load_networks(model, source, *, averaged=False):
-    """Copies the weights of both nets from a checkpoint, as far as they fit.
+def load_networks(model, source, *, for_use=False):
+    """Copies the weights of the nets from a checkpoint, as far as they fit.
 
     Args:
-      model: `CoopNets`.
+      model: `Learner`.
       source: path; see `find`.
-      averaged: bool; the moving average of the generator's weights instead of the
-        weights themselves, where the run kept one.
+      for_use: bool; of the generator the moving average of its weights instead of the
+        weights themselves, where the run kept one; and also what the model keeps
+        besides the nets, such as chains.
 
     Returns:
       The checkpoint's path, and one line for each weight that does not fit, or that the
@@ -265,9 +266,11 @@ def load_networks(model, source, *, averaged=False):
         fitting, misfits = [], []
         iteration = KEY.format("generator_optimizer/iteration")
         # Before the first step Keras' averages are zero.
-        averaged = averaged and iteration in shapes and reader.get_tensor(iteration) > 0
-        for part, net in model.nets.items():
-            variables = named_variables(net)
+        averaged = for_use and iteration in shapes and reader.get_tensor(iteration) > 0
+        parts = {part: named_variables(net) for part, net in model.nets.items()}
+        if for_use:
+            parts["kept"] = model.kept
+        for part, variables in parts.items():
             there_only = {
                 key.split("/")[1] for key in shapes if key.split("/")[0] == part
             }

@@ -24,7 +24,8 @@ class ImageDataset:
     """Images by number: `dataset[chosen]` is float32 [n, height, width, channels].
 
     What is chosen is a slice or int [n]. `places`, int [number], are the images'
-    numbers among all of `pixels`.
+    numbers among all of `pixels`. Values are in [-1, 1]; NaN where `incomplete` hid a
+    pixel.
 
     Args:
       name: str.
@@ -55,13 +56,30 @@ class ImageDataset:
         self.per_image = per_image
         self.places = np.arange(pixels.shape[0])
         self._pixels = pixels
+        self._visible = None
 
     def __str__(self):
         return f"{self.name}: {self.num_images:,} {self.kind}"
 
     def __getitem__(self, chosen):
-        scaled = images.from_uint8(self._pixels[self.places[chosen]])
-        return images.normalize_per_image(scaled) if self.per_image else scaled
+        places = self.places[chosen]
+        scaled = images.from_uint8(self._pixels[places])
+        if self.per_image:
+            scaled = images.normalize_per_image(scaled)
+        if self._visible:
+            return np.where(self._visible(places), scaled, np.float32(np.nan))
+        return scaled
+
+    def incomplete(self, visible):
+        """The same images with pixels that nobody can see any more: an `ImageDataset`.
+
+        Args:
+          visible: function of int [n], numbers among all of `pixels`, that returns
+            bool [n, height, width, 1].
+        """
+        part = copy.copy(self)
+        part._visible = visible
+        return part
 
     def part(self, chosen, *, kind=None):
         """Some of its images, an `ImageDataset`.
@@ -108,10 +126,11 @@ class ImageDataset:
         return self.num_images // batch_size
 
     def batches(self, batch_size, *, run_seed, first_step=0):
-        """Endless batches; which images step k sees depends on (run_seed, k) alone.
+        """Endless batches of images and their numbers, int [batch_size].
 
-        Every epoch visits the images in a new order. The next batch is read while the
-        present one is used; closing the generator ends that.
+        Which images step k sees depends on (run_seed, k) alone. Every epoch visits the
+        images in a new order. The next batch is read while the present one is used;
+        closing the generator ends that.
 
         Args:
           batch_size: int.
@@ -119,7 +138,7 @@ class ImageDataset:
           first_step: int; where to begin, without replaying the steps before it.
         """
         order = self.order(batch_size, run_seed=run_seed, first_step=first_step)
-        return _prefetch(self[chosen] for chosen in order)
+        return _prefetch((self[chosen], chosen) for chosen in order)
 
     def order(self, batch_size, *, run_seed, first_step=0):
         """The numbers of the images of each of `batches`, int [batch_size], endless."""

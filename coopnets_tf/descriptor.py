@@ -1,12 +1,13 @@
 """The descriptor: a bottom-up ConvNet that is an energy-based model of images."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies
+from coopnets_tf import energies, seeds
 from coopnets_tf.convolutions import ImageConv, leaky_relu
 from coopnets_tf.langevin import Langevin, langevin_chain
 
@@ -96,7 +97,8 @@ class Descriptor(keras.Model):
       network: a key of `NETWORKS`.
       image_shape: (height, width, channels) of the images.
       revision: `Langevin`; the dynamics of step D1, in pixel units.
-      reference_stddev: float; s, pixel units.
+      reference_stddev: float; s, pixel units. None or infinite: no reference, the
+        energy is -f(Y).
       num_outputs: int; outputs whose sum is f.
       penalty: float; what `energies.energy_penalty` is multiplied with in D2.
 
@@ -125,6 +127,7 @@ class Descriptor(keras.Model):
                 f"`network` must be one of {', '.join(NETWORKS)}. "
                 f"Received: network={network!r}"
             )
+        reference_stddev = math.inf if reference_stddev is None else reference_stddev
         if not reference_stddev > 0:
             raise ValueError(
                 "`reference_stddev` must be positive. "
@@ -161,6 +164,33 @@ class Descriptor(keras.Model):
         return energies.descriptor_energy(
             self(images), images, reference_stddev=self.reference_stddev
         )
+
+    def initial(self, num_images, *, chain_init, seed):
+        """Images that chains may start from.
+
+        Args:
+          num_images: int.
+          chain_init: "noise", draws of the reference q; or "uniform", pixels from
+            [-1, 1).
+          seed: int32 [2], from `seeds.draw_seed`, or [num_images, 2].
+
+        Returns:
+          float32 [num_images, height, width, channels].
+
+        Raises:
+          ValueError: on another kind, or noise of a reference that there is not.
+        """
+        shape = [num_images, *self.image_shape]
+        if chain_init == "uniform":
+            images = seeds.uniform(shape, seed=seed, low=-1.0, high=1.0)
+        elif chain_init == "noise" and math.isfinite(self.reference_stddev):
+            images = self.reference_stddev * seeds.standard_normal(shape, seed=seed)
+        else:
+            raise ValueError(
+                "Chains start from noise of a finite `reference_stddev`, or uniform. "
+                f"Received: {chain_init}, reference_stddev={self.reference_stddev}"
+            )
+        return tf.ensure_shape(images, [None, *self.image_shape])
 
     def revise(self, images, *, seed, noise_scale=1.0, dynamics=None, fixed=None):
         """D1: Langevin dynamics on images, towards a lower energy.
@@ -215,7 +245,10 @@ class Descriptor(keras.Model):
             "network": self.network,
             "image_shape": self.image_shape,
             "revision": dataclasses.asdict(self.revision),
-            "reference_stddev": self.reference_stddev,
+            # JSON has no infinity.
+            "reference_stddev": self.reference_stddev
+            if math.isfinite(self.reference_stddev)
+            else None,
             "num_outputs": self.num_outputs,
             "penalty": self.penalty,
         }

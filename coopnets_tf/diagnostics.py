@@ -16,7 +16,7 @@ FAR = 2  # s.d. of the real images' energies, or standard errors of a distance
 
 
 class Trace(NamedTuple):
-    """Chains of D1, step by step. Index 0 is the generator's draft."""
+    """Chains of D1, step by step. Index 0 is where they start, their draft."""
 
     energy: np.ndarray  # [steps + 1, chains]
     gradient_norm: np.ndarray  # [steps, chains], of the energy, before each step
@@ -32,7 +32,7 @@ def diagnose(model, reference, *, seed, distance=None):
     """Runs long chains and says what became of them.
 
     Args:
-      model: `CoopNets` with at least one step of D1, its generator as shown.
+      model: `ImageModel` with at least one step of D1, its generator as shown.
       reference: `ImageDataset`; real images.
       seed: int in [0, 2**31).
       distance: None, or a function of images that returns how far they are from real
@@ -64,10 +64,10 @@ def diagnose(model, reference, *, seed, distance=None):
 
 
 def run_chains(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
-    """Runs chains from drafts of the generator and writes down where they go.
+    """Runs chains from where the model starts them and writes down where they go.
 
     Args:
-      model: `CoopNets`, its generator as shown or frozen.
+      model: `ImageModel` with a descriptor; its generator as shown or frozen.
       num_steps: int; of each chain, at least as many as in training.
       seed: int in [0, 2**31).
       num_chains: int.
@@ -98,9 +98,7 @@ def run_chains(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
             energies.saturation(states),
         )
 
-    _, drafts = model.generator.propose(
-        num_chains, seed=seeds.fold_in(own_seed, num_steps)
-    )
+    drafts = model.start(num_chains, seed=seeds.fold_in(own_seed, num_steps))
     states, norms, measures = drafts, [], [measure(drafts, drafts)]
     origin, correlations, kept = None, [], {}
     for step in range(num_steps + 1):

@@ -29,14 +29,15 @@ def build(model):
     """The endpoints of a model.
 
     Args:
-      model: `CoopNets`.
+      model: `ImageModel`.
 
     Returns:
-      dict of `tf.function`s. Images are float32 [batch, height, width, channels] in
-      [-1, 1], latents float32 [batch, latent_size], all other arguments int32 scalars.
+      dict of `tf.function`s, those that need only nets that the model has. Images are
+      float32 [batch, height, width, channels] in [-1, 1], latents float32 [batch,
+      latent_size], all other arguments int32 scalars.
         generate(latents) -> images
-        draw(first, num_images, num_steps, seed) -> images; drafts of the generator and
-          `num_steps` of D1
+        draw(first, num_images, num_steps, seed) -> images; `num_steps` of D1 from where
+          they start, such as the generator's drafts
         revise(images, num_steps, seed, first) -> images; `num_steps` of D1
         revise_hidden(images, visible, num_steps, seed, first) -> images; the same, but
           pixels whose `visible` is 1 stay as they are
@@ -46,9 +47,18 @@ def build(model):
           `draw`
         reconstruct(images, num_steps, seed) -> images; g of what `infer` finds
     """
-    descriptor, generator = model.descriptor, model.generator
-    images_spec = tf.TensorSpec([None, *descriptor.image_shape], tf.float32)
-    latents_spec = tf.TensorSpec([None, generator.latent_size], tf.float32)
+    images_spec = tf.TensorSpec([None, *model.image_shape], tf.float32)
+    functions = _latent_endpoints(model, images_spec) if model.generator else {}
+    return functions | _image_endpoints(model, images_spec)
+
+
+def _function(python_function, *specs):
+    return tf.function(python_function, specs, autograph=False)
+
+
+def _image_endpoints(model, images_spec):
+    """What moves images: Langevin dynamics of the descriptor, if there is one."""
+    descriptor = model.descriptor
 
     def revised(images, num_steps, own_seeds, fixed=None):
         dynamics = dataclasses.replace(
@@ -63,19 +73,10 @@ def build(model):
         )
         return tf.clip_by_value(images, -1.0, 1.0)
 
-    def prior(own_seeds):
-        shape = [tf.shape(own_seeds)[0], generator.latent_size]
-        latents = seeds.standard_normal(
-            shape, seed=seeds.fold_in(own_seeds, Purpose.LATENTS)
-        )
-        return tf.ensure_shape(latents, latents_spec.shape)
-
-    def generate(latents):
-        return generator(latents, training=False)
-
     def draw(first, num_images, num_steps, seed):
         own_seeds = image_seeds(seed, first, num_images, purpose=Purpose.SAMPLING)
-        return revised(generate(prior(own_seeds)), num_steps, own_seeds)
+        images = model.start(num_images, seed=seeds.fold_in(own_seeds, Purpose.LATENTS))
+        return revised(images, num_steps, own_seeds) if descriptor else images
 
     def revise(images, num_steps, seed, first):
         number = tf.shape(images)[0]
@@ -87,14 +88,40 @@ def build(model):
         own_seeds = image_seeds(seed, first, number, purpose=Purpose.REVISION)
         return revised(images, num_steps, own_seeds, fixed=visible > 0)
 
+    functions = {"draw": _function(draw, INTEGER, INTEGER, INTEGER, INTEGER)}
+    if not descriptor:
+        return functions
+    return {
+        **functions,
+        "revise": _function(revise, images_spec, INTEGER, INTEGER, INTEGER),
+        "revise_hidden": _function(
+            revise_hidden, images_spec, images_spec, INTEGER, INTEGER, INTEGER
+        ),
+        "energy": _function(descriptor.energy, images_spec),
+    }
+
+
+def _latent_endpoints(model, images_spec):
+    """What goes from latents to images, and back by Langevin dynamics."""
+    generator = model.generator
+    latents_spec = tf.TensorSpec([None, generator.latent_size], tf.float32)
+
+    def generate(latents):
+        return generator(latents, training=False)
+
     def infer(images, visible, num_steps, seed, draw, first):
         own_seeds = image_seeds(
             seed, first, tf.shape(images)[0], purpose=Purpose.INFERENCE, draw=draw
         )
+        shape = [tf.shape(images)[0], generator.latent_size]
+        latents = seeds.standard_normal(
+            shape, seed=seeds.fold_in(own_seeds, Purpose.LATENTS)
+        )
         latents, _ = generator.infer(
-            prior(own_seeds),
+            tf.ensure_shape(latents, latents_spec.shape),
             images,
             seed=seeds.fold_in(own_seeds, Purpose.INFERENCE),
+            noise_scale=model.inference_noise_scale(),
             dynamics=dataclasses.replace(
                 generator.inference, num_steps=num_steps, unroll=False
             ),
@@ -105,17 +132,8 @@ def build(model):
     def reconstruct(images, num_steps, seed):
         return generate(infer(images, tf.ones_like(images), num_steps, seed, 0, 0))
 
-    def function(python_function, *specs):
-        return tf.function(python_function, specs, autograph=False)
-
     return {
-        "generate": function(generate, latents_spec),
-        "draw": function(draw, INTEGER, INTEGER, INTEGER, INTEGER),
-        "revise": function(revise, images_spec, INTEGER, INTEGER, INTEGER),
-        "revise_hidden": function(
-            revise_hidden, images_spec, images_spec, INTEGER, INTEGER, INTEGER
-        ),
-        "energy": function(descriptor.energy, images_spec),
-        "infer": function(infer, images_spec, images_spec, *[INTEGER] * 4),
-        "reconstruct": function(reconstruct, images_spec, INTEGER, INTEGER),
+        "generate": _function(generate, latents_spec),
+        "infer": _function(infer, images_spec, images_spec, *[INTEGER] * 4),
+        "reconstruct": _function(reconstruct, images_spec, INTEGER, INTEGER),
     }

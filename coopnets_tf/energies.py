@@ -20,7 +20,7 @@ def descriptor_energy(scores, images, *, reference_stddev):
     Args:
       scores: [batch]; f(Y; W_D), the sum of the descriptor's outputs.
       images: [batch, height, width, channels]; Y.
-      reference_stddev: float; s, pixel units.
+      reference_stddev: float; s, pixel units; infinite: no reference, E = -f.
 
     Returns:
       [batch].
@@ -28,25 +28,36 @@ def descriptor_energy(scores, images, *, reference_stddev):
     return gaussian_energy(images, stddev=reference_stddev) - scores
 
 
-def latent_energy(latents, images, generated, *, residual_stddev, visible=None):
-    """Energy of latents given images, `||Y - g(X)||^2 / (2 sigma^2) + ||X||^2 / 2`.
+def residual_energy(images, generated, *, residual_stddev, visible=None):
+    """`||Y - g(X)||^2 / (2 sigma^2)`, [batch]: -log p(Y | X) up to a constant.
 
     Given only a part of the images, the sum goes over that part: of an occluded image
     this is the whole likelihood, for the pixels of Y are independent given X.
 
     Args:
-      latents: [batch, latent_size]; X.
-      images: [batch, height, width, channels]; Y.
+      images: [batch, height, width, channels]; Y. Where not visible, anything.
       generated: as `images`; g(X; W_G).
       residual_stddev: float; sigma, pixel units.
       visible: None (all of it), or as `images`; 1 where Y is known, 0 where not.
+    """
+    if visible is not None:
+        images = tf.where(visible > 0, images, generated)  # no error where unknown
+    return gaussian_energy(images - generated, stddev=residual_stddev)
+
+
+def latent_energy(latents, images, generated, *, residual_stddev, visible=None):
+    """Energy of latents given images, `||Y - g(X)||^2 / (2 sigma^2) + ||X||^2 / 2`.
+
+    Args:
+      latents: [batch, latent_size]; X.
+      images, generated, residual_stddev, visible: see `residual_energy`.
 
     Returns:
       [batch].
     """
-    if visible is not None:
-        images = tf.where(visible > 0, images, generated)  # no error where unknown
-    residual = gaussian_energy(images - generated, stddev=residual_stddev)
+    residual = residual_energy(
+        images, generated, residual_stddev=residual_stddev, visible=visible
+    )
     return residual + gaussian_energy(latents, stddev=1.0)
 
 
@@ -74,15 +85,18 @@ def energy_penalty(observed_scores, revised_scores):
     return observed + tf.reduce_mean(tf.square(revised_scores))
 
 
-def generator_loss(images, generated, *, residual_stddev):
-    """`mean ||Y~ - g(X)||^2 / (2 sigma^2)`, a scalar whose descent is step G2.
+def generator_loss(images, generated, *, residual_stddev, visible=None):
+    """`mean ||Y - g(X)||^2 / (2 sigma^2)`, a scalar whose descent is step G2.
 
     Args:
-      images: [chains, height, width, channels]; the revised images Y~.
-      generated: as `images`; g(X; W_G).
-      residual_stddev: float; sigma, pixel units.
+      images, generated, residual_stddev, visible: see `residual_energy`; the images
+        are observed ones, or in CoopNets the revised ones Y~.
     """
-    return tf.reduce_mean(gaussian_energy(images - generated, stddev=residual_stddev))
+    return tf.reduce_mean(
+        residual_energy(
+            images, generated, residual_stddev=residual_stddev, visible=visible
+        )
+    )
 
 
 def reference_gap(observed, revised, *, stddev):

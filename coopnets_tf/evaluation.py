@@ -97,10 +97,10 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(model, splits, protocol, *, extractor=None, tell=lambda line: None):
-    """Scores what both nets make.
+    """Scores what the nets make.
 
     Args:
-      model: `CoopNets`.
+      model: `ImageModel`.
       splits: `datasets.Splits`.
       protocol: `Protocol`.
       extractor: `features.Extractor`, or None to leave out what needs one.
@@ -234,7 +234,7 @@ def _possible(model, protocol, extractor):
     chosen = [one for one in METRICS if one in protocol.metrics]
     if extractor is None:
         chosen = [one for one in chosen if one not in FEATURE_METRICS]
-    if not model.descriptor.revision.num_steps:  # no chain to look at
+    if not model.revision_steps:  # no chain to look at
         chosen = [one for one in chosen if one != "diagnostics"]
     return chosen
 
@@ -243,8 +243,8 @@ def _names(model, protocol, chosen):
     """The sets of images that are scored."""
     if set(chosen) <= {"diagnostics"}:
         return []
-    names = ["generator"]
-    if model.descriptor.revision.num_steps:
+    names = ["generator"] if model.generator else []
+    if model.revision_steps or not names:
         names.append("descriptor")
     return [*names, TRAINED_ON] if protocol.ceiling else names
 
@@ -343,11 +343,16 @@ def _facts(protocol, chosen, splits, validation, reference, extractor):
 
 def _nets(model):
     """What the nets' samples depend on besides their weights."""
+    config = model.get_config()
+    algorithm = {
+        name: value
+        for name, value in config.items()
+        if name not in ("descriptor", "generator", "limits") and value is not None
+    }
     return {
-        "network": model.descriptor.network,
-        "latent_size": model.generator.latent_size,
-        "revision": dataclasses.asdict(model.descriptor.revision),
-        "reference_stddev": model.descriptor.reference_stddev,
+        "algorithm": type(model).__name__,
+        **algorithm,
+        **{name: net.get_config() for name, net in model.nets.items()},
         "noise_scale": float(model.noise_scale()),
     }
 

@@ -15,7 +15,8 @@ FILES = {"assets", "fingerprint.pb", "metadata.json", "saved_model.pb", "variabl
 def export(model, directory, *, dataset=None):
     """Writes a SavedModel whose endpoints hold the Langevin loops, too.
 
-    Its endpoints, each also a signature of that name; images are float32 [batch,
+    Its endpoints, each also a signature of that name, as far as the model has the nets
+    that they need; images are float32 [batch,
     height, width, channels] in [-1, 1], numbers int32 scalars:
       sample(num_images, seed) -> images; the serving default. Revised as in training.
       generate(latents) -> images; latents float32 [batch, latent_size] from N(0, I)
@@ -24,10 +25,10 @@ def export(model, directory, *, dataset=None):
       reconstruct(images, num_steps, seed) -> images
 
     `metadata.json` beside it tells what it is. Batch norm uses its moving averages as
-    they are now: the model is frozen, or this is called inside `CoopNets.as_shown`.
+    they are now: the model is frozen, or this is called inside `ImageModel.as_shown`.
 
     Args:
-      model: `CoopNets`.
+      model: `ImageModel`.
       directory: `Path`; an older export there is replaced once the new one is whole.
       dataset: str; what the model was trained on.
 
@@ -37,31 +38,32 @@ def export(model, directory, *, dataset=None):
     if directory.exists() and not {path.name for path in directory.iterdir()} <= FILES:
         raise OSError(f"{directory} holds files of others. Move them, or name another.")
     functions = model.endpoints()
-    trained_steps = model.descriptor.revision.num_steps
-    images = tf.TensorSpec([None, *model.descriptor.image_shape], tf.float32, "images")
-    latents = tf.TensorSpec([None, model.generator.latent_size], tf.float32, "latents")
+    images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
+    latent_size = model.generator.latent_size if model.generator else None
+    latents = tf.TensorSpec([None, latent_size], tf.float32, "latents")
     num_images, num_steps, seed = (
         tf.TensorSpec([], tf.int32, name)
         for name in ("num_images", "num_steps", "seed")
     )
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, function, signature in (
-        (
-            "sample",
-            lambda number, seed: functions["draw"](0, number, trained_steps, seed),
-            [num_images, seed],
-        ),
-        ("generate", functions["generate"], [latents]),
-        (
+    archive.add_endpoint(
+        "sample",
+        lambda number, seed: functions["draw"](0, number, model.revision_steps, seed),
+        [num_images, seed],
+    )
+    if model.generator:
+        archive.add_endpoint("generate", functions["generate"], [latents])
+        archive.add_endpoint(
+            "reconstruct", functions["reconstruct"], [images, num_steps, seed]
+        )
+    if model.descriptor:
+        archive.add_endpoint(
             "revise",
             lambda images, steps, seed: functions["revise"](images, steps, seed, 0),
             [images, num_steps, seed],
-        ),
-        ("energy", functions["energy"], [images]),
-        ("reconstruct", functions["reconstruct"], [images, num_steps, seed]),
-    ):
-        archive.add_endpoint(name, function, signature)
+        )
+        archive.add_endpoint("energy", functions["energy"], [images])
     new = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     try:
@@ -93,10 +95,11 @@ def metadata(model, dataset):
     """What a user of an export has to know, as a dict."""
     return {
         "dataset": Path(dataset).name if dataset else None,
-        "image_shape": list(model.descriptor.image_shape),
+        "algorithm": type(model).__name__,
+        "image_shape": list(model.image_shape),
         "value_range": [-1, 1],
-        "latent_size": model.generator.latent_size,
-        "revision_steps": model.descriptor.revision.num_steps,
+        "latent_size": model.generator.latent_size if model.generator else None,
+        "revision_steps": model.revision_steps,
         "training_steps": int(model.step),
         "package": f"coopnets_tf {__version__}",
     }

@@ -211,13 +211,14 @@ class Generator(keras.Model):
 
         Args:
           num_images: int.
-          seed: int32 [2], from `seeds.draw_seed`.
+          seed: int32 [2], from `seeds.draw_seed`, or [num_images, 2].
           training: bool; batch statistics, and the moving averages move.
 
         Returns:
           latents [num_images, latent_size]; drafts, images in [-1, 1].
         """
         latents = seeds.standard_normal([num_images, self.latent_size], seed=seed)
+        latents = tf.ensure_shape(latents, [None, self.latent_size])
         return latents, self(latents, training=training)
 
     def infer(
@@ -267,7 +268,7 @@ class Generator(keras.Model):
             noise_scale=noise_scale,
         )
 
-    def update(self, latents, images, *, recorded=None):
+    def update(self, latents, images, *, visible=None, recorded=None):
         """G2: one optimizer step that regresses images on latents.
 
         `compile(optimizer=...)` comes first. Only the generator's weights change.
@@ -275,6 +276,7 @@ class Generator(keras.Model):
         Args:
           latents: float32 [chains, latent_size].
           images: float32 [chains, height, width, channels]; taken as data.
+          visible: None, or as `images`; 1 for pixels to learn from, 0 for unknown ones.
           recorded: None, or g(latents) and the `tf.GradientTape` that saw it, where
             the caller already has both; saves a pass through the network.
 
@@ -291,6 +293,7 @@ class Generator(keras.Model):
                 tf.stop_gradient(images),
                 generated,
                 residual_stddev=self.residual_stddev,
+                visible=visible,
             )
         weights = self.trainable_variables
         gradients = tape.gradient(loss, [weight.value for weight in weights])

@@ -34,16 +34,20 @@ class Langevin:
         or keep one copy inside a `tf.while_loop` (False). The numbers are the same.
       max_gradient: float or None; each entry of the energy's gradient is clamped to
         [-max_gradient, max_gradient]. None: it is not, and the dynamics are Langevin's.
+      gradient_weight: float or None; what the energy's gradient is multiplied with in
+        one step. None: step_size**2 / 2, and the dynamics are Langevin's; a larger one
+        is a colder target, exp(-E / T) with T = step_size**2 / (2 gradient_weight).
 
     Raises:
-      ValueError: on a negative number of steps, or a step size or largest gradient that
-        is not positive.
+      ValueError: on a negative number of steps, or a step size, largest gradient or
+        weight that is not positive.
     """
 
     num_steps: int
     step_size: float
     unroll: bool = True
     max_gradient: float | None = None
+    gradient_weight: float | None = None
 
     def __post_init__(self):
         if isinstance(self.num_steps, int) and self.num_steps < 0:
@@ -54,11 +58,12 @@ class Langevin:
             raise ValueError(
                 f"`step_size` must be positive. Received: step_size={self.step_size}"
             )
-        if self.max_gradient is not None and not self.max_gradient > 0:
-            raise ValueError(
-                "`max_gradient` must be positive or None. "
-                f"Received: max_gradient={self.max_gradient}"
-            )
+        for name in ("max_gradient", "gradient_weight"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(
+                    f"`{name}` must be positive or None. Received: {name}={value}"
+                )
 
 
 class ChainInfo(NamedTuple):
@@ -68,7 +73,7 @@ class ChainInfo(NamedTuple):
     gradient_norm: tf.Tensor
 
 
-def langevin_step(states, energy_gradient, noise, *, step_size):
+def langevin_step(states, energy_gradient, noise, *, step_size, gradient_weight=None):
     """Moves every chain by one step of Langevin dynamics.
 
         next = states - step_size**2 / 2 * energy_gradient + step_size * noise
@@ -79,13 +84,16 @@ def langevin_step(states, energy_gradient, noise, *, step_size):
       noise: [chains, ...]; standard normal, or 0.0 for plain gradient descent.
       step_size: float; delta of the paper. TFP's `step_size` is delta**2, BlackJAX's
         is delta**2 / 2.
+      gradient_weight: None, or a float in place of step_size**2 / 2.
 
     Returns:
       The next states, [chains, ...].
 
-    Source: Xie et al., arXiv:1609.09408, steps D1 and G1, with energy = -log p.
+    Source: Xie et al., arXiv:1609.09408, steps D1 and G1, with energy = -log p. The
+    weight: Nijkamp et al., arXiv:1904.09770, where it is 1 and step_size 0.01.
     """
-    return states - 0.5 * step_size**2 * energy_gradient + step_size * noise
+    weight = 0.5 * step_size**2 if gradient_weight is None else gradient_weight
+    return states - weight * energy_gradient + step_size * noise
 
 
 def energy_gradient(energy_fn: EnergyFn, states):
@@ -152,7 +160,13 @@ def langevin_chain(
         if dynamics.max_gradient is not None:
             limit = dynamics.max_gradient
             gradient = tf.clip_by_value(gradient, -limit, limit)
-        moved = langevin_step(states, gradient, noise, step_size=dynamics.step_size)
+        moved = langevin_step(
+            states,
+            gradient,
+            noise,
+            step_size=dynamics.step_size,
+            gradient_weight=dynamics.gradient_weight,
+        )
         return (moved if fixed is None else tf.where(fixed, states, moved)), norm
 
     states = tf.convert_to_tensor(states)

@@ -97,11 +97,16 @@ class RunLog:
         """Hyper-parameters by name, to TensorBoard's HPARAMS and TEXT pages."""
         from tensorboard.plugins.hparams import api as hparams
 
+        values = {  # TensorBoard takes texts and numbers alone
+            name: ",".join(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        values = {
+            name: "" if value is None else value for name, value in values.items()
+        }
         rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
         with self._events.as_default(step=0):
-            hparams.hparams(
-                {name: "" if value is None else value for name, value in values.items()}
-            )
+            hparams.hparams(values)
             tf.summary.text("settings", f"| flag | value |\n|---|---|\n{rows}")
 
     def metrics(self, step, values):
@@ -125,7 +130,12 @@ class RunLog:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
         self._progress.report(
-            step, {short: values[name] for name, short in ON_THE_BAR.items()}
+            step,
+            {
+                short: values[name]
+                for name, short in ON_THE_BAR.items()
+                if name in values
+            },
         )
 
     def picture(self, step, name, grid):

@@ -21,21 +21,22 @@ FRAME_MILLISECONDS = 80
 
 
 def sample(model, folder, *, num_images, num_steps, seed, file_format):
-    """Grids of both nets' samples, and by `file_format` the images themselves.
+    """Grids of the nets' samples, and by `file_format` the images themselves.
 
     Args:
-      model: `CoopNets`, frozen.
+      model: `ImageModel`, frozen.
       folder: `Path`.
       num_images: int.
-      num_steps: int or None; of D1, see `CoopNets.sample`.
+      num_steps: int or None; of D1, see `ImageModel.sample`.
       seed: int.
       file_format: None; "png", one file each; "npy" or "npz" (key `images`), uint8
         [num_images, height, width, channels].
     """
     shown = min(num_images, GRID)
-    grid = pictures.grid(model.sample(shown, seed=seed, num_steps=0))
-    pictures.save_png(folder / "generator.png", grid)
-    if num_steps != 0:
+    if model.generator:
+        grid = pictures.grid(model.sample(shown, seed=seed, num_steps=0))
+        pictures.save_png(folder / "generator.png", grid)
+    if model.descriptor and num_steps != 0:
         grid = pictures.grid(model.sample(shown, seed=seed, num_steps=num_steps))
         pictures.save_png(folder / "descriptor.png", grid)
     if file_format is None:
@@ -68,7 +69,7 @@ def interpolate(model, folder, *, kind, seed, ends=None, num_steps=0, animation=
     """Images along paths between latents: a grid, and by `animation` a film.
 
     Args:
-      model: `CoopNets`, frozen.
+      model: `ImageModel`, frozen.
       folder: `Path`.
       kind: "linear", "spherical", or "corners": see `interpolation`.
       seed: int; of the ends, or of their inference.
@@ -141,7 +142,7 @@ def reconstruct(model, folder, images, *, num_steps, seed):
     """Original, reconstruction and their difference (black: none), side by side.
 
     Args:
-      model: `CoopNets`, frozen.
+      model: `ImageModel`, frozen.
       folder: `Path`.
       images: float32 [number, height, width, channels] in [-1, 1].
       num_steps: int; of G1.
@@ -173,18 +174,18 @@ def recover(
     """Original, occluded and recovered images side by side, and their errors.
 
     Args:
-      model: `CoopNets`, frozen.
+      model: `ImageModel`, frozen.
       folder: `Path`.
       images: float32 [number, height, width, channels] in [-1, 1].
       visible: as `images`; 1 visible, 0 hidden.
       occluded: as `images`, from `recovery.occlude`.
       num_steps, revise_steps: int; of G1 and of D1 (None: as trained).
-      num_draws: int; see `CoopNets.recover`.
+      num_draws: int; see `ImageModel.recover`.
       seed: int.
 
     Returns:
-      `recovery.errors` by method, also written to `errors.json`: the nets, the
-      generator alone, and fills that need no learning.
+      `recovery.errors` by method, also written to `errors.json`: the nets, of two nets
+      also the generator alone, and fills that need no learning.
     """
     filled = model.recover(
         occluded,
@@ -194,18 +195,19 @@ def recover(
         num_draws=num_draws,
         seed=seed,
     )
-    revised = model.revise(filled, num_steps=revise_steps, seed=seed, visible=visible)
-    fills = {
-        "descriptor and generator": revised.numpy(),
-        "generator alone": filled.numpy(),
-        "nearest pixel": recovery.nearest_fill(occluded, visible),
-    }
+    best, fills = " and ".join(model.nets), {}
+    if model.descriptor:
+        fills[best] = model.revise(
+            filled, num_steps=revise_steps, seed=seed, visible=visible
+        ).numpy()
+    if model.generator:
+        fills["generator alone" if model.descriptor else best] = filled.numpy()
+    fills["nearest pixel"] = recovery.nearest_fill(occluded, visible)
     try:
         fills["biharmonic"] = recovery.biharmonic_fill(occluded, visible)
     except ImportError:
         print("Without scikit-image there is no biharmonic baseline.")
-    found = fills["descriptor and generator"]
-    _save_triples(folder / "recover.png", images, occluded, found)
+    _save_triples(folder / "recover.png", images, occluded, fills[best])
     errors = {
         name: recovery.errors(images, fill, visible) for name, fill in fills.items()
     }
@@ -224,7 +226,7 @@ def evaluate(model, folder, splits, protocol, *, extractor, tell):
     """The report of `evaluation.evaluate` as `report.json`, its pictures, TensorBoard.
 
     Args:
-      model: `CoopNets`, frozen.
+      model: `ImageModel`, frozen.
       folder: `Path`.
       splits, protocol, extractor, tell: as for `evaluation.evaluate`.
 

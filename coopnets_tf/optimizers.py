@@ -83,7 +83,7 @@ class RateAfterRollbacks(schedules.LearningRateSchedule):
 
     Args:
       rate: float or `LearningRateSchedule`.
-      rollbacks: integer variable; rollbacks so far, `CoopNets.rollbacks`.
+      rollbacks: integer variable; rollbacks so far, `Learner.rollbacks`.
       factor: float.
     """
 

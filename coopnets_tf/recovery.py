@@ -77,6 +77,39 @@ def hide(images, mask, *, seed):
     return visible, occlude(images, visible, kind=kind, seed=seed)
 
 
+def training_masks(mask, image_shape):
+    """Which pixels of training images are never seen, always the same ones.
+
+    Args:
+      mask: see `hide`.
+      image_shape: (height, width, channels).
+
+    Returns:
+      Function of int [number], the images' numbers, that returns which pixels are
+      visible: bool [number, height, width, 1].
+
+    Raises:
+      DatasetError: if the mask cannot be used.
+    """
+    shape = (*image_shape[:2], 1)
+    path = os.path.expanduser(mask)
+    kind = "file" if os.path.isfile(path) else parse_mask(mask, image_shape)[0]
+    if kind in ("file", "square"):
+        if kind == "file":
+            own = read_mask(Path(path), image_shape)[..., :1]
+        else:
+            side = parse_mask(mask, image_shape)[1]
+            own = visible_pixels(kind, side, number=1, image_shape=shape, seed=0)[0]
+        return lambda places: np.broadcast_to(own > 0, (len(places), *shape))
+    share = parse_mask(mask, image_shape)[1]
+    return lambda places: np.stack(
+        [
+            np.random.default_rng([int(place), 2]).random(shape) >= share
+            for place in places
+        ]
+    )
+
+
 def read_mask(path, image_shape):
     """A mask from an image file of the images' size: float32 [height, width, channels].
 

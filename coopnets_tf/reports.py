@@ -26,10 +26,12 @@ def _flat(value, name):
 
 def text(report):
     """The protocol, the scores and what became of the chains, as lines of text."""
-    protocol, steps = report["protocol"], report["nets"]["revision"]["num_steps"]
+    protocol, descriptor = report["protocol"], report["nets"].get("descriptor")
+    steps = (
+        f", D1 with {descriptor['revision']['num_steps']} steps" if descriptor else ""
+    )
     lines = [
-        f"Seed {protocol['seed']}, D1 with {steps} steps; scored against "
-        f"{protocol['scored_against']}"
+        f"Seed {protocol['seed']}{steps}; scored against {protocol['scored_against']}"
     ]
     if protocol["reference_was_trained_on"]:
         lines.append(

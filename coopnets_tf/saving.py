@@ -17,7 +17,7 @@ def describe(model, run_dir, *, dataset):
     """Writes `model.json`, from which `load` builds the nets again.
 
     Args:
-      model: `CoopNets`.
+      model: `Learner`.
       run_dir: `Path`.
       dataset: str; what it is trained on.
     """
@@ -61,8 +61,9 @@ def load(path, *, checkpoint="newest"):
       checkpoint: of a run, "newest", "best" or the number of a step.
 
     Returns:
-      `CoopNets`. Not compiled if it comes from a run; its generator has averaged
-      weights, where the run kept them, and exact batch norm statistics.
+      `CoopNets`, `AlgorithmD` or `AlgorithmG`. Not compiled if it comes from a run; its
+      generator has averaged weights, where the run kept them, and exact batch norm
+      statistics.
 
     Raises:
       RunError: if there is no trained model, or it is of another version's making.
@@ -83,7 +84,9 @@ def _keras_file(path):
     except Exception as error:  # a file of other making fails in many ways
         raise RunError(f"{path} cannot be loaded: {error}") from error
     if not hasattr(model, "freeze"):
-        raise RunError(f"{path} holds no CoopNets but {type(model).__name__}.")
+        raise RunError(
+            f"{path} holds no model of coopnets_tf but {type(model).__name__}."
+        )
     return model
 
 
@@ -98,7 +101,7 @@ def _run(path, which):
             f"{run_dir} was written by coopnets_tf {found.get('package_version')} and "
             f"cannot be read by {__version__}: {error}"
         ) from error
-    _, misfits = checkpoints.load_networks(model, checkpoint, averaged=True)
+    _, misfits = checkpoints.load_networks(model, checkpoint, for_use=True)
     if misfits:
         raise RunError(f"{checkpoint} does not fit {DESCRIPTION}: {'; '.join(misfits)}")
     model.step.assign(checkpoints.step_of(checkpoint))

@@ -23,6 +23,7 @@ class Purpose(enum.IntEnum):
     STATISTICS = 4
     SAMPLING = 5
     DIAGNOSTICS = 6
+    CHAINS = 7
 
 
 def fold_in(seed, data):
@@ -75,6 +76,21 @@ def standard_normal(shape, *, seed):
             fn_output_signature=tf.float32,
         )
     return tf.random.stateless_normal(shape, seed, alg=ALGORITHM)
+
+
+def uniform(shape, *, seed, low, high):
+    """Numbers in [low, high), float32 or, of integer bounds, int32.
+
+    A function of `shape` and `seed` as `standard_normal` is.
+    """
+    kind = tf.float32 if isinstance(low, float) else tf.int32
+    if tf.convert_to_tensor(seed).shape.rank == 2:
+        return tf.map_fn(
+            lambda own: uniform(shape[1:], seed=own, low=low, high=high),
+            seed,
+            fn_output_signature=kind,
+        )
+    return tf.random.stateless_uniform(shape, seed, low, high, kind, alg=ALGORITHM)
 
 
 def epoch_order(num_items, *, run_seed, epoch):

@@ -17,7 +17,7 @@ from coopnets_tf.export import export
 from coopnets_tf.files import write_json
 from coopnets_tf.folders import DatasetError
 from coopnets_tf.logs import RunLog
-from coopnets_tf.seeds import Purpose, draw_seed, fold_in
+from coopnets_tf.seeds import Purpose, draw_seed
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,7 +39,10 @@ class Stopped(Exception):
 
 
 def build_step(model):
-    """The compiled training step: observed images -> means of the metrics, by name."""
+    """The compiled training step: a batch -> means of the metrics, by name.
+
+    A batch is what `ImageDataset.batches` yields: observed images and their numbers.
+    """
     # No Python branch hangs on a tensor, so nothing needs AutoGraph's translation.
     return tf.function(model.train_step, autograph=False)
 
@@ -52,7 +55,7 @@ def train(model, dataset, run_dir, checkpoints, *, max_rollbacks, **schedule):
     bounds the run goes back to a healthy checkpoint and on with other noise.
 
     Args:
-      model: `CoopNets`, compiled.
+      model: `CoopNets`, `AlgorithmD` or `AlgorithmG`, compiled.
       dataset: `ImageDataset`.
       run_dir: `Path`, from `runs.create_run` or `runs.find_run`.
       checkpoints: `Checkpoints` of the model in that folder.
@@ -121,16 +124,17 @@ def _go_on(
     with log, contextlib.closing(batches):
         if first_step == 0:
             log.settings(settings)
-            log.picture(0, "observed", images.grid(dataset[:num_samples]))
+            observed = np.nan_to_num(dataset[:num_samples])  # grey where not known
+            log.picture(0, "observed", images.grid(observed))
             _save(checkpoints, log, first_step)
         for step in range(first_step + 1, num_iterations + 1):
             try:
-                observed = next(batches)
+                batch = next(batches)
             except DatasetError:
                 _refuse_alarm(model)
                 _save(checkpoints, log, step - 1, needed=True)
                 raise
-            metrics = step_fn(observed)
+            metrics = step_fn(batch)
             to_log, to_show, to_save = (
                 step % every == 0 or step == num_iterations
                 for every in (log_every, sample_every, checkpoint_every)
@@ -231,19 +235,17 @@ def _learning_rates(model):
 
 
 def _show(model, log, step, num_samples):
-    """Pictures of both nets, always from the same latents, and histograms."""
+    """Pictures of the nets, always from the same random numbers, and histograms."""
     seed = draw_seed(model.run_seed, step=0, purpose=Purpose.SAMPLING)
     with model.as_shown():
-        latents, generated = model.generator.propose(num_samples, seed=seed)
-        revised, _ = model.descriptor.revise(
-            generated, seed=fold_in(seed, 0), noise_scale=model.noise_scale()
-        )
-        latents, _ = model.generator.infer(latents, revised, seed=fold_in(seed, 1))
+        pictures, latents = model.shown(num_samples, seed=seed)
     # A step's metrics are older than its updates, which only the pictures show.
-    for name, shown in (("generated", generated), ("revised", revised)):
+    for name, shown in pictures.items():
         if not np.isfinite(shown).all():
-            raise Diverged(step, f"a pixel of the {name} images", math.nan)
-    log.picture(step, "generator", images.grid(generated))
-    log.picture(step, "descriptor", images.grid(revised))
-    weights = {f"weights/{one.path}": one for one in model.trainable_variables}
-    log.histograms(step, {"latents": latents, **weights})
+            raise Diverged(step, f"a pixel of the {name}'s images", math.nan)
+    for name, shown in pictures.items():
+        log.picture(step, name, images.grid(shown))
+    shown = {f"weights/{one.path}": one for one in model.trainable_variables}
+    if latents is not None:
+        shown["latents"] = latents
+    log.histograms(step, shown)

@@ -1,5 +1,6 @@
 """Flags and presets of main.py. Knows absl, not the package."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -65,6 +66,12 @@ OF_MODES = {
     "hub": "export",
     "license": "export",
 }
+# Flags that only one algorithm reads, and that.
+OF_ALGORITHMS = {
+    "num_persistent_chains": "descriptor",
+    "refresh_probability": "descriptor",
+    "training_mask": "generator",
+}
 # Choices of the evaluations in training, which are not those of a later one.
 IN_TRAINING = (
     "metrics",
@@ -99,6 +106,12 @@ MAY_CHANGE = (
 )
 
 
+def presets(dataset, algorithm):
+    """The flagfiles that go with a data set and an algorithm."""
+    own = PRESETS / f"{algorithm}.cfg"
+    return [preset_of(dataset), *([own] if own.exists() else [])]
+
+
 def preset_of(dataset):
     """The flagfile that goes with a data set; a folder is treated as scenes."""
     preset = PRESETS / f"{Path(dataset).name}.cfg"
@@ -107,7 +120,8 @@ def preset_of(dataset):
 
 
 def parse(argv):
-    """Parses the preset of `--dataset` first, then the user's own flags, which win.
+    """Parses the presets of `--dataset` and `--algorithm` first, then the user's own
+    flags, which win.
 
     With `--resume`, and in all modes but train, the flags of the run take the place of
     the preset; with `--resume` what would change its mathematics is refused.
@@ -125,7 +139,7 @@ def _parse(argv):
         FLAGS(argv, known_only=True)
     except absl_flags.Error:
         pass  # the last line meets it again and explains it
-    base = preset_of(FLAGS["dataset"].value)
+    bases = presets(FLAGS["dataset"].value, FLAGS["algorithm"].value)
     typed = {name for name in IN_TRAINING if FLAGS[name].present}
     saved = None
     if FLAGS["resume"].value or FLAGS["mode"].value != "train":
@@ -134,9 +148,9 @@ def _parse(argv):
         own = Path(workdir or "") / "flags.cfg"
         argv = [*argv, f"--workdir={workdir}"] if workdir else argv
         if workdir and own.is_file():
-            base, saved = own, _parse_alone(argv[0], own)
+            bases, saved = [own], _parse_alone(argv[0], own)
     FLAGS.unparse_flags()
-    rest = FLAGS([argv[0], f"--flagfile={base}", *argv[1:]])
+    rest = FLAGS([argv[0], *[f"--flagfile={base}" for base in bases], *argv[1:]])
     for name in PATHS:
         _expand(name)
     # A flagfile has to mean the same paths wherever it is used.
@@ -156,16 +170,56 @@ def _parse(argv):
                 f"--{name} is for --mode={modes.replace(' ', '|')}. "
                 f"Received: --mode={mode}. See --help."
             )
+    _refuse_of_other_algorithms()
     if mode == "evaluate":
         for name in set(IN_TRAINING) - typed:
             FLAGS[name].unparse()
     if saved is not None and FLAGS["resume"].value:
         mathematics = [name for name in saved if name not in MAY_CHANGE]
-        _refuse_changes(saved, base, mathematics, "begin a new run without --resume")
+        _refuse_changes(saved, own, mathematics, "begin a new run without --resume")
     elif saved is not None and mode == "evaluate":
-        _refuse_changes(saved, base, TRAINED_ON, "evaluate a run that has it")
+        _refuse_changes(saved, own, TRAINED_ON, "evaluate a run that has it")
     _lines()  # refuses what could not be saved, before anything is done
     return rest
+
+
+def _refuse_of_other_algorithms():
+    """Stops where a flag does not go together with the algorithm, or with another."""
+    algorithm = FLAGS["algorithm"].value
+    for name, own in OF_ALGORITHMS.items():
+        flag = FLAGS[name]
+        if flag.value != flag.default and algorithm != own:
+            _refuse(
+                f"--{name} is for --algorithm={own}. "
+                f"Received: --algorithm={algorithm}. See --help."
+            )
+    best = FLAGS["keep_best"].value or ""
+    for net in {"descriptor", "generator"} - {algorithm}:
+        if net in best and algorithm != "coopnets":
+            _refuse(
+                f"--keep_best={best} is of a {net}. "
+                f"Received: --algorithm={algorithm}. See --help."
+            )
+    init = FLAGS["chain_init"].value
+    if init and (init == "generator") != (algorithm == "coopnets"):
+        _refuse(
+            "--chain_init=generator goes with --algorithm=coopnets, all others with "
+            f"--algorithm=descriptor. Received: --chain_init={init} and "
+            f"--algorithm={algorithm}."
+        )
+    if algorithm != "descriptor":
+        return
+    if init == "noise" and FLAGS["reference_stddev"].value == math.inf:
+        _refuse(
+            "--chain_init=noise draws from the reference, and --reference_stddev=inf "
+            "is none. Take uniform."
+        )
+    kept, moved = FLAGS["num_persistent_chains"].value, FLAGS["num_chains"].value
+    if init in (None, "persistent") and kept < moved:
+        _refuse(
+            "--num_persistent_chains must be --num_chains or more. "
+            f"Received: {kept}, {moved}."
+        )
 
 
 def _expand(name):

@@ -38,6 +38,13 @@ MODE = flags.DEFINE_enum(
     "What to do. All but train use the trained nets of the run in --workdir (default: "
     "the newest in runs/).",
 )
+ALGORITHM = flags.DEFINE_enum(
+    "algorithm",
+    "coopnets",
+    ["coopnets", "descriptor", "generator"],
+    "What learns: both nets together, or one of them alone (the paper's Algorithms D "
+    "and G). Loads flags/<algorithm>.cfg after the data set's preset.",
+)
 DATASET = flags.DEFINE_string(
     "dataset",
     "digits",
@@ -119,6 +126,13 @@ NUM_HELD_OUT = flags.DEFINE_integer(
     lower_bound=0,
 )
 
+TRAINING_MASK = flags.DEFINE_string(
+    "training_mask",
+    None,
+    "With --algorithm=generator: pixels of the training images that are never seen, as "
+    "for --mask; of each image always the same ones.",
+)
+
 # Networks.
 NETWORK = flags.DEFINE_enum(
     "network",
@@ -145,16 +159,50 @@ DESCRIPTOR_STEP_SIZE = _define_positive(
     0.002,
     "delta of D1, in pixel units of [-1, 1]: s.d. of the noise of one Langevin step.",
 )
-REFERENCE_STDDEV = _define_positive(
+REFERENCE_STDDEV = flags.DEFINE_float(
     "reference_stddev",
     0.016,
-    "s, s.d. of the descriptor's Gaussian reference, in pixel units.",
+    "s, s.d. of the descriptor's Gaussian reference, in pixel units. inf: none, the "
+    "energy is -f(Y).",
+)
+flags.register_validator(
+    "reference_stddev", lambda value: value > 0, message="must be positive"
 )
 NUM_NOISE_STEPS = flags.DEFINE_integer(
     "num_noise_steps",
     None,
     "Training steps after which D1 adds no noise. Default: it always does.",
     lower_bound=0,
+)
+
+DESCRIPTOR_GRADIENT_WEIGHT = _define_positive(
+    "descriptor_gradient_weight",
+    None,
+    "What D1 multiplies the energy's gradient with. Default: delta^2/2, which makes it "
+    "Langevin dynamics.",
+)
+CHAIN_INIT = flags.DEFINE_enum(
+    "chain_init",
+    None,
+    ["generator", "noise", "uniform", "data", "persistent"],
+    "Where D1 starts. With --algorithm=coopnets the generator's drafts; with "
+    "--algorithm=descriptor noise (draws of the reference), uniform pixels from "
+    "[-1, 1), the observed images, or (default) where it ended before.",
+)
+NUM_PERSISTENT_CHAINS = flags.DEFINE_integer(
+    "num_persistent_chains",
+    1_000,
+    "With --chain_init=persistent: chains that are kept; each step moves --num_chains "
+    "of them, drawn at random.",
+    lower_bound=1,
+)
+REFRESH_PROBABILITY = flags.DEFINE_float(
+    "refresh_probability",
+    0.0,
+    "With --chain_init=persistent: probability with which a chain that is to move "
+    "starts anew, from noise (uniform without a reference).",
+    lower_bound=0.0,
+    upper_bound=1.0,
 )
 
 # Generator.
@@ -169,6 +217,13 @@ GENERATOR_STEP_SIZE = _define_positive(
 )
 RESIDUAL_STDDEV = _define_positive(
     "residual_stddev", 0.3, "sigma, s.d. of the residual Y - g(X), in pixel units."
+)
+
+GENERATOR_NUM_NOISE_STEPS = flags.DEFINE_integer(
+    "generator_num_noise_steps",
+    None,
+    "Training steps after which G1 adds no noise. Default: it always does.",
+    lower_bound=0,
 )
 
 # Training.
@@ -457,8 +512,9 @@ MASK = flags.DEFINE_string(
     "mask",
     None,
     "What recover hides: square:<pixels> in the middle, random:<share>, "
-    "salt_pepper:<share>, or an image file in which black is hidden. Default: a square "
-    "of half the side.",
+    "salt_pepper:<share>, or an image file in which black is hidden; training: the "
+    "pixels of training images that --training_mask hid. Default: a square of half the "
+    "side.",
 )
 EXPORT_FORMAT = flags.DEFINE_enum(
     "export_format",

@@ -153,7 +153,7 @@ import sys
 import flags
 import main
 flags.parse(["main.py", "--dataset=mnist", "--descriptor_num_steps=3", "--seed=4"])
-model = main.build_model((28, 28, 1))
+model = main.build_model((28, 28, 1), 100)
 nets = model.descriptor, model.generator
 print({
     "rates": [round(float(net.optimizer.learning_rate), 6) for net in nets],

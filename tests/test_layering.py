@@ -12,8 +12,8 @@ LEVELS = [
     | {"parzen", "metrics", "reports"},
     {"descriptor", "generator", "datasets", "logs", "endpoints", "interpolation"}
     | {"learner"},
-    {"coopnets", "export", "recovery", "features", "diagnostics"},
-    {"checkpoints", "evaluation"},
+    {"image_model", "export", "recovery", "features", "diagnostics"},
+    {"algorithms", "checkpoints", "evaluation"},
     {"training", "saving", "modes", "cards"},
     {"__init__"},
 ]

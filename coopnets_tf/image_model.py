@@ -1,0 +1,311 @@
+"""What one asks of nets, in training or trained: images, energies, latents."""
+
+import contextlib
+
+import tensorflow as tf
+
+from coopnets_tf import endpoints
+from coopnets_tf.generator import exact_statistics, measure_statistics
+from coopnets_tf.learner import Learner
+from coopnets_tf.optimizers import averaged, take_average
+from coopnets_tf.seeds import Purpose, draw_seed
+
+
+def _in_batches(function, *arrays, numbered=False, batch_size=100):
+    """The function's results over parts of the arrays, which need less memory.
+
+    With `numbered` it is also told the number of the part's first item.
+    """
+    results = []
+    for first in range(0, len(arrays[0]), batch_size):
+        parts = [array[first : first + batch_size] for array in arrays]
+        results.append(function(*parts, first) if numbered else function(*parts))
+    return tf.concat(results, axis=0)
+
+
+class ImageModel(Learner):
+    """A learner of images that can be asked for what its nets can do.
+
+    Without a generator there are no latents (`generate`, `infer`, `reconstruct`);
+    without a descriptor no Langevin dynamics on images (`revise`, `energy`).
+
+    Args:
+      num_noise_steps: int or None; training steps after which D1 adds no noise. None:
+        it always does.
+      num_inference_noise_steps: int or None; the same for G1.
+      **kwargs: of `Learner`.
+    """
+
+    def __init__(
+        self, *, num_noise_steps=None, num_inference_noise_steps=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_noise_steps = num_noise_steps
+        self.num_inference_noise_steps = num_inference_noise_steps
+        self._frozen_at = None  # the step whose weights the nets were frozen with
+        self._endpoints = None
+
+    def noise_scale(self):
+        """What D1 multiplies its noise with at the present step: 1, or 0 later on."""
+        return self._noise_until(self.num_noise_steps)
+
+    def inference_noise_scale(self):
+        """The same of G1."""
+        return self._noise_until(self.num_inference_noise_steps)
+
+    def _noise_until(self, number):
+        if not number:  # None: always; 0: never
+            return float(number is None)
+        return tf.cast(self.step < number, tf.float32)
+
+    def start(self, num_images, *, seed):
+        """Where D1 begins on fresh images: here at drafts of the generator (G0).
+
+        Args:
+          num_images: int.
+          seed: int32 [2], from `seeds.draw_seed`, or [num_images, 2].
+
+        Returns:
+          float32 [num_images, height, width, channels].
+        """
+        return self.generator.propose(num_images, seed=seed)[1]
+
+    @property
+    def image_shape(self):
+        """(height, width, channels)."""
+        return next(iter(self.nets.values())).image_shape
+
+    @property
+    def revision_steps(self):
+        """Langevin steps of D1 in training; 0 without a descriptor."""
+        return self.descriptor.revision.num_steps if self.descriptor else 0
+
+    @contextlib.contextmanager
+    def as_shown(self):
+        """The generator as pictures and exports show it, and on leaving as it was.
+
+        Averaged weights, if its optimizer keeps them (`use_ema`), and exact statistics.
+        """
+        if self.generator is None or self._frozen_at == int(self.step):
+            yield
+            return
+        with averaged(self.generator):
+            with exact_statistics(self.generator, seed=self._statistics_seed()):
+                # So that nothing within measures them again.
+                self._frozen_at = int(self.step)
+                try:
+                    yield
+                finally:
+                    self._frozen_at = None
+
+    def freeze(self):
+        """Makes what `as_shown` shows permanent, for use without further training."""
+        if self.generator:
+            take_average(self.generator)
+            measure_statistics(self.generator, seed=self._statistics_seed())
+        self._frozen_at = int(self.step)
+
+    def _statistics_seed(self):
+        return draw_seed(self.run_seed, step=self.step, purpose=Purpose.STATISTICS)
+
+    def endpoints(self):
+        """The graph functions of `endpoints.build`, made once. See `as_shown`."""
+        if self._endpoints is None:
+            self._endpoints = endpoints.build(self)
+        return self._endpoints
+
+    def _endpoint(self, name):
+        if name not in self.endpoints():
+            lacking = "generator" if self.generator is None else "descriptor"
+            raise ValueError(
+                f"`{name}` needs a {lacking}. Received: a model of the "
+                f"{' and the '.join(self.nets)} alone"
+            )
+        return self.endpoints()[name]
+
+    def sample(self, num_images, *, seed=0, num_steps=None):
+        """Fresh images: drafts of the generator (G0), revised by the descriptor (D1).
+
+        Without a generator chains start as in training (from noise where that was at
+        observed images), without a descriptor there are the drafts alone.
+
+        ```python
+        images = model.sample(64, seed=0)
+        ```
+
+        Args:
+          num_images: int, 1 or more.
+          seed: int in [0, 2**31); image k depends on (seed, k) alone.
+          num_steps: int; Langevin steps of D1, 0 for the generator's own drafts.
+            Default: as in training.
+
+        Returns:
+          float32 [num_images, height, width, channels] in [-1, 1].
+        """
+        return tf.concat(
+            list(self.sample_batches(num_images, seed=seed, num_steps=num_steps)), 0
+        )
+
+    def sample_batches(self, num_images, *, seed=0, num_steps=None, batch_size=100):
+        """The images of `sample`, in batches of at most `batch_size`, as they come."""
+        if num_images < 1:
+            raise ValueError(f"`num_images` must be 1 or more. Received: {num_images}")
+        draw, steps = self._endpoint("draw"), self._revision_steps(num_steps)
+        for first in range(0, num_images, batch_size):
+            with self.as_shown():
+                images = draw(first, min(batch_size, num_images - first), steps, seed)
+            yield images
+
+    def generate(self, latents):
+        """g of latents, float32 [batch, latent_size]: images in [-1, 1].
+
+        ```python
+        import tensorflow as tf
+
+        latents = tf.random.normal([16, model.generator.latent_size])
+        images = model.generate(latents)
+        ```
+        """
+        with self.as_shown():
+            return _in_batches(self._endpoint("generate"), latents)
+
+    def revise(self, images, *, num_steps=None, seed=0, visible=None):
+        """D1 on images of one's own: Langevin dynamics towards a lower energy.
+
+        ```python
+        images = model.sample(16, seed=0, num_steps=0)
+        better = model.revise(images, num_steps=15, seed=0)
+        ```
+
+        Args:
+          images: float32 [batch, height, width, channels] in [-1, 1].
+          num_steps, seed: see `sample`.
+          visible: None, or as `images`; 1 for pixels that stay as they are.
+
+        Returns:
+          As `images`.
+        """
+        steps = self._revision_steps(num_steps)
+        function = self._endpoint("revise" if visible is None else "revise_hidden")
+        arrays = [images] if visible is None else [images, visible]
+        return _in_batches(
+            lambda *parts: function(*parts[:-1], steps, seed, parts[-1]),
+            *arrays,
+            numbered=True,
+        )
+
+    def energy(self, images):
+        """E(Y) of each image, [batch]: -log p of the descriptor up to a constant.
+
+        ```python
+        energies = model.energy(model.sample(16, seed=0))
+        ```
+        """
+        return _in_batches(self._endpoint("energy"), images)
+
+    def infer(self, images, *, num_steps, seed=0, visible=None, draw=0):
+        """G1 on images of one's own: latents that explain them.
+
+        ```python
+        images = model.sample(16, seed=0)
+        latents = model.infer(images, num_steps=100)
+        ```
+
+        Args:
+          images: float32 [batch, height, width, channels] in [-1, 1].
+          num_steps: int; Langevin steps, from latents of the prior.
+          seed: int in [0, 2**31).
+          visible: None, or as `images`; 1 for pixels to explain, 0 for unknown ones.
+          draw: int; which of several independent draws.
+
+        Returns:
+          float32 [batch, latent_size].
+        """
+        visible = tf.ones_like(images) if visible is None else visible
+        function = self._endpoint("infer")
+        with self.as_shown():
+            return _in_batches(
+                lambda images, visible, first: function(
+                    images, visible, num_steps, seed, draw, first
+                ),
+                images,
+                visible,
+                numbered=True,
+            )
+
+    def reconstruct(self, images, *, num_steps, seed=0):
+        """g of the latents that `infer` finds: float32, as `images`, in [-1, 1].
+
+        ```python
+        images = model.sample(16, seed=0)
+        found = model.reconstruct(images, num_steps=100)
+        ```
+        """
+        return self.generate(self.infer(images, num_steps=num_steps, seed=seed))
+
+    def recover(
+        self,
+        images,
+        visible,
+        *,
+        inference_steps,
+        revision_steps=None,
+        num_draws=1,
+        seed=0,
+    ):
+        """Fills the hidden part of images.
+
+        ```python
+        import numpy as np
+
+        images = model.sample(16, seed=0)
+        visible = np.ones(images.shape, np.float32)
+        visible[:, 2:6, 2:6] = 0
+        whole = model.recover(images, visible, inference_steps=100)
+        ```
+
+        Latents are inferred from the visible pixels (G1), g fills the hidden ones, and
+        the descriptor revises those (D1) while the visible ones stay as they are.
+        Without a generator the hidden ones are at first as where fresh images begin.
+
+        Args:
+          images: float32 [batch, height, width, channels] in [-1, 1]; what is in their
+            hidden part does not matter.
+          visible: as `images`; 1 visible, 0 hidden.
+          inference_steps: int; Langevin steps of G1.
+          revision_steps: int; Langevin steps of D1. Default: as in training.
+          num_draws: int; the hidden pixels are filled with the mean of g over so many
+            latents of the posterior. 1 is one plausible image; more have smaller errors
+            and less contrast.
+          seed: int in [0, 2**31).
+
+        Returns:
+          As `images`.
+        """
+        if self.generator is None:
+            draws = [self.sample(len(images), seed=seed, num_steps=0)]
+        else:
+            options = {"num_steps": inference_steps, "visible": visible}
+            draws = [
+                self.generate(self.infer(images, seed=seed, draw=draw, **options))
+                for draw in range(num_draws)
+            ]
+        filled = tf.where(visible > 0, images, tf.reduce_mean(draws, axis=0))
+        if not self._revision_steps(revision_steps):
+            return filled
+        return self.revise(filled, num_steps=revision_steps, seed=seed, visible=visible)
+
+    def _revision_steps(self, num_steps):
+        if num_steps is None:
+            return self.revision_steps
+        if num_steps < 0 or (num_steps and self.descriptor is None):
+            most = "0 or more" if self.descriptor else "0 without a descriptor"
+            raise ValueError(f"`num_steps` must be {most}. Received: {num_steps}")
+        return num_steps
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_noise_steps": self.num_noise_steps,
+            "num_inference_noise_steps": self.num_inference_noise_steps,
+        }
