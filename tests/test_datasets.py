@@ -20,7 +20,7 @@ def take(dataset, number, **options):
     batches = dataset.batches(3, run_seed=0, **options)
     return [
         np.rint((batch.ravel() + 1) * 127.5).astype(int).tolist()
-        for batch in itertools.islice(batches, number)
+        for batch, _ in itertools.islice(batches, number)
     ]
 
 
@@ -40,9 +40,24 @@ def test_any_position_is_reached_directly():
 
 def test_another_seed_gives_another_order():
     orders = [
-        next(numbered(10).batches(9, run_seed=seed)).ravel().tolist() for seed in (0, 1)
+        next(numbered(10).batches(9, run_seed=seed))[1].tolist() for seed in (0, 1)
     ]
     assert orders[0] != orders[1]
+
+
+def test_a_batch_has_the_numbers_of_its_images():
+    dataset = numbered(10).part(slice(3, None))
+    for images, numbers in itertools.islice(dataset.batches(3, run_seed=0), 4):
+        np.testing.assert_array_equal(images, dataset[numbers])
+
+
+def test_hidden_pixels_are_no_numbers_whatever_the_part():
+    dataset = numbered(10).incomplete(
+        lambda places: (places % 2 == 0)[:, None, None, None]
+    )
+    seen = np.isfinite(dataset.part(np.array([4, 3, 8]))[:]).ravel()
+    assert seen.tolist() == [True, False, True]
+    assert np.isfinite(numbered(10)[:]).all()
 
 
 def test_fewer_images_than_a_batch_are_refused():

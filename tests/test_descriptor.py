@@ -64,8 +64,26 @@ def test_any_image_size_and_colour():
     assert build("scene", (48, 32, 1))(np.zeros((1, 48, 32, 1))).shape == (1,)
 
 
-def test_config_round_trip():
-    net = build("digits", (8, 8, 1), num_outputs=3, penalty=0.1)
+def test_chains_start_from_the_reference_or_from_uniform_pixels():
+    net = build("digits", (8, 8, 1), reference_stddev=0.5)
+    seed = tf.constant([1, 2])
+    noise = net.initial(500, chain_init="noise", seed=seed).numpy()
+    uniform = net.initial(500, chain_init="uniform", seed=seed).numpy()
+    number = noise.size  # five standard errors of a s.d. of Gaussian and uniform draws
+    assert abs(noise.std() / 0.5 - 1) < 5 / np.sqrt(2 * number)
+    assert abs(uniform.std() * np.sqrt(3) - 1) < 5 * np.sqrt(0.2 / number)
+    assert uniform.min() >= -1 and uniform.max() < 1
+    with pytest.raises(ValueError, match="Received: data"):
+        net.initial(1, chain_init="data", seed=seed)
+    with pytest.raises(ValueError, match="finite.*reference_stddev=inf"):
+        build("digits", (8, 8, 1), reference_stddev=None).initial(
+            1, chain_init="noise", seed=seed
+        )
+
+
+@pytest.mark.parametrize("changes", [{}, {"reference_stddev": None}])
+def test_config_round_trip(changes):
+    net = build("digits", (8, 8, 1), num_outputs=3, penalty=0.1, **changes)
     again = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(net)
     )

@@ -45,6 +45,25 @@ def test_generator_loss():
     np.testing.assert_allclose(loss, squares(IMAGES - OTHERS).mean() / 0.18, **CLOSE)
 
 
+def test_hidden_pixels_count_for_nothing_whatever_they_hold():
+    visible = RNG.integers(0, 2, IMAGES.shape).astype(np.float32)
+    unknown = np.where(visible > 0, IMAGES, np.nan)
+    expected = squares((IMAGES - OTHERS) * visible) / 0.18
+    options = {"residual_stddev": 0.3, "visible": visible}
+    energy = energies.residual_energy(unknown, OTHERS, **options)
+    np.testing.assert_allclose(energy, expected, **CLOSE)
+    loss = energies.generator_loss(unknown, OTHERS, **options)
+    np.testing.assert_allclose(loss, expected.mean(), **CLOSE)
+    energy = energies.latent_energy(LATENTS, unknown, OTHERS, **options)
+    np.testing.assert_allclose(energy, expected + squares(LATENTS) / 2, **CLOSE)
+
+
+def test_without_a_reference_the_energy_is_minus_the_score():
+    scores = np.array([1.0, -2.0, 3.0], np.float32)
+    energy = energies.descriptor_energy(scores, IMAGES, reference_stddev=np.inf)
+    np.testing.assert_array_equal(energy, -scores)
+
+
 def test_reference_gap():
     gap = energies.reference_gap(IMAGES, OTHERS, stddev=0.5)
     expected = (squares(OTHERS).mean() - squares(IMAGES).mean()) / 0.5

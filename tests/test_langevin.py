@@ -121,8 +121,22 @@ def test_a_clamp_limits_the_moves_and_not_the_reported_norm():
     )
 
 
+def test_a_weight_of_its_own_replaces_half_the_squared_step():
+    """Nijkamp's form, x - E'(x) w + delta e: from its formula, state by state."""
+    start = np.linspace(-2, 2, 6, dtype=np.float32).reshape(3, 2)
+    states, _ = langevin_chain(
+        gaussian(0.5), start, Langevin(2, 0.2, gradient_weight=0.05), seed=SEED
+    )
+    expected = start.astype(np.float64)
+    for index in range(2):
+        noise = seeds.standard_normal([3, 2], seed=seeds.fold_in(SEED, index))
+        expected = expected - 0.05 * expected / 0.25 + 0.2 * np.asarray(noise)
+    np.testing.assert_allclose(states, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
-    "dynamics", [(-1, 0.1), (1, 0.0), (1, -1.0), (1, 0.1, True, 0.0)]
+    "dynamics",
+    [(-1, 0.1), (1, 0.0), (1, -1.0), (1, 0.1, True, 0.0), (1, 0.1, True, None, 0.0)],
 )
 def test_impossible_dynamics_are_refused(dynamics):
     with pytest.raises(ValueError, match="Received"):
