@@ -241,10 +241,15 @@ def dataset_and_evaluations():
 
 def incomplete(dataset):
     """The images without the pixels that `--training_mask` hides."""
-    from coopnets_tf import recovery
+    from coopnets_tf import folders, recovery
 
     if f.TRAINING_MASK.value is None:
         return dataset
+    if dataset.per_image:
+        raise folders.DatasetError(
+            "--normalize=per_image takes the scale of an image from all its pixels, "
+            "also from those that --training_mask hides. Leave one of them out."
+        )
     mask = recovery.training_masks(f.TRAINING_MASK.value, dataset.image_shape)
     return dataset.incomplete(mask)
 

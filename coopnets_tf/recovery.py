@@ -12,13 +12,14 @@ from coopnets_tf.folders import DatasetError
 MOST_PSNR = 100.0  # dB; that of an exact copy would be infinite
 
 
-def parse_mask(text, image_shape):
+def parse_mask(text, image_shape, *, flag="--mask"):
     """The kind and the amount of a mask's description.
 
     Args:
       text: "square:<side in pixels>", "random:<share>" or "salt_pepper:<share>", the
         share of hidden pixels, in (0, 1); or None for a square of half the side.
       image_shape: (height, width, channels).
+      flag: str; where the text came from, for errors.
 
     Returns:
       Kind, a str, and amount, an int for a square, else a float.
@@ -32,13 +33,13 @@ def parse_mask(text, image_shape):
         amount = {"square": int, "random": float, "salt_pepper": float}[kind](amount)
     except (KeyError, ValueError) as error:
         raise DatasetError(
-            "--mask must be square:<pixels>, random:<share>, salt_pepper:<share> or an "
-            f"image file. Received: {text}"
+            f"{flag} must be square:<pixels>, random:<share>, salt_pepper:<share> or "
+            f"an image file. Received: {text}"
         ) from error
     largest = shortest if kind == "square" else 1
     if not 0 < amount < largest:
         raise DatasetError(
-            f"--mask hides nothing or everything of an image of {shortest} pixels. "
+            f"{flag} hides nothing or everything of an image of {shortest} pixels. "
             f"Received: {text}"
         )
     return kind, amount
@@ -91,26 +92,24 @@ def training_masks(mask, image_shape):
     Raises:
       DatasetError: if the mask cannot be used.
     """
-    shape = (*image_shape[:2], 1)
+    flag, shape = "--training_mask", (*image_shape[:2], 1)
     path = os.path.expanduser(mask)
-    kind = "file" if os.path.isfile(path) else parse_mask(mask, image_shape)[0]
-    if kind in ("file", "square"):
-        if kind == "file":
-            own = read_mask(Path(path), image_shape)[..., :1]
-        else:
-            side = parse_mask(mask, image_shape)[1]
-            own = visible_pixels(kind, side, number=1, image_shape=shape, seed=0)[0]
-        return lambda places: np.broadcast_to(own > 0, (len(places), *shape))
-    share = parse_mask(mask, image_shape)[1]
-    return lambda places: np.stack(
-        [
-            np.random.default_rng([int(place), 2]).random(shape) >= share
-            for place in places
-        ]
-    )
+    if os.path.isfile(path):
+        own = read_mask(Path(path), shape, flag=flag)
+    else:
+        kind, amount = parse_mask(mask, shape, flag=flag)
+        if kind != "square":  # each image has its own
+            return lambda places: np.stack(
+                [
+                    np.random.default_rng([int(place), 2]).random(shape) >= amount
+                    for place in places
+                ]
+            )
+        own = visible_pixels(kind, amount, number=1, image_shape=shape, seed=0)[0]
+    return lambda places: np.broadcast_to(own > 0, (len(places), *shape))
 
 
-def read_mask(path, image_shape):
+def read_mask(path, image_shape, *, flag="--mask"):
     """A mask from an image file of the images' size: float32 [height, width, channels].
 
     Raises:
@@ -120,14 +119,14 @@ def read_mask(path, image_shape):
         with Image.open(path) as image:
             dark = np.asarray(image.convert("L")) < 128
     except Exception as error:  # Pillow's decoders raise many kinds on a bad file
-        raise DatasetError(f"--mask={path} cannot be read: {error}.") from error
+        raise DatasetError(f"{flag}={path} cannot be read: {error}.") from error
     if dark.shape != tuple(image_shape[:2]):
         raise DatasetError(
-            f"--mask={path} must have the images' size, {image_shape[0]}x"
+            f"{flag}={path} must have the images' size, {image_shape[0]}x"
             f"{image_shape[1]}. Received: {dark.shape[0]}x{dark.shape[1]}."
         )
     if dark.all() or not dark.any():
-        raise DatasetError(f"--mask={path} hides nothing or everything.")
+        raise DatasetError(f"{flag}={path} hides nothing or everything.")
     visible = np.where(dark, 0, 1).astype(np.float32)
     return np.repeat(visible[..., None], image_shape[2], axis=2)
 

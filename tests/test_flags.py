@@ -148,6 +148,45 @@ def test_saved_flags_give_the_same_values(tmp_path):
     assert parsed("--flagfile=saved.cfg", cwd=tmp_path) == saved
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ("--chain_init=noise", "--chain_init=generator goes with --algorithm=coopnets"),
+        ("--algorithm=descriptor --chain_init=generator", "all others with"),
+        ("--algorithm=generator --chain_init=data", "all others with"),
+        ("--refresh_probability=0.5", "--refresh_probability is for --algorithm=desc"),
+        ("--training_mask=random:0.5", "--training_mask is for --algorithm=generator"),
+        ("--algorithm=descriptor --keep_best=generator_loss", "is of a generator"),
+        (
+            "--algorithm=descriptor --chain_init=noise --reference_stddev=inf",
+            "Take uniform",
+        ),
+        (
+            "--algorithm=descriptor --num_persistent_chains=9",
+            "or more. Received: 9, 64",
+        ),
+    ],
+)
+def test_flags_that_do_not_go_with_the_algorithm_are_refused(arguments, text, capsys):
+    with pytest.raises(SystemExit) as stop:
+        flags.parse(["main.py", *arguments.split()])
+    assert stop.value.code == 2
+    assert text in capsys.readouterr().err
+
+
+def test_the_algorithm_has_a_preset_of_its_own(tmp_path):
+    """After that of the data set, and before the user's own flags."""
+    plain = parsed("--algorithm=generator", cwd=tmp_path)
+    assert plain["network"] == "digits" and plain["generator_num_steps"] > 0
+    own = parsed("--generator_num_steps=3", "--algorithm=generator", cwd=tmp_path)
+    assert own["generator_num_steps"] == 3
+
+
+def test_a_run_of_one_net_is_repeated_by_its_flagfile(tmp_path):
+    one = parsed("--algorithm=descriptor", "--num_persistent_chains=70", cwd=tmp_path)
+    assert parsed("--flagfile=saved.cfg", cwd=tmp_path) == one
+
+
 BUILD = """
 import sys
 import flags

@@ -1,5 +1,6 @@
 """The modes of main.py on one small run, and the files that they leave."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -68,9 +69,9 @@ def model(run_dir):
     return coopnets_tf.load(run_dir)
 
 
-@pytest.fixture(scope="module")
-def call(place):
-    """Calls main.py with arguments: exit code, output, errors."""
+@contextlib.contextmanager
+def serving(place):
+    """A function that calls main.py with arguments: exit code, output, errors."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, str(ROOT)],
         cwd=place,
@@ -86,6 +87,12 @@ def call(place):
 
         yield call
         server.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def call(place):
+    with serving(place) as call:
+        yield call
 
 
 @pytest.fixture

@@ -198,12 +198,18 @@ def main(*arguments, **options):
     )
 
 
-def test_sigkill_and_resume_from_the_command_line(tmp_path):
-    whole = main(*TINY, "--workdir=whole", cwd=tmp_path)
+PERSISTENT = "--algorithm=descriptor --num_persistent_chains=9 --refresh_probability=.2"
+INCOMPLETE = "--algorithm=generator --training_mask=random:0.3"
+
+
+@pytest.mark.parametrize("algorithm", ["", PERSISTENT, INCOMPLETE])
+def test_sigkill_and_resume_from_the_command_line(tmp_path, algorithm):
+    tiny = [*TINY, *algorithm.split()]
+    whole = main(*tiny, "--workdir=whole", cwd=tmp_path)
     assert whole.wait() == 0, whole.stderr.read()
     whole.communicate()
 
-    killed = main(*TINY, "--workdir=killed", cwd=tmp_path)
+    killed = main(*tiny, "--workdir=killed", cwd=tmp_path)
     while not list(tmp_path.glob("killed/checkpoints/ckpt-1*.index")):
         assert killed.poll() is None, killed.stderr.read()
         time.sleep(0.005)
@@ -214,6 +220,8 @@ def test_sigkill_and_resume_from_the_command_line(tmp_path):
     assert resumed.returncode == 0, errors
     assert errors == ""
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    kept = [name for name in checkpoint(tmp_path / "whole") if name.startswith("kept/")]
+    assert len(kept) == bool(algorithm)
 
 
 def test_sigterm_ends_with_the_conventional_code(tmp_path):

@@ -1,0 +1,159 @@
+"""A descriptor and a generator alone, from the command line to the export."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import coopnets_tf
+from coopnets_tf import datasets, recovery
+from tests.test_main import TINY
+from tests.test_modes import names, serving
+
+EVALUATE = (
+    "--mode=evaluate --metrics=parzen,frechet,diagnostics --evaluation_samples=20"
+)
+MASK = "random:0.4"
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    with serving(place) as call:
+
+        def checked(words, *, code=0):
+            found, output, errors = call(*words.split())
+            assert found == code, errors
+            return errors if code else output
+
+        checked.place = place
+        yield checked
+
+
+@pytest.fixture(scope="module", params=["persistent", "uniform"])
+def descriptor_run(call, request):
+    name = f"descriptor_{request.param}"
+    init = f"--chain_init={request.param}"
+    output = call(
+        f"{' '.join(TINY)} --algorithm=descriptor --workdir={name} {init} --log_every=1"
+    )
+    assert "loss_G" not in output and "loss_D" in output
+    return call.place / name
+
+
+@pytest.fixture(scope="module")
+def generator_run(call):
+    output = call(
+        f"{' '.join(TINY)} --algorithm=generator --workdir=g --training_mask={MASK} "
+        "--generator_num_steps=2"
+    )
+    assert "G1 with 2 steps" in output and "loss_D" not in output
+    return call.place / "g"
+
+
+def test_a_descriptor_is_used_in_every_mode_that_needs_no_generator(
+    call, descriptor_run
+):
+    use = f"--workdir={descriptor_run.name}"
+    assert names(descriptor_run / "samples") == {
+        "observed_000000.png",
+        "descriptor_000002.png",
+    }
+    call(f"--mode=sample {use}")
+    assert names(descriptor_run / "sample-1") == {"descriptor.png"}
+    output = call(f"{EVALUATE} {use}")
+    assert "descriptor      20" in output and "generator " not in output
+    report = json.loads((descriptor_run / "evaluate-1/report.json").read_text())
+    assert report["nets"]["algorithm"] == "AlgorithmD"
+    output = call(f"--mode=recover {use} --num_images=4")
+    assert output.splitlines()[2].startswith("descriptor ")
+    call(f"--mode=export --export_format=keras {use}")
+    for mode in ("interpolate", "reconstruct"):
+        errors = call(f"--mode={mode} {use}", code=2)
+        assert f"--mode={mode} needs a generator" in errors
+    errors = call(f"--mode=export --export_format=litert {use}", code=2)
+    assert "litert is for generators" in errors
+    errors = call(f"--mode=recover --mask=training {use}", code=2)
+    assert "--training_mask" in errors
+
+
+def test_an_export_of_a_descriptor_samples_as_the_run_does(descriptor_run):
+    model = coopnets_tf.load(descriptor_run)
+    exported = tf.saved_model.load(str(descriptor_run / "export"))
+    signatures = {"sample", "revise", "energy", "serving_default"}
+    assert set(exported.signatures) == signatures
+    samples = exported.sample(tf.constant(3), tf.constant(5))
+    np.testing.assert_allclose(samples, model.sample(3, seed=5), atol=1e-5)
+    again = coopnets_tf.load(descriptor_run / "export-1/model.keras")
+    np.testing.assert_array_equal(again.sample(3, seed=5), model.sample(3, seed=5))
+
+
+def test_a_generator_is_used_in_every_mode(call, generator_run):
+    assert names(generator_run / "samples") == {
+        "observed_000000.png",
+        "generator_000002.png",
+        "reconstructed_000002.png",
+    }
+    call("--mode=sample --workdir=g")
+    assert names(generator_run / "sample-1") == {"generator.png"}
+    output = call(f"{EVALUATE} --workdir=g")
+    assert "generator      20" in output and "descriptor " not in output
+    call("--mode=interpolate --workdir=g")
+    call("--mode=reconstruct --workdir=g --num_images=4")
+    call("--mode=export --export_format=litert --workdir=g")
+    errors = call("--mode=sample --revise_steps=3 --workdir=g", code=2)
+    assert "--revise_steps=3 needs a descriptor" in errors
+    exported = tf.saved_model.load(str(generator_run / "export"))
+    signatures = {"sample", "generate", "reconstruct", "serving_default"}
+    assert set(exported.signatures) == signatures
+    model = coopnets_tf.load(generator_run)
+    samples = exported.sample(tf.constant(3), tf.constant(5))
+    np.testing.assert_allclose(samples, model.sample(3, seed=5), atol=1e-5)
+    assert model.latents.shape == [1_200, 4]
+
+
+def test_hidden_pixels_of_training_images_are_recovered(call, generator_run):
+    output = call("--mode=recover --mask=training --workdir=g --num_images=30")
+    assert "first 30 training images, as they were trained on" in output
+    errors = json.loads((generator_run / "recover-1/errors.json").read_text())
+    training = datasets.load("digits", num_held_out=597)
+    mask = recovery.training_masks(MASK, training.image_shape)
+    visible = np.broadcast_to(mask(training.places[:30]), (30, 8, 8, 1))
+    seen = np.isfinite(training.incomplete(mask)[:30])
+    np.testing.assert_array_equal(seen, visible)
+    filled = recovery.nearest_fill(np.where(seen, training[:30], 0), seen)
+    expected = recovery.errors(training[:30], filled, visible.astype(np.float32))
+    assert errors["nearest pixel"] == pytest.approx(expected)
+    assert set(errors) >= {"generator", "nearest pixel"}
+
+
+@pytest.mark.parametrize("mask", ["square:4", "random:0.4", "file"])
+def test_a_training_mask_belongs_to_the_image_and_hides_its_share(mask, tmp_path):
+    if mask == "file":
+        pixels = np.full((8, 8), 255, np.uint8)
+        pixels[2:6, 2:6] = 0
+        from PIL import Image
+
+        mask = str(tmp_path / "mask.png")
+        Image.fromarray(pixels).save(mask)
+    visible = recovery.training_masks(mask, (8, 8, 3))
+    places = np.arange(400)
+    found = visible(places)
+    assert found.shape == (400, 8, 8, 1) and found.dtype == bool
+    np.testing.assert_array_equal(visible(places[[7, 3]]), found[[7, 3]])
+    if mask.startswith("random"):  # binomial, 25,600 pixels: s.d. 0.003
+        assert abs((~found).mean() - 0.4) < 0.016
+        assert np.any(found[0] != found[1])
+    else:
+        assert (~found).mean() == 0.25
+        assert not found[:, 2:6, 2:6].any()
+
+
+def test_hidden_pixels_and_scales_from_the_whole_image_do_not_go_together(call):
+    errors = call(
+        f"{' '.join(TINY)} --algorithm=generator --training_mask={MASK} "
+        "--normalize=per_image",
+        code=2,
+    )
+    assert "--normalize=per_image" in errors
