@@ -99,7 +99,7 @@ def build_model(image_shape, num_images):
         model = AlgorithmD(
             build_descriptor(image_shape),
             num_chains=f.NUM_CHAINS.value,
-            chain_init=f.CHAIN_INIT.value or "persistent",
+            chain_init=f.CHAIN_INIT.value,
             num_persistent_chains=f.NUM_PERSISTENT_CHAINS.value,
             refresh_probability=f.REFRESH_PROBABILITY.value,
             **noise,
@@ -153,9 +153,9 @@ def build_descriptor(image_shape):
         revision=Langevin(
             f.DESCRIPTOR_NUM_STEPS.value,
             f.DESCRIPTOR_STEP_SIZE.value,
-            f.LANGEVIN_LOOP.value == "unrolled",
-            f.LANGEVIN_CLAMP.value,
-            f.DESCRIPTOR_GRADIENT_WEIGHT.value,
+            unroll=f.LANGEVIN_LOOP.value == "unrolled",
+            max_gradient=f.LANGEVIN_CLAMP.value,
+            gradient_weight=f.DESCRIPTOR_GRADIENT_WEIGHT.value,
         ),
         reference_stddev=f.REFERENCE_STDDEV.value,
         num_outputs=f.NUM_OUTPUTS.value,
@@ -175,7 +175,7 @@ def build_generator(image_shape):
         inference=Langevin(
             f.GENERATOR_NUM_STEPS.value,
             f.GENERATOR_STEP_SIZE.value,
-            f.LANGEVIN_LOOP.value == "unrolled",
+            unroll=f.LANGEVIN_LOOP.value == "unrolled",
         ),
         residual_stddev=f.RESIDUAL_STDDEV.value,
         latent_size=f.LATENT_SIZE.value,
@@ -209,6 +209,7 @@ def guard_limits():
         "descriptor_loss": f.MAX_LOSS.value,
         "generator_loss": f.MAX_LOSS.value,
         "gradient_norm": f.MAX_GRADIENT_NORM.value,
+        "latent_gradient_norm": f.MAX_GRADIENT_NORM.value,
         "displacement": f.MAX_DISPLACEMENT.value,
         "saturation": f.MAX_SATURATION.value,
     }
@@ -241,15 +242,10 @@ def dataset_and_evaluations():
 
 def incomplete(dataset):
     """The images without the pixels that `--training_mask` hides."""
-    from coopnets_tf import folders, recovery
+    from coopnets_tf import recovery
 
     if f.TRAINING_MASK.value is None:
         return dataset
-    if dataset.per_image:
-        raise folders.DatasetError(
-            "--normalize=per_image takes the scale of an image from all its pixels, "
-            "also from those that --training_mask hides. Leave one of them out."
-        )
     mask = recovery.training_masks(f.TRAINING_MASK.value, dataset.image_shape)
     return dataset.incomplete(mask)
 
@@ -539,17 +535,19 @@ def training_images(number):
     """Training images, their pixels that were seen, and images of those alone."""
     import numpy as np
 
-    from coopnets_tf import runs
+    from coopnets_tf import recovery, runs
 
-    if f.TRAINING_MASK.value is None:
+    if f.TRAINING_MASK.value is None or f.IMAGES.value:
         raise runs.RunError(
-            "--mask=training needs a run with incomplete images, --training_mask. "
-            "Received: a run with whole ones."
+            "--mask=training is for the training images of a run with --training_mask. "
+            f"Received: --training_mask={f.TRAINING_MASK.value}, "
+            f"--images={f.IMAGES.value}. Give another --mask, or leave out --images."
         )
     whole = load_dataset()
     seen = incomplete(whole)[:number]
     print(f"{whole.name}: the first {len(seen)} {whole.kind}, as they were trained on")
     visible = np.isfinite(seen).astype(np.float32)
+    recovery.refuse_extremes(visible, f"--training_mask={f.TRAINING_MASK.value}")
     return whole[:number], visible, np.nan_to_num(seen)
 
 
@@ -709,15 +707,19 @@ def run_mode():
     ) as error:
         sys.exit(_failed(error, code=2))
     except tf.errors.ResourceExhaustedError as error:
-        text = "Out of memory. Give a smaller --num_chains and --batch_size."
+        chains = "" if f.ALGORITHM.value == "generator" else "--num_chains and "
+        text = f"Out of memory. Give a smaller {chains}--batch_size."
         sys.exit(_failed(error, code=1, text=text))
     except OSError as error:
         sys.exit(_failed(error, code=1))
     except training.Diverged as error:
+        nets = ["descriptor", "generator"]
+        if f.ALGORITHM.value in nets:
+            nets = [f.ALGORITHM.value]
+        names = ", ".join(f"--{net}_learning_rate, --{net}_step_size" for net in nets)
         advice = (
             "In a new run (--init_from=<this one> keeps its nets) try a smaller "
-            "--descriptor_learning_rate, --descriptor_step_size or "
-            "--generator_learning_rate, or --rollback_rate_factor=0.5."
+            f"{names}, or --rollback_rate_factor=0.5."
         )
         tried = "after all rollbacks" if f.GUARD.value else "without a guard"
         text = f"{error}, {tried}. {advice}"

@@ -1,16 +1,18 @@
 """The paper's three algorithms: each is the order in which the nets take their steps.
 
-step        what happens                                         D     G     CoopNets
-start       images that D1 begins at                             (a)         G0
-D1          the descriptor revises images                        x           x
-G1          the generator infers latents of images                     (b)   (c)
-D2          the descriptor learns: observed minus revised        x           x
-G2          the generator learns: images given latents                 x     x
+step   what happens                                  D     G     CoopNets
+G0     the generator drafts images                               x
+D1     the descriptor revises images                 (a)         of G0
+G1     the generator infers latents of images              (b)   (c)
+D2     the descriptor learns: observed - revised     x           x
+G2     the generator learns: images given latents          x     x
 
-(a) noise, observed images, or where the chains were in the step before
-(b) of observed images, from where the latents were the last time they were seen
-(c) of revised images, from the latents of their drafts; without Langevin steps of its
-    own these latents are used as they are, which is MCMC teaching
+(a) from noise, observed images, or where the chains ended before
+(b) of observed images, from where their latents ended before
+(c) of revised images, from the latents of their drafts; without Langevin steps these
+    latents are taken as they are, which is MCMC teaching
+
+All else is shared: `ImageModel` is what one asks of nets, `Learner` what a training is.
 
 paper        code        meaning
 Y            observed    real images, [batch, height, width, channels] in [-1, 1]
@@ -33,139 +35,13 @@ from coopnets_tf.image_model import ImageModel
 from coopnets_tf.seeds import Purpose, draw_seed
 
 CHAIN_INITS = ("noise", "uniform", "data", "persistent")
-
-
-@keras.saving.register_keras_serializable("coopnets_tf")
-class CoopNets(ImageModel):
-    """Algorithm CoopNets: a descriptor and a generator, each teaching the other.
-
-    ```python
-    import keras
-    import numpy as np
-    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, datasets
-
-    descriptor = Descriptor(
-        "digits", (8, 8, 1), revision=Langevin(10, 0.002), reference_stddev=0.016
-    )
-    generator = Generator(
-        "digits", (8, 8, 1), inference=Langevin(0, 0.1), residual_stddev=0.3
-    )
-    model = CoopNets(descriptor, generator, num_chains=64)
-    model.compile(keras.optimizers.Adam(0.003, 0.5), keras.optimizers.Adam(5e-4, 0.5))
-    model.fit(datasets.load("digits")[np.arange(128)], batch_size=64, verbose=0)
-    images = model.sample(16, seed=0)
-    ```
-
-    Args:
-      descriptor: `Descriptor`.
-      generator: `Generator`. With Langevin steps of its `inference` it infers the
-        latents of revised images (G1).
-      num_chains: int; n~, parallel chains in one training step. Free of the number of
-        observed images.
-      run_seed: int; all random numbers of the training follow from it.
-      limits: see `Learner`.
-      **kwargs: num_noise_steps and num_inference_noise_steps of `ImageModel`.
-
-    The metrics are those of `revision_metrics`, and `generator_loss`.
-    """
-
-    def __init__(
-        self, descriptor, generator, *, num_chains, run_seed=0, limits=None, **kwargs
-    ):
-        super().__init__(
-            descriptor=descriptor,
-            generator=generator,
-            metrics=(
-                "descriptor_loss",
-                "generator_loss",
-                "energy_gap",
-                "gradient_norm",
-                "displacement",
-                "saturation",
-            ),
-            run_seed=run_seed,
-            limits=limits,
-            **kwargs,
-        )
-        self.num_chains = num_chains
-
-    def train_step(self, data):
-        """One iteration of Algorithm CoopNets.
-
-        Args:
-          data: observed images, float32 [batch, height, width, channels] in [-1, 1], or
-            a tuple that begins with them.
-
-        Returns:
-          The running means of the metrics since they were last reset, by name.
-        """
-        observed, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        seed = self.step_seed()
-        # G0: the generator drafts images from latents of the prior.
-        with tf.GradientTape() as tape:
-            latents, generated = self.generator.propose(
-                self.num_chains, seed=seed(purpose=Purpose.LATENTS), training=True
-            )
-        # D1: the descriptor revises the drafts (Langevin on images).
-        revised, chains = self.descriptor.revise(
-            generated,
-            seed=seed(purpose=Purpose.REVISION),
-            noise_scale=self.noise_scale(),
-        )
-        # G1: the generator infers the latents of the revised images (Langevin on
-        # latents). Where it makes no step, G2 reuses what G0 computed.
-        recorded = generated, tape
-        if self.generator.inference.num_steps:
-            latents, _ = self.generator.infer(
-                latents,
-                revised,
-                seed=seed(purpose=Purpose.INFERENCE),
-                noise_scale=self.inference_noise_scale(),
-                training=True,
-            )
-            recorded = None
-        # D2: the descriptor shifts its score from revised to observed images.
-        descriptor_loss = self.descriptor.update(observed, revised)
-        # G2: the generator learns how the descriptor revised its drafts.
-        generator_loss = self.generator.update(latents, revised, recorded=recorded)
-        return self.report(
-            {
-                **revision_metrics(
-                    self.descriptor,
-                    observed,
-                    generated,
-                    revised,
-                    chains,
-                    descriptor_loss,
-                ),
-                "generator_loss": generator_loss,
-            }
-        )
-
-    def shown(self, num_images, *, seed):
-        """What a picture of the training shows: drafts, and the same drafts revised.
-
-        Args:
-          num_images: int.
-          seed: int32 [2].
-
-        Returns:
-          Images by name, a dict; and the latents that now belong to them.
-        """
-        latents, generated = self.generator.propose(num_images, seed=seed)
-        revised, _ = self.descriptor.revise(
-            generated, seed=seeds.fold_in(seed, 0), noise_scale=self.noise_scale()
-        )
-        latents, _ = self.generator.infer(
-            latents,
-            revised,
-            seed=seeds.fold_in(seed, 1),
-            noise_scale=self.inference_noise_scale(),
-        )
-        return {"generator": generated, "descriptor": revised}, latents
-
-    def get_config(self):
-        return {**super().get_config(), "num_chains": self.num_chains}
+REVISION_METRICS = (
+    "descriptor_loss",
+    "energy_gap",
+    "gradient_norm",
+    "displacement",
+    "saturation",
+)
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
@@ -215,7 +91,7 @@ class AlgorithmD(ImageModel):
         descriptor,
         *,
         num_chains,
-        chain_init="persistent",
+        chain_init,
         num_persistent_chains=1_000,
         refresh_probability=0.0,
         run_seed=0,
@@ -224,13 +100,7 @@ class AlgorithmD(ImageModel):
     ):
         super().__init__(
             descriptor=descriptor,
-            metrics=(
-                "descriptor_loss",
-                "energy_gap",
-                "gradient_norm",
-                "displacement",
-                "saturation",
-            ),
+            metrics=REVISION_METRICS,
             run_seed=run_seed,
             limits=limits,
             **kwargs,
@@ -249,12 +119,13 @@ class AlgorithmD(ImageModel):
         self.chain_init = chain_init
         self.num_persistent_chains = num_persistent_chains
         self.refresh_probability = refresh_probability
-        self._fresh_init = chain_init  # of fresh images
-        if chain_init in ("data", "persistent"):
-            finite = math.isfinite(descriptor.reference_stddev)
-            self._fresh_init = "noise" if finite else "uniform"
-        seed = draw_seed(run_seed, step=0, purpose=Purpose.CHAINS)
-        fresh = self._fresh(1, seed=seed)  # refuses what cannot be
+        finite = math.isfinite(descriptor.reference_stddev)
+        if chain_init == "noise" and not finite:
+            raise ValueError(
+                "`chain_init` noise needs a finite reference. Received: "
+                f"reference_stddev={descriptor.reference_stddev}"
+            )
+        self._noise = "noise" if finite and chain_init != "uniform" else "uniform"
         if chain_init == "persistent":
             if num_persistent_chains < num_chains:
                 raise ValueError(
@@ -262,63 +133,61 @@ class AlgorithmD(ImageModel):
                     f"num_persistent_chains={num_persistent_chains}, "
                     f"num_chains={num_chains}"
                 )
-            fresh = self._fresh(num_persistent_chains, seed=seed)
-            self.chains = self.keep("chains", fresh)
+            seed = draw_seed(run_seed, step=0, purpose=Purpose.SAMPLING)
+            begin = descriptor.initial(
+                num_persistent_chains, chain_init=self._noise, seed=seed
+            )
+            self.chains = self.keep("chains", begin)
 
     def train_step(self, data):
         """One iteration of Algorithm D. Arguments and result as for `CoopNets`."""
         observed, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        seed = self.step_seed()
-        start, places = self._start_training(observed, seed(purpose=Purpose.CHAINS))
+        start, places = self._start_training(observed, self.step_seed(Purpose.CHAINS))
         # D1: the descriptor revises images (Langevin on images).
-        revised, chains = self.descriptor.revise(
-            start, seed=seed(purpose=Purpose.REVISION), noise_scale=self.noise_scale()
+        revised, info = self.descriptor.revise(
+            start, seed=self.step_seed(Purpose.REVISION), noise_scale=self.noise_scale()
         )
         if self.chain_init == "persistent":
             self.chains.scatter_update(tf.IndexedSlices(revised, places))
         # D2: the descriptor shifts its score from revised to observed images.
         loss = self.descriptor.update(observed, revised)
         return self.report(
-            revision_metrics(self.descriptor, observed, start, revised, chains, loss)
+            revision_metrics(self.descriptor, observed, start, revised, info, loss)
         )
 
     def _start_training(self, observed, seed):
-        """Where the chains of a step start; the numbers of those that persist."""
+        """Where the chains of a step start; the places of those that persist."""
         if self.chain_init == "data":
-            return tf.gather(
-                observed, tf.range(self.num_chains) % tf.shape(observed)[0]
-            ), None
-        fresh = self._fresh(self.num_chains, seed=seed)
-        if self.chain_init != "persistent":
-            return fresh, None
-        order = tf.argsort(
-            seeds.uniform(
-                [self.num_persistent_chains],
-                seed=seeds.fold_in(seed, 0),
-                low=0.0,
-                high=1.0,
-            )
+            repeated = tf.range(self.num_chains) % tf.shape(observed)[0]
+            return tf.gather(observed, repeated), None
+        noise = self.descriptor.initial(
+            self.num_chains, chain_init=self._noise, seed=seeds.fold_in(seed, 0)
         )
-        places = order[: self.num_chains]
+        if self.chain_init != "persistent":
+            return noise, None
+        places = tf.random.experimental.stateless_shuffle(
+            tf.range(self.num_persistent_chains), seeds.fold_in(seed, 1)
+        )[: self.num_chains]
         draws = seeds.uniform(
-            [self.num_chains, 1, 1, 1], seed=seeds.fold_in(seed, 1), low=0.0, high=1.0
+            [self.num_chains, 1, 1, 1], seed=seeds.fold_in(seed, 2), low=0, high=1
         )
         refreshed = draws < self.refresh_probability
-        return tf.where(refreshed, fresh, tf.gather(self.chains, places)), places
-
-    def _fresh(self, num_images, *, seed):
-        return self.descriptor.initial(
-            num_images, chain_init=self._fresh_init, seed=seed
-        )
+        return tf.where(refreshed, noise, tf.gather(self.chains, places)), places
 
     def start(self, num_images, *, seed):
         """Where D1 begins on fresh images: at persistent chains drawn at random, else
         as in training; noise stands in for observed images. As `ImageModel.start`.
         """
         if self.chain_init != "persistent":
-            return self._fresh(num_images, seed=seed)
+            return self.descriptor.initial(
+                num_images, chain_init=self._noise, seed=seed
+            )
         places = seeds.uniform(
-            [num_images], seed=seed, low=0, high=self.num_persistent_chains
+            [num_images],
+            seed=seed,
+            low=0,
+            high=self.num_persistent_chains,
+            dtype=tf.int32,
         )
         images = tf.gather(self.chains, places)
         return tf.ensure_shape(images, [None, *self.image_shape])
@@ -371,9 +240,9 @@ class AlgorithmG(ImageModel):
       run_seed, limits: see `Learner`.
       **kwargs: num_inference_noise_steps of `ImageModel`.
 
-    The metrics are `generator_loss`, before G2; `gradient_norm` of the energy along the
-    chains of G1; `latent_rms`, root mean square of the inferred latents, 1 under the
-    prior.
+    The metrics are `generator_loss`, before G2; `latent_gradient_norm` of the energy
+    along the chains of G1; `latent_rms`, root mean square of the inferred latents, 1
+    under the prior.
 
     Source: also Han, Lu, Zhu and Wu, arXiv:1606.08571.
     """
@@ -381,7 +250,7 @@ class AlgorithmG(ImageModel):
     def __init__(self, generator, *, num_images, run_seed=0, limits=None, **kwargs):
         super().__init__(
             generator=generator,
-            metrics=("generator_loss", "gradient_norm", "latent_rms"),
+            metrics=("generator_loss", "latent_gradient_norm", "latent_rms"),
             run_seed=run_seed,
             limits=limits,
             **kwargs,
@@ -410,10 +279,10 @@ class AlgorithmG(ImageModel):
         numbers = tf.reshape(numbers, [-1])
         visible = tf.cast(tf.math.is_finite(observed), tf.float32)
         # G1: the generator infers the latents of the images (Langevin on latents).
-        latents, chains = self.generator.infer(
+        latents, info = self.generator.infer(
             tf.gather(self.latents, numbers),
             observed,
-            seed=self.step_seed()(purpose=Purpose.INFERENCE),
+            seed=self.step_seed(Purpose.INFERENCE),
             noise_scale=self.inference_noise_scale(),
             training=True,
             visible=visible,
@@ -428,7 +297,7 @@ class AlgorithmG(ImageModel):
         return self.report(
             {
                 "generator_loss": loss,
-                "gradient_norm": tf.reduce_mean(chains.gradient_norm),
+                "latent_gradient_norm": tf.reduce_mean(info.gradient_norm),
                 "latent_rms": tf.sqrt(tf.reduce_mean(tf.square(latents))),
             }
         )
@@ -449,7 +318,132 @@ class AlgorithmG(ImageModel):
         return {**super().get_config(), "num_images": self.num_images}
 
 
-def revision_metrics(descriptor, observed, start, revised, chains, descriptor_loss):
+@keras.saving.register_keras_serializable("coopnets_tf")
+class CoopNets(ImageModel):
+    """Algorithm CoopNets: a descriptor and a generator, each teaching the other.
+
+    ```python
+    import keras
+    import numpy as np
+    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, datasets
+
+    descriptor = Descriptor(
+        "digits", (8, 8, 1), revision=Langevin(10, 0.002), reference_stddev=0.016
+    )
+    generator = Generator(
+        "digits", (8, 8, 1), inference=Langevin(0, 0.1), residual_stddev=0.3
+    )
+    model = CoopNets(descriptor, generator, num_chains=64)
+    model.compile(keras.optimizers.Adam(0.003, 0.5), keras.optimizers.Adam(5e-4, 0.5))
+    model.fit(datasets.load("digits")[np.arange(128)], batch_size=64, verbose=0)
+    images = model.sample(16, seed=0)
+    ```
+
+    Args:
+      descriptor: `Descriptor`.
+      generator: `Generator`. With Langevin steps of its `inference` it infers the
+        latents of revised images (G1).
+      num_chains: int; n~, parallel chains in one training step. Free of the number of
+        observed images.
+      run_seed: int; all random numbers of the training follow from it.
+      limits: see `Learner`.
+      **kwargs: num_noise_steps and num_inference_noise_steps of `ImageModel`.
+
+    The metrics are those of `revision_metrics`, and `generator_loss`.
+    """
+
+    def __init__(
+        self, descriptor, generator, *, num_chains, run_seed=0, limits=None, **kwargs
+    ):
+        super().__init__(
+            descriptor=descriptor,
+            generator=generator,
+            metrics=("descriptor_loss", "generator_loss", *REVISION_METRICS[1:]),
+            run_seed=run_seed,
+            limits=limits,
+            **kwargs,
+        )
+        self.num_chains = num_chains
+
+    def train_step(self, data):
+        """One iteration of Algorithm CoopNets.
+
+        Args:
+          data: observed images, float32 [batch, height, width, channels] in [-1, 1], or
+            a tuple that begins with them.
+
+        Returns:
+          The running means of the metrics since they were last reset, by name.
+        """
+        observed, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        # G0: the generator drafts images from latents of the prior.
+        with tf.GradientTape() as tape:
+            latents, generated = self.generator.propose(
+                self.num_chains, seed=self.step_seed(Purpose.LATENTS), training=True
+            )
+        # D1: the descriptor revises the drafts (Langevin on images).
+        revised, info = self.descriptor.revise(
+            generated,
+            seed=self.step_seed(Purpose.REVISION),
+            noise_scale=self.noise_scale(),
+        )
+        # G1: the generator infers the latents of the revised images (Langevin on
+        # latents). Where it makes no step, G2 reuses what G0 computed.
+        recorded = generated, tape
+        if self.generator.inference.num_steps:
+            latents, _ = self.generator.infer(
+                latents,
+                revised,
+                seed=self.step_seed(Purpose.INFERENCE),
+                noise_scale=self.inference_noise_scale(),
+                training=True,
+            )
+            recorded = None
+        # D2: the descriptor shifts its score from revised to observed images.
+        descriptor_loss = self.descriptor.update(observed, revised)
+        # G2: the generator learns how the descriptor revised its drafts.
+        generator_loss = self.generator.update(latents, revised, recorded=recorded)
+        return self.report(
+            {
+                **revision_metrics(
+                    self.descriptor,
+                    observed,
+                    generated,
+                    revised,
+                    info,
+                    descriptor_loss,
+                ),
+                "generator_loss": generator_loss,
+            }
+        )
+
+    def shown(self, num_images, *, seed):
+        """What a picture of the training shows: drafts, and the same drafts revised.
+
+        Args:
+          num_images: int.
+          seed: int32 [2].
+
+        Returns:
+          Images by name, a dict; and the latents that now belong to them.
+        """
+        latents, generated = self.generator.propose(num_images, seed=seed)
+        revised, _ = self.descriptor.revise(
+            generated, seed=seeds.fold_in(seed, 0), noise_scale=self.noise_scale()
+        )
+        latents, _ = self.generator.infer(
+            latents,
+            revised,
+            seed=seeds.fold_in(seed, 1),
+            noise_scale=self.inference_noise_scale(),
+        )
+        return {"generator": generated, "descriptor": revised}, latents
+
+    def get_config(self):
+        return {**super().get_config(), "num_chains": self.num_chains}
+
+
+def revision_metrics(descriptor, observed, start, revised, info, descriptor_loss):
     """What is told of D1 and D2, a dict of scalars.
 
     `descriptor_loss`, without a penalty; `energy_gap`, mean energy of revised minus
@@ -461,7 +455,7 @@ def revision_metrics(descriptor, observed, start, revised, chains, descriptor_lo
       descriptor: `Descriptor`.
       observed: [batch, height, width, channels].
       start, revised: [chains, height, width, channels]; before and after D1.
-      chains: `ChainInfo` of D1.
+      info: `ChainInfo` of D1.
       descriptor_loss: scalar; of D2.
     """
     reference_gap = energies.reference_gap(
@@ -470,7 +464,7 @@ def revision_metrics(descriptor, observed, start, revised, chains, descriptor_lo
     return {
         "descriptor_loss": descriptor_loss,
         "energy_gap": reference_gap - descriptor_loss,
-        "gradient_norm": tf.reduce_mean(chains.gradient_norm),
+        "gradient_norm": tf.reduce_mean(info.gradient_norm),
         "displacement": tf.reduce_mean(energies.displacement(revised, start)),
         "saturation": energies.saturation(revised),
     }

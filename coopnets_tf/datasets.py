@@ -56,7 +56,7 @@ class ImageDataset:
         self.per_image = per_image
         self.places = np.arange(pixels.shape[0])
         self._pixels = pixels
-        self._visible = None
+        self._visible_fn = None
 
     def __str__(self):
         return f"{self.name}: {self.num_images:,} {self.kind}"
@@ -66,19 +66,27 @@ class ImageDataset:
         scaled = images.from_uint8(self._pixels[places])
         if self.per_image:
             scaled = images.normalize_per_image(scaled)
-        if self._visible:
-            return np.where(self._visible(places), scaled, np.float32(np.nan))
+        if self._visible_fn:
+            return np.where(self._visible_fn(places), scaled, np.float32(np.nan))
         return scaled
 
-    def incomplete(self, visible):
+    def incomplete(self, visible_fn):
         """The same images with pixels that nobody can see any more: an `ImageDataset`.
 
         Args:
-          visible: function of int [n], numbers among all of `pixels`, that returns
+          visible_fn: function of int [n], numbers among all of `pixels`, that returns
             bool [n, height, width, 1].
+
+        Raises:
+          DatasetError: if the scale of an image hangs on all its pixels.
         """
+        if self.per_image:
+            raise DatasetError(
+                "--normalize=per_image takes an image's scale from all pixels, also "
+                "from those that --training_mask hides. Leave one of them out."
+            )
         part = copy.copy(self)
-        part._visible = visible
+        part._visible_fn = visible_fn
         return part
 
     def part(self, chosen, *, kind=None):

@@ -182,7 +182,7 @@ class Descriptor(keras.Model):
         """
         shape = [num_images, *self.image_shape]
         if chain_init == "uniform":
-            images = seeds.uniform(shape, seed=seed, low=-1.0, high=1.0)
+            images = seeds.uniform(shape, seed=seed, low=-1, high=1)
         elif chain_init == "noise" and math.isfinite(self.reference_stddev):
             images = self.reference_stddev * seeds.standard_normal(shape, seed=seed)
         else:

@@ -48,61 +48,64 @@ def build(model):
         reconstruct(images, num_steps, seed) -> images; g of what `infer` finds
     """
     images_spec = tf.TensorSpec([None, *model.image_shape], tf.float32)
-    functions = _latent_endpoints(model, images_spec) if model.generator else {}
-    return functions | _image_endpoints(model, images_spec)
+    functions = {"draw": _function(_draw(model), *[INTEGER] * 4)}
+    if model.descriptor:
+        functions |= _descriptor_endpoints(model, images_spec)
+    if model.generator:
+        functions |= _generator_endpoints(model, images_spec)
+    return functions
 
 
 def _function(python_function, *specs):
     return tf.function(python_function, specs, autograph=False)
 
 
-def _image_endpoints(model, images_spec):
-    """What moves images: Langevin dynamics of the descriptor, if there is one."""
-    descriptor = model.descriptor
-
-    def revised(images, num_steps, own_seeds, fixed=None):
-        dynamics = dataclasses.replace(
-            descriptor.revision, num_steps=num_steps, unroll=False
-        )
-        images, _ = descriptor.revise(
-            images,
-            seed=seeds.fold_in(own_seeds, Purpose.REVISION),
-            noise_scale=model.noise_scale(),
-            dynamics=dynamics,
-            fixed=fixed,
-        )
-        return tf.clip_by_value(images, -1.0, 1.0)
-
+def _draw(model):
     def draw(first, num_images, num_steps, seed):
         own_seeds = image_seeds(seed, first, num_images, purpose=Purpose.SAMPLING)
         images = model.start(num_images, seed=seeds.fold_in(own_seeds, Purpose.LATENTS))
-        return revised(images, num_steps, own_seeds) if descriptor else images
+        if model.descriptor is None:
+            return images
+        return _revised(model, images, num_steps, own_seeds)
 
+    return draw
+
+
+def _revised(model, images, num_steps, own_seeds, fixed=None):
+    """Images after `num_steps` of D1, clipped."""
+    images, _ = model.descriptor.revise(
+        images,
+        seed=seeds.fold_in(own_seeds, Purpose.REVISION),
+        noise_scale=model.noise_scale(),
+        dynamics=dataclasses.replace(
+            model.descriptor.revision, num_steps=num_steps, unroll=False
+        ),
+        fixed=fixed,
+    )
+    return tf.clip_by_value(images, -1.0, 1.0)
+
+
+def _descriptor_endpoints(model, images_spec):
     def revise(images, num_steps, seed, first):
         number = tf.shape(images)[0]
         own_seeds = image_seeds(seed, first, number, purpose=Purpose.REVISION)
-        return revised(images, num_steps, own_seeds)
+        return _revised(model, images, num_steps, own_seeds)
 
     def revise_hidden(images, visible, num_steps, seed, first):
         number = tf.shape(images)[0]
         own_seeds = image_seeds(seed, first, number, purpose=Purpose.REVISION)
-        return revised(images, num_steps, own_seeds, fixed=visible > 0)
+        return _revised(model, images, num_steps, own_seeds, fixed=visible > 0)
 
-    functions = {"draw": _function(draw, INTEGER, INTEGER, INTEGER, INTEGER)}
-    if not descriptor:
-        return functions
     return {
-        **functions,
-        "revise": _function(revise, images_spec, INTEGER, INTEGER, INTEGER),
+        "revise": _function(revise, images_spec, *[INTEGER] * 3),
         "revise_hidden": _function(
-            revise_hidden, images_spec, images_spec, INTEGER, INTEGER, INTEGER
+            revise_hidden, images_spec, images_spec, *[INTEGER] * 3
         ),
-        "energy": _function(descriptor.energy, images_spec),
+        "energy": _function(model.descriptor.energy, images_spec),
     }
 
 
-def _latent_endpoints(model, images_spec):
-    """What goes from latents to images, and back by Langevin dynamics."""
+def _generator_endpoints(model, images_spec):
     generator = model.generator
     latents_spec = tf.TensorSpec([None, generator.latent_size], tf.float32)
 

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from coopnets_tf import diagnostics, images, metrics, parzen
 from coopnets_tf.datasets import TRAINED_ON, DatasetError, ImageDataset
+from coopnets_tf.learner import NETS
 from coopnets_tf.version import __version__
 
 METRICS = (
@@ -343,16 +344,16 @@ def _facts(protocol, chosen, splits, validation, reference, extractor):
 
 def _nets(model):
     """What the nets' samples depend on besides their weights."""
-    config = model.get_config()
-    algorithm = {
-        name: value
-        for name, value in config.items()
-        if name not in ("descriptor", "generator", "limits") and value is not None
-    }
+
+    def facts(owner):
+        left_out = ("name", "trainable", "dtype", "limits", *NETS)
+        config = owner.get_config()
+        return {name: config[name] for name in config if name not in left_out}
+
     return {
         "algorithm": type(model).__name__,
-        **algorithm,
-        **{name: net.get_config() for name, net in model.nets.items()},
+        **facts(model),
+        **{name: facts(net) for name, net in model.nets.items()},
         "noise_scale": float(model.noise_scale()),
     }
 

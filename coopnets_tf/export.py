@@ -39,8 +39,6 @@ def export(model, directory, *, dataset=None):
         raise OSError(f"{directory} holds files of others. Move them, or name another.")
     functions = model.endpoints()
     images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
-    latent_size = model.generator.latent_size if model.generator else None
-    latents = tf.TensorSpec([None, latent_size], tf.float32, "latents")
     num_images, num_steps, seed = (
         tf.TensorSpec([], tf.int32, name)
         for name in ("num_images", "num_steps", "seed")
@@ -53,6 +51,9 @@ def export(model, directory, *, dataset=None):
         [num_images, seed],
     )
     if model.generator:
+        latents = tf.TensorSpec(
+            [None, model.generator.latent_size], tf.float32, "latents"
+        )
         archive.add_endpoint("generate", functions["generate"], [latents])
         archive.add_endpoint(
             "reconstruct", functions["reconstruct"], [images, num_steps, seed]

@@ -26,6 +26,7 @@ def _in_batches(function, *arrays, numbered=False, batch_size=100):
 class ImageModel(Learner):
     """A learner of images that can be asked for what its nets can do.
 
+    A subclass has a `train_step`, and `shown`, what a picture of the training shows.
     Without a generator there are no latents (`generate`, `infer`, `reconstruct`);
     without a descriptor no Langevin dynamics on images (`revise`, `energy`).
 
@@ -54,12 +55,14 @@ class ImageModel(Learner):
         return self._noise_until(self.num_inference_noise_steps)
 
     def _noise_until(self, number):
-        if not number:  # None: always; 0: never
+        if not number:  # None: always; 0: never, and for a Python zero none is drawn
             return float(number is None)
         return tf.cast(self.step < number, tf.float32)
 
     def start(self, num_images, *, seed):
         """Where D1 begins on fresh images: here at drafts of the generator (G0).
+
+        Without a descriptor these are the images.
 
         Args:
           num_images: int.
@@ -119,7 +122,7 @@ class ImageModel(Learner):
             lacking = "generator" if self.generator is None else "descriptor"
             raise ValueError(
                 f"`{name}` needs a {lacking}. Received: a model of the "
-                f"{' and the '.join(self.nets)} alone"
+                f"{next(iter(self.nets))} alone"
             )
         return self.endpoints()[name]
 

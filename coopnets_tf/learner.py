@@ -1,7 +1,5 @@
 """What every training has: steps, metrics, a guard, optimizers, a checkpoint."""
 
-import functools
-
 import keras
 import tensorflow as tf
 
@@ -86,8 +84,8 @@ class Learner(keras.Model):
         """Gives each net its own optimizer and builds it, so that it can be restored.
 
         Args:
-          descriptor_optimizer: a Keras optimizer; None without that net.
-          generator_optimizer: a Keras optimizer; None without that net.
+          descriptor_optimizer: a Keras optimizer; not used without that net.
+          generator_optimizer: a Keras optimizer; not used without that net.
           **kwargs: of `keras.Model.compile`.
 
         Raises:
@@ -126,12 +124,12 @@ class Learner(keras.Model):
             metrics=[variable.value for variable in self.metrics_variables],
         )
 
-    def step_seed(self):
-        """`seeds.draw_seed` of the present step, which still asks for the purpose."""
-        return functools.partial(
-            draw_seed,
+    def step_seed(self, purpose):
+        """The seed of one draw of the present step: `seeds.draw_seed`, int32 [2]."""
+        return draw_seed(
             self.run_seed,
             step=tf.convert_to_tensor(self.step),
+            purpose=purpose,
             stream=self.rollbacks,
         )
 

@@ -36,7 +36,7 @@ def sample(model, folder, *, num_images, num_steps, seed, file_format):
     if model.generator:
         grid = pictures.grid(model.sample(shown, seed=seed, num_steps=0))
         pictures.save_png(folder / "generator.png", grid)
-    if model.descriptor and num_steps != 0:
+    if model.descriptor and (num_steps != 0 or not model.generator):
         grid = pictures.grid(model.sample(shown, seed=seed, num_steps=num_steps))
         pictures.save_png(folder / "descriptor.png", grid)
     if file_format is None:

@@ -69,20 +69,25 @@ def hide(images, mask, *, seed):
         visible = visible_pixels(
             kind, amount, number=len(images), image_shape=shape, seed=seed
         )
+    refuse_extremes(visible, f"--mask={mask}")
+    return visible, occlude(images, visible, kind=kind, seed=seed)
+
+
+def refuse_extremes(visible, origin):
+    """Stops where a mask, from `origin`, hides nothing or everything of an image."""
     shares = visible.mean(axis=(1, 2, 3))
     if shares.min() == 0 or shares.max() == 1:
         raise DatasetError(
-            f"--mask={mask} hides nothing or everything of at least one image. Give "
-            "another share, or another --seed."
+            f"{origin} hides nothing or everything of at least one image. Give another "
+            "share, or another --seed."
         )
-    return visible, occlude(images, visible, kind=kind, seed=seed)
 
 
 def training_masks(mask, image_shape):
     """Which pixels of training images are never seen, always the same ones.
 
     Args:
-      mask: see `hide`.
+      mask: see `hide`; salt and pepper are random pixels here, for nobody sees them.
       image_shape: (height, width, channels).
 
     Returns:
@@ -100,7 +105,7 @@ def training_masks(mask, image_shape):
         kind, amount = parse_mask(mask, shape, flag=flag)
         if kind != "square":  # each image has its own
             return lambda places: np.stack(
-                [
+                [  # 2: other draws than those of `visible_pixels` and `occlude`
                     np.random.default_rng([int(place), 2]).random(shape) >= amount
                     for place in places
                 ]

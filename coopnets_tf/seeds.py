@@ -69,28 +69,31 @@ def standard_normal(shape, *, seed):
 
     Of seeds, int32 [items, 2], each makes the numbers of its own row of `shape`.
     """
-    if tf.convert_to_tensor(seed).shape.rank == 2:
-        return tf.map_fn(
-            lambda own: standard_normal(shape[1:], seed=own),
-            seed,
-            fn_output_signature=tf.float32,
-        )
-    return tf.random.stateless_normal(shape, seed, alg=ALGORITHM)
+
+    def draw(shape, seed):
+        return tf.random.stateless_normal(shape, seed, alg=ALGORITHM)
+
+    return _draw_each(draw, shape, seed, tf.float32)
 
 
-def uniform(shape, *, seed, low, high):
-    """Numbers in [low, high), float32 or, of integer bounds, int32.
+def uniform(shape, *, seed, low, high, dtype=tf.float32):
+    """Numbers in [low, high), a function of `shape` and `seed`.
 
-    A function of `shape` and `seed` as `standard_normal` is.
+    Of many seeds as `standard_normal`.
     """
-    kind = tf.float32 if isinstance(low, float) else tf.int32
+
+    def draw(shape, seed):
+        return tf.random.stateless_uniform(shape, seed, low, high, dtype, alg=ALGORITHM)
+
+    return _draw_each(draw, shape, seed, dtype)
+
+
+def _draw_each(draw, shape, seed, dtype):
     if tf.convert_to_tensor(seed).shape.rank == 2:
         return tf.map_fn(
-            lambda own: uniform(shape[1:], seed=own, low=low, high=high),
-            seed,
-            fn_output_signature=kind,
+            lambda own: draw(shape[1:], own), seed, fn_output_signature=dtype
         )
-    return tf.random.stateless_uniform(shape, seed, low, high, kind, alg=ALGORITHM)
+    return draw(shape, seed)
 
 
 def epoch_order(num_items, *, run_seed, epoch):

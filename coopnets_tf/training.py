@@ -242,10 +242,10 @@ def _show(model, log, step, num_samples):
     # A step's metrics are older than its updates, which only the pictures show.
     for name, shown in pictures.items():
         if not np.isfinite(shown).all():
-            raise Diverged(step, f"a pixel of the {name}'s images", math.nan)
+            raise Diverged(step, f"a pixel of the picture {name}", math.nan)
     for name, shown in pictures.items():
         log.picture(step, name, images.grid(shown))
-    shown = {f"weights/{one.path}": one for one in model.trainable_variables}
+    histograms = {f"weights/{one.path}": one for one in model.trainable_variables}
     if latents is not None:
-        shown["latents"] = latents
-    log.histograms(step, shown)
+        histograms["latents"] = latents
+    log.histograms(step, histograms)

@@ -35,6 +35,8 @@ NOT_SAVED = (
     "hub",
     "license",
 )
+# The data sets with a preset of their own; all others are folders.
+NAMED = ("digits", "mnist", "fashion_mnist", "cifar10")
 PATHS = (
     "dataset",
     "data_dir",
@@ -42,6 +44,7 @@ PATHS = (
     "init_from",
     "output",
     "mask",
+    "training_mask",
     "inception_weights",
     "export_samples",
 )
@@ -66,11 +69,31 @@ OF_MODES = {
     "hub": "export",
     "license": "export",
 }
-# Flags that only one algorithm reads, and that.
+# Flags that only some algorithms read, and those.
 OF_ALGORITHMS = {
+    "num_noise_steps": "coopnets descriptor",
+    "descriptor_gradient_weight": "coopnets descriptor",
     "num_persistent_chains": "descriptor",
     "refresh_probability": "descriptor",
+    "generator_num_noise_steps": "coopnets generator",
     "training_mask": "generator",
+}
+CHAIN_INITS = {
+    "coopnets": ("generator",),
+    "descriptor": ("noise", "uniform", "data", "persistent"),
+    "generator": (),
+}
+# What --keep_best of a net alone may be.
+BEST_OF_ONE = {
+    "descriptor": (
+        "descriptor_loss",
+        "energy_gap",
+        "gradient_norm",
+        "displacement",
+        "saturation",
+        "evaluation/descriptor/frechet_distance",
+    ),
+    "generator": ("generator_loss", "evaluation/generator/frechet_distance"),
 }
 # Choices of the evaluations in training, which are not those of a later one.
 IN_TRAINING = (
@@ -114,9 +137,7 @@ def presets(dataset, algorithm):
 
 def preset_of(dataset):
     """The flagfile that goes with a data set; a folder is treated as scenes."""
-    preset = PRESETS / f"{Path(dataset).name}.cfg"
-    named = dataset == Path(dataset).name and preset.exists()
-    return preset if named else PRESETS / "scene.cfg"
+    return PRESETS / f"{dataset if dataset in NAMED else 'scene'}.cfg"
 
 
 def parse(argv):
@@ -124,7 +145,7 @@ def parse(argv):
     flags, which win.
 
     With `--resume`, and in all modes but train, the flags of the run take the place of
-    the preset; with `--resume` what would change its mathematics is refused.
+    the presets; with `--resume` what would change its mathematics is refused.
 
     A `flags_parser` for `absl.app.run`: what is wrong ends the program with one line.
     """
@@ -160,6 +181,9 @@ def _parse(argv):
     for name in ("init_from", "data_dir", "inception_weights"):
         if FLAGS[name].value:
             FLAGS[name].value = str(Path(FLAGS[name].value).resolve())
+    mask = FLAGS["training_mask"].value
+    if mask and Path(mask).is_file():
+        FLAGS["training_mask"].value = str(Path(mask).resolve())
     scheduled = FLAGS["learning_rate_schedule"].value != "constant"
     if scheduled and FLAGS["schedule_steps"].value is None:
         FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
@@ -186,39 +210,35 @@ def _parse(argv):
 def _refuse_of_other_algorithms():
     """Stops where a flag does not go together with the algorithm, or with another."""
     algorithm = FLAGS["algorithm"].value
+    received = f"Received: --algorithm={algorithm}. Leave it out; see --help."
     for name, own in OF_ALGORITHMS.items():
         flag = FLAGS[name]
-        if flag.value != flag.default and algorithm != own:
-            _refuse(
-                f"--{name} is for --algorithm={own}. "
-                f"Received: --algorithm={algorithm}. See --help."
-            )
-    best = FLAGS["keep_best"].value or ""
-    for net in {"descriptor", "generator"} - {algorithm}:
-        if net in best and algorithm != "coopnets":
-            _refuse(
-                f"--keep_best={best} is of a {net}. "
-                f"Received: --algorithm={algorithm}. See --help."
-            )
-    init = FLAGS["chain_init"].value
-    if init and (init == "generator") != (algorithm == "coopnets"):
+        if flag.value != flag.default and algorithm not in own.split():
+            _refuse(f"--{name} is for --algorithm={own.replace(' ', '|')}. {received}")
+    best, init = FLAGS["keep_best"].value, FLAGS["chain_init"].value
+    if best and best not in BEST_OF_ONE.get(algorithm, (best,)):
+        _refuse(f"--keep_best={best} is not a metric of this algorithm. {received}")
+    if init and init not in CHAIN_INITS[algorithm]:
         _refuse(
-            "--chain_init=generator goes with --algorithm=coopnets, all others with "
+            "--chain_init=generator is for --algorithm=coopnets, all others for "
             f"--algorithm=descriptor. Received: --chain_init={init} and "
-            f"--algorithm={algorithm}."
+            f"--algorithm={algorithm}. Leave it out."
         )
-    if algorithm != "descriptor":
-        return
     if init == "noise" and FLAGS["reference_stddev"].value == math.inf:
         _refuse(
             "--chain_init=noise draws from the reference, and --reference_stddev=inf "
-            "is none. Take uniform."
+            "is none. Take --chain_init=uniform."
         )
     kept, moved = FLAGS["num_persistent_chains"].value, FLAGS["num_chains"].value
-    if init in (None, "persistent") and kept < moved:
+    if init == "persistent" and kept < moved:
         _refuse(
-            "--num_persistent_chains must be --num_chains or more. "
-            f"Received: {kept}, {moved}."
+            "--num_persistent_chains must be --num_chains or more. Received: "
+            f"--num_persistent_chains={kept} and --num_chains={moved}."
+        )
+    if init != "persistent" and FLAGS["refresh_probability"].value:
+        _refuse(
+            "--refresh_probability is for --chain_init=persistent. "
+            f"Received: --chain_init={init}. Leave it out."
         )
 
 

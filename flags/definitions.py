@@ -187,7 +187,7 @@ CHAIN_INIT = flags.DEFINE_enum(
     ["generator", "noise", "uniform", "data", "persistent"],
     "Where D1 starts. With --algorithm=coopnets the generator's drafts; with "
     "--algorithm=descriptor noise (draws of the reference), uniform pixels from "
-    "[-1, 1), the observed images, or (default) where it ended before.",
+    "[-1, 1), data (the observed images) or persistent (where it ended before).",
 )
 NUM_PERSISTENT_CHAINS = flags.DEFINE_integer(
     "num_persistent_chains",
@@ -234,7 +234,10 @@ BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 100, "n, observed images of one step.", lower_bound=1
 )
 NUM_CHAINS = flags.DEFINE_integer(
-    "num_chains", 144, "n~, Langevin chains of one step.", lower_bound=1
+    "num_chains",
+    144,
+    "n~, Langevin chains of one step. A generator alone has one for each image.",
+    lower_bound=1,
 )
 ADAM_BETA_1 = flags.DEFINE_float(
     "adam_beta_1", 0.5, "Adam's beta1, both nets, in [0, 1)."
@@ -313,7 +316,10 @@ GUARD = flags.DEFINE_boolean(
 )
 MAX_LOSS = _define_positive("max_loss", 1e9, "Size of either loss.")
 MAX_GRADIENT_NORM = _define_positive(
-    "max_gradient_norm", 1e8, "Mean norm of the energy's gradient along the chains."
+    "max_gradient_norm",
+    1e8,
+    "Mean norm of the energy's gradient along the chains, of a generator alone those "
+    "on latents.",
 )
 MAX_DISPLACEMENT = _define_positive(
     "max_displacement",
@@ -475,7 +481,8 @@ IMAGES = flags.DEFINE_list(
 REVISE_STEPS = flags.DEFINE_integer(
     "revise_steps",
     None,
-    "Langevin steps of D1 on samples and recovered images; 0: the generator's own. "
+    "Langevin steps of D1 on samples and recovered images; 0: the generator's own, or "
+    "where the chains start. "
     "Default: as in training.",
     lower_bound=0,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import flags
-from coopnets_tf import descriptor, evaluation, generator
+from coopnets_tf import datasets, descriptor, evaluation, generator
 from flags import definitions
 from tests.conftest import make_model
 
@@ -151,19 +151,24 @@ def test_saved_flags_give_the_same_values(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ("--chain_init=noise", "--chain_init=generator goes with --algorithm=coopnets"),
-        ("--algorithm=descriptor --chain_init=generator", "all others with"),
-        ("--algorithm=generator --chain_init=data", "all others with"),
+        ("--chain_init=noise", "--chain_init=generator is for --algorithm=coopnets"),
+        ("--algorithm=descriptor --chain_init=generator", "all others for"),
+        ("--algorithm=generator --chain_init=data", "all others for"),
         ("--refresh_probability=0.5", "--refresh_probability is for --algorithm=desc"),
         ("--training_mask=random:0.5", "--training_mask is for --algorithm=generator"),
-        ("--algorithm=descriptor --keep_best=generator_loss", "is of a generator"),
+        ("--algorithm=descriptor --keep_best=generator_loss", "not a metric of this"),
+        ("--algorithm=generator --keep_best=saturation", "not a metric of this"),
+        (
+            "--algorithm=descriptor --chain_init=noise --refresh_probability=0.1",
+            "is for --chain_init=persistent",
+        ),
         (
             "--algorithm=descriptor --chain_init=noise --reference_stddev=inf",
-            "Take uniform",
+            "Take --chain_init=uniform",
         ),
         (
             "--algorithm=descriptor --num_persistent_chains=9",
-            "or more. Received: 9, 64",
+            "--num_persistent_chains=9 and --num_chains=64",
         ),
     ],
 )
@@ -180,6 +185,12 @@ def test_the_algorithm_has_a_preset_of_its_own(tmp_path):
     assert plain["network"] == "digits" and plain["generator_num_steps"] > 0
     own = parsed("--generator_num_steps=3", "--algorithm=generator", cwd=tmp_path)
     assert own["generator_num_steps"] == 3
+
+
+def test_only_named_data_sets_have_presets_of_their_own():
+    assert flags.NAMED == datasets.NAMES
+    for name in ("descriptor", "mnist_fast", "some_folder"):
+        assert flags.preset_of(name).name == "scene.cfg"
 
 
 def test_a_run_of_one_net_is_repeated_by_its_flagfile(tmp_path):

@@ -43,20 +43,21 @@ def test_standard_normal_has_the_moments_of_one():
 
 
 def test_uniform_has_the_moments_of_one_and_stays_within_its_bounds():
-    draws = uniform([100_000], seed=tf.constant([1, 2]), low=-1.0, high=1.0).numpy()
+    draws = uniform([100_000], seed=tf.constant([1, 2]), low=-1, high=1).numpy()
     assert -1 <= draws.min() and draws.max() < 1
     assert abs(draws.mean()) < 5 * np.sqrt(1 / 3 / 1e5)
     assert abs((draws**2).mean() - 1 / 3) < 5 * np.sqrt(4 / 45 / 1e5)
-    whole = uniform([60_000], seed=tf.constant([1, 2]), low=0, high=3).numpy()
+    bounds = {"low": 0, "high": 3, "dtype": tf.int32}
+    whole = uniform([60_000], seed=tf.constant([1, 2]), **bounds).numpy()
     counts = np.bincount(whole)  # binomial, s.d. sqrt(n / 3 * 2 / 3)
     assert len(counts) == 3 and abs(counts - 20_000).max() < 5 * np.sqrt(40_000 / 3)
 
 
 def test_uniform_of_many_seeds_draws_each_by_itself():
     seeds = seed_each(tf.constant([3, 4]), 0, 5)
-    rows = uniform([5, 2], seed=seeds, low=0.0, high=1.0)
+    rows = uniform([5, 2], seed=seeds, low=0, high=1)
     for own, row in zip(seeds, rows, strict=True):
-        np.testing.assert_array_equal(uniform([2], seed=own, low=0.0, high=1.0), row)
+        np.testing.assert_array_equal(uniform([2], seed=own, low=0, high=1), row)
 
 
 def test_epoch_order_is_a_new_permutation_each_epoch():
