@@ -19,7 +19,7 @@ from PIL import Image
 import coopnets_tf
 from coopnets_tf import cards, saving
 from coopnets_tf.runs import RunError
-from tests.conftest import make_model
+from tests.conftest import make_descriptor_model, make_generator_model, make_model
 
 ROOT = Path(__file__).parent.parent
 FAKE = Path(__file__).parent / "fake_hub"
@@ -173,3 +173,17 @@ def test_wrong_flags_are_refused(arguments):
         and "must be" in result.stderr
         or ("go together" in result.stderr)
     )
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (make_descriptor_model, "A descriptor (an energy-based model), trained on `d`"),
+        (make_generator_model, "from 6 normal random numbers. Images have\n8x8 pixels"),
+    ],
+)
+def test_a_card_of_one_net_tells_of_that_net(make, text, run_dir):
+    found = cards.card(make(), run_dir, "me/toy", dataset="d")
+    assert text in found
+    assert "This is the net after 0" in found
+    assert "{" not in found.split("```")[0]

@@ -131,6 +131,7 @@ def test_metadata(trained):
     _, run_dir = trained
     assert json.loads((run_dir / "export/metadata.json").read_text()) == {
         "dataset": "digits",
+        "algorithm": "CoopNets",
         "image_shape": [8, 8, 1],
         "value_range": [-1, 1],
         "latent_size": 6,

@@ -89,7 +89,7 @@ def test_what_only_the_pictures_show_counts_too(tmp_path, monkeypatch):
     assert int(model.step) == 12
     (story,) = stories(tmp_path)
     assert story["step"] == 3
-    assert "a pixel of the revised images became nan at step 8" in story["story"]
+    assert "a pixel of the picture descriptor became nan at step 8" in story["story"]
 
 
 def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):

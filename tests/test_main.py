@@ -122,7 +122,7 @@ def test_a_folder_of_images_and_the_other_loop(place):
             "--descriptor_step_size=nan",
             "step_size=nan: must be a positive",
         ),
-        ("--reference_stddev=0", "--reference_stddev=0.0: must be a positive"),
+        ("--reference_stddev=0", "--reference_stddev=0.0: must be positive"),
         ("--resize=melt", "should be one of <crop|stretch>"),
     ],
 )

@@ -252,7 +252,7 @@ def test_a_keras_file_of_another_kind_is_refused(tmp_path):
     path.write_bytes(b"garbage")
     assert refusal(path).startswith(f"{path} cannot be loaded: ")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
-    assert refusal(path) == f"{path} holds no CoopNets but Sequential."
+    assert refusal(path) == f"{path} holds no model of coopnets_tf but Sequential."
 
 
 def test_a_keras_file_that_keras_cannot_make_out_is_refused(tmp_path):
