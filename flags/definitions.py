@@ -527,8 +527,8 @@ EXPORT_FORMAT = flags.DEFINE_enum(
     "export_format",
     "savedmodel",
     ["savedmodel", "keras", "litert", "hub"],
-    "All endpoints for TensorFlow without this package; both nets for this package; "
-    "the generator for LiteRT; or both nets with a model card, pushed to --hub.",
+    "All endpoints for TensorFlow without this package; the nets for this package; "
+    "the generator for LiteRT; or the nets with a model card, pushed to --hub.",
 )
 HUB = flags.DEFINE_string(
     "hub",
