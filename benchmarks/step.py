@@ -172,7 +172,7 @@ def measure():
         "algorithm": f.ALGORITHM.value,
         "network": f.NETWORK.value,
         "batch_size": batch_size,
-        "num_chains": f.NUM_CHAINS.value,
+        "num_chains": model.num_chains if model.descriptor else batch_size,
         "descriptor_num_steps": f.DESCRIPTOR_NUM_STEPS.value,
         "generator_num_steps": f.GENERATOR_NUM_STEPS.value,
         "langevin_loop": f.LANGEVIN_LOOP.value,

@@ -133,7 +133,7 @@ class AlgorithmD(ImageModel):
                     f"num_persistent_chains={num_persistent_chains}, "
                     f"num_chains={num_chains}"
                 )
-            seed = draw_seed(run_seed, step=0, purpose=Purpose.SAMPLING)
+            seed = draw_seed(run_seed, step=0, purpose=Purpose.CHAINS)
             begin = descriptor.initial(
                 num_persistent_chains, chain_init=self._noise, seed=seed
             )
@@ -174,21 +174,26 @@ class AlgorithmD(ImageModel):
         refreshed = draws < self.refresh_probability
         return tf.where(refreshed, noise, tf.gather(self.chains, places)), places
 
-    def start(self, num_images, *, seed):
-        """Where D1 begins on fresh images: at persistent chains drawn at random, else
-        as in training; noise stands in for observed images. As `ImageModel.start`.
+    @property
+    def num_independent(self):
+        persistent = self.chain_init == "persistent"
+        return self.num_persistent_chains if persistent else None
+
+    def start(self, num_images, *, seed, first=None):
+        """Where D1 begins on fresh images: at the persistent chains in random order,
+        from the front again after the last, else as in training; noise stands in for
+        observed images. As `ImageModel.start`.
         """
         if self.chain_init != "persistent":
+            seed = self._start_seed(num_images, seed, first)
             return self.descriptor.initial(
                 num_images, chain_init=self._noise, seed=seed
             )
-        places = seeds.uniform(
-            [num_images],
-            seed=seed,
-            low=0,
-            high=self.num_persistent_chains,
-            dtype=tf.int32,
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(self.num_persistent_chains), seed
         )
+        numbers = tf.range(num_images) + (0 if first is None else first)
+        places = tf.gather(order, numbers % self.num_persistent_chains)
         images = tf.gather(self.chains, places)
         return tf.ensure_shape(images, [None, *self.image_shape])
 

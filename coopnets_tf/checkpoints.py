@@ -140,19 +140,24 @@ class Checkpoints:
                 )
         return None
 
-    def roll_back(self, *, diverged):
+    def roll_back(self, *, diverged, last=None):
         """Restores the newest that has proved healthy, or the oldest.
 
         Newer ones are taken off the disk, since they led to the divergence.
 
         Args:
           diverged: int; the step at which the run diverged.
+          last: None, or the step to which the rollback before this one went: a run that
+            diverges from there again goes to an older one, if there is one.
 
         Returns:
           The step from which to go on, None where no checkpoint can be read.
         """
         regular = listed(self.folder, ["ckpt"])
-        path = self._restore_first((self._healthy(diverged) or regular[:1])[::-1])
+        paths = self._healthy(diverged) or regular[:1]
+        if len(paths) > 1 and step_of(paths[-1]) == last:
+            paths = paths[:-1]
+        path = self._restore_first(paths[::-1])
         if path is None:
             return None
         for other in listed(self.folder):

@@ -110,7 +110,7 @@ class ImageDataset:
 
     def fingerprint(self):
         """A text that changes with the images: of their pixels, or, where they are
-        decoded when used, of the names and sizes of their files.
+        decoded when used, of the names and sizes of their files; and of what is hidden.
         """
         digest = hashlib.blake2b(digest_size=16)
         if isinstance(self._pixels, np.ndarray):
@@ -118,6 +118,8 @@ class ImageDataset:
         else:
             for path in self._pixels.paths:
                 digest.update(f"{path} {path.stat().st_size}\n".encode())
+        if self._visible_fn:
+            digest.update(np.ascontiguousarray(self._visible_fn(self.places[:1])))
         return f"{self._pixels.shape[0]} images, blake2b {digest.hexdigest()}"
 
     def steps_per_epoch(self, batch_size):

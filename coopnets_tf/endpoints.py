@@ -63,7 +63,8 @@ def _function(python_function, *specs):
 def _draw(model):
     def draw(first, num_images, num_steps, seed):
         own_seeds = image_seeds(seed, first, num_images, purpose=Purpose.SAMPLING)
-        images = model.start(num_images, seed=seeds.fold_in(own_seeds, Purpose.LATENTS))
+        whose = draw_seed(seed, step=0, purpose=Purpose.SAMPLING)
+        images = model.start(num_images, seed=whose, first=first)
         if model.descriptor is None:
             return images
         return _revised(model, images, num_steps, own_seeds)

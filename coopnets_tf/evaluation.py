@@ -257,9 +257,16 @@ def _draw(name, model, training, protocol):
             chosen = paper_validation(training).places
             training = training.part(~np.isin(training.places, chosen))
         return training.drawn(protocol.num_samples, seed=protocol.seed)
-    pixels = []
+    pixels, number = [], protocol.num_samples
+    if model.num_independent is not None:  # more would be copies
+        number = min(number, model.num_independent)
+    if number < MIN_IMAGES:
+        raise DatasetError(
+            f"An evaluation needs {MIN_IMAGES} images or more. Received: "
+            f"--num_persistent_chains={number}. Train with more."
+        )
     for batch in model.sample_batches(
-        protocol.num_samples,
+        number,
         seed=protocol.seed,
         num_steps=0 if name == "generator" else None,
     ):
@@ -323,7 +330,8 @@ def _facts(protocol, chosen, splits, validation, reference, extractor):
         "normalized": "per image" if splits.training.per_image else "fixed scale",
         "scored_against": str(reference),
         "reference_was_trained_on": splits.test_was_trained_on,
-        "samples": "uint8, fresh, frozen weights, exact batch norm statistics",
+        "samples": "uint8, frozen weights, exact batch norm statistics; fresh, but of "
+        "persistent chains those of the training, each moved once more",
         "parzen_windows": {
             "bandwidth_chosen_on": str(validation),
             "pixels": pixels,

@@ -44,7 +44,14 @@ def export(model, directory, *, dataset=None):
         for name in ("num_images", "num_steps", "seed")
     )
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    for net in model.nets.values():
+        archive.track(net)
+    # What else the endpoints read. The latents of training images stay at home.
+    others = tf.Module()
+    others.step = model.step.value
+    if model.num_independent:
+        others.chains = model.chains
+    archive.track(others)
     archive.add_endpoint(
         "sample",
         lambda number, seed: functions["draw"](0, number, model.revision_steps, seed),

@@ -4,7 +4,7 @@ import contextlib
 
 import tensorflow as tf
 
-from coopnets_tf import endpoints
+from coopnets_tf import endpoints, seeds
 from coopnets_tf.generator import exact_statistics, measure_statistics
 from coopnets_tf.learner import Learner
 from coopnets_tf.optimizers import averaged, take_average
@@ -59,19 +59,30 @@ class ImageModel(Learner):
             return float(number is None)
         return tf.cast(self.step < number, tf.float32)
 
-    def start(self, num_images, *, seed):
+    num_independent = None  # so many fresh images are independent; None: all
+
+    def start(self, num_images, *, seed, first=None):
         """Where D1 begins on fresh images: here at drafts of the generator (G0).
 
         Without a descriptor these are the images.
 
         Args:
           num_images: int.
-          seed: int32 [2], from `seeds.draw_seed`, or [num_images, 2].
+          seed: int32 [2], from `seeds.draw_seed`.
+          first: int; the images are number first, first + 1, ... of this seed, each
+            with noise of its own. None: they are drawn together.
 
         Returns:
           float32 [num_images, height, width, channels].
         """
+        seed = self._start_seed(num_images, seed, first)
         return self.generator.propose(num_images, seed=seed)[1]
+
+    def _start_seed(self, num_images, seed, first):
+        if first is None:
+            return seed
+        own_seeds = seeds.seed_each(seed, first, num_images)
+        return seeds.fold_in(own_seeds, Purpose.LATENTS)
 
     @property
     def image_shape(self):

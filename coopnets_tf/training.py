@@ -180,7 +180,9 @@ def _roll_back(model, run_dir, checkpoints, error, max_rollbacks):
     rollbacks = int(model.rollbacks) + 1
     if rollbacks > max_rollbacks:
         raise error
-    step = checkpoints.roll_back(diverged=error.step)
+    before = runs.rollbacks(run_dir)
+    last = before[-1]["step"] if before else None
+    step = checkpoints.roll_back(diverged=error.step, last=last)
     if step is None:
         raise error
     story = f"{error}. Back to step {step}, {rollbacks} of {max_rollbacks} times"

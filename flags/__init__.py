@@ -235,11 +235,12 @@ def _refuse_of_other_algorithms():
             "--num_persistent_chains must be --num_chains or more. Received: "
             f"--num_persistent_chains={kept} and --num_chains={moved}."
         )
-    if init != "persistent" and FLAGS["refresh_probability"].value:
-        _refuse(
-            "--refresh_probability is for --chain_init=persistent. "
-            f"Received: --chain_init={init}. Leave it out."
-        )
+    for name in ("num_persistent_chains", "refresh_probability"):
+        if init != "persistent" and FLAGS[name].value != FLAGS[name].default:
+            _refuse(
+                f"--{name} is for --chain_init=persistent. "
+                f"Received: --chain_init={init}. Leave it out."
+            )
 
 
 def _expand(name):

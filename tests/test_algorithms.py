@@ -250,7 +250,11 @@ def test_three_steps_of_algorithm_d_equal_numpy(observed, options):
     model = sharpen(make_descriptor_model(**options))
     penalty, chains = model.descriptor.penalty, model.num_chains
     moving = Moving(model.descriptor, 0.003)
-    bank = double(model.chains) if model.chain_init == "persistent" else None
+    bank = None
+    if model.chain_init == "persistent":
+        seed = draw_seed(0, step=0, purpose=Purpose.CHAINS)
+        bank = seeds.standard_normal([model.num_persistent_chains, 8, 8, 1], seed=seed)
+        bank = model.descriptor.reference_stddev * double(bank)
     step_fn, batch = build_step(model), double(observed)
     refreshed = 0
     for step in range(3):
@@ -352,11 +356,14 @@ def test_impossible_chains_are_refused(options, text):
 def test_samples_of_a_persistent_descriptor_start_where_its_chains_are(options):
     model = make_descriptor_model(num_steps=0, **options)
     bank = {image.tobytes() for image in model.chains.numpy()}
-    samples = model.sample(40, seed=3).numpy()
-    assert {image.tobytes() for image in np.clip(samples, -1, 1)} <= {
-        np.clip(np.frombuffer(image, np.float32), -1, 1).tobytes() for image in bank
-    }
-    assert len({image.tobytes() for image in samples}) > 8  # of the twelve
+    samples = model.sample(36, seed=3).numpy()
+    found = [image.tobytes() for image in samples]
+    assert {
+        np.frombuffer(image, np.float32).clip(-1, 1).tobytes() for image in bank
+    } == {*found}
+    assert len(set(found[:12])) == model.num_independent == 12
+    assert found[:12] == found[12:24] == found[24:]
+    assert [image.tobytes() for image in model.sample(12, seed=4).numpy()] != found[:12]
     noise = make_descriptor_model(num_steps=0, chain_init="data").sample(4, seed=3)
     assert abs(noise.numpy().std() / 0.3 - 1) < 0.3
 
@@ -461,6 +468,39 @@ def test_every_langevin_state_and_both_gradients_equal_numpy(observed):
         loss = tf.reduce_sum(model.generator(latents, training=True) * generated)
     _, kernels, betas = net_g.gradients(double(latents), double(generated))
     assert_gradients(tape, loss, model.generator, kernels + betas)
+
+
+def test_d2_and_g2_follow_the_gradient_of_their_whole_loss(observed):
+    """Adam, unlike plain descent, would hide a wrong scale."""
+    model, rng = sharpen(make_model()), np.random.default_rng(4)
+    model.compile(keras.optimizers.SGD(1e-3), keras.optimizers.SGD(1e-3))
+    net_d, net_g = (
+        oracle_descriptor(model.descriptor),
+        oracle_generator(model.generator),
+    )
+    revised, latents = rng.uniform(-1, 1, (5, 8, 8, 1)), rng.standard_normal((5, 6))
+    _, up = net_d.gradients(revised, np.full(5, 1 / 5))
+    _, down = net_d.gradients(double(observed), np.full(8, -1 / 8))
+    residual = (net_g.images(latents) - revised) / 0.4**2 / 5
+    _, kernels, betas = net_g.gradients(latents, residual)
+    before = [weights_of(model.descriptor), model.generator.trainable_variables]
+    before[1] = [weight.numpy() for weight in before[1]]
+    model.descriptor.update(observed, revised.astype(np.float32))
+    model.generator.update(latents.astype(np.float32), revised.astype(np.float32))
+    gradients = [one + other for one, other in zip(up, down, strict=True)]
+    for net, old, expected in zip(
+        (model.descriptor, model.generator),
+        before,
+        (gradients, kernels + betas),
+        strict=True,
+    ):
+        for weight, start, gradient in zip(
+            net.trainable_variables, old, expected, strict=True
+        ):
+            # A change of 1e-3 of the gradient, read off float32 weights of size 0.3.
+            atol = 1e-4 + 1e-3 * np.abs(gradient).max()
+            moved = (start - double(weight)) / 1e-3
+            np.testing.assert_allclose(moved, gradient, rtol=1e-3, atol=atol)
 
 
 def weights_of(net):

@@ -100,10 +100,11 @@ def test_a_rollback_removes_what_led_to_the_divergence(tmp_path):
     assert states.roll_back(diverged=10) == 6  # 9 has only one step behind it
     assert int(model.step) == 6
     assert checkpoint_names(tmp_path) == {"ckpt-0", "ckpt-3", "ckpt-6"}
-    # Once more, by the same and by a new process.
+    # Once more, by the same and by a new process; in vain from 6, then from before.
     assert states.roll_back(diverged=8) == 6
     model, states = saved(tmp_path)
-    assert states.roll_back(diverged=1) == 0
+    assert states.roll_back(diverged=9, last=6) == 3
+    assert states.roll_back(diverged=1, last=0) == 0
     assert int(model.step) == 0
 
 

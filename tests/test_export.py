@@ -13,7 +13,7 @@ import coopnets_tf
 from coopnets_tf import export as exporting
 from coopnets_tf.generator import exact_statistics
 from coopnets_tf.seeds import Purpose, draw_seed
-from tests.conftest import make_model
+from tests.conftest import make_generator_model, make_model
 from tests.test_training import train
 
 # Calls an export with the arguments in one file and keeps the answers in another.
@@ -201,3 +201,14 @@ def test_the_keras_file_has_both_nets(trained, tmp_path, observed):
     np.testing.assert_allclose(
         loaded.energy(observed), model.energy(observed), rtol=1e-5
     )
+
+
+def test_an_export_of_a_generator_has_no_latents_of_its_training_images(tmp_path):
+    model = make_generator_model(num_images=1_234)
+    with model.as_shown():
+        exporting.export(model, tmp_path / "export")
+    listed = tf.train.list_variables(str(tmp_path / "export/variables/variables"))
+    assert listed and all(1_234 not in shape for _, shape in listed)
+    exported = tf.saved_model.load(str(tmp_path / "export"))
+    samples = exported.sample(tf.constant(3), tf.constant(5))
+    np.testing.assert_allclose(samples, model.sample(3, seed=5), atol=1e-6)

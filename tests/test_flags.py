@@ -159,6 +159,10 @@ def test_saved_flags_give_the_same_values(tmp_path):
         ("--algorithm=descriptor --keep_best=generator_loss", "not a metric of this"),
         ("--algorithm=generator --keep_best=saturation", "not a metric of this"),
         (
+            "--algorithm=descriptor --chain_init=data --num_persistent_chains=90",
+            "is for --chain_init=persistent",
+        ),
+        (
             "--algorithm=descriptor --chain_init=noise --refresh_probability=0.1",
             "is for --chain_init=persistent",
         ),
