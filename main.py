@@ -319,8 +319,9 @@ def train():
     print(
         f"Done. Pictures of the nets: {run_dir}/samples; the nets, a SavedModel: "
         f"{run_dir}/export; curves: tensorboard --logdir {folder}\n"
-        f"Use it: python main.py --mode=sample --workdir={folder} (or interpolate, "
-        "reconstruct, recover, evaluate, export)\n"
+        f"Use it: python main.py --mode=sample --workdir={folder} (or "
+        f"{'interpolate, reconstruct, ' if model.generator else ''}recover, evaluate, "
+        "export)\n"
         f"Longer: python main.py --resume --workdir={folder} --num_iterations=N; once "
         f"more from the start: python main.py --flagfile={folder}/flags.cfg"
     )
@@ -511,7 +512,7 @@ def recover():
     run_dir, model = run_folder()
     refuse_revision(model)
     if f.MASK.value == "training":
-        images, visible, occluded = training_images(f.NUM_IMAGES.value)
+        images, visible, occluded = training_images(run_dir, f.NUM_IMAGES.value)
     else:
         images = chosen_images(model, f.NUM_IMAGES.value)
         visible, occluded = recovery.hide(images, f.MASK.value, seed=f.SEED.value)
@@ -531,23 +532,24 @@ def recover():
     print(f"Original, occluded, recovered: {folder}/recover.png")
 
 
-def training_images(number):
+def training_images(run_dir, number):
     """Training images, their pixels that were seen, and images of those alone."""
     import numpy as np
 
     from coopnets_tf import recovery, runs
 
-    if f.TRAINING_MASK.value is None or f.IMAGES.value:
-        raise runs.RunError(
-            "--mask=training is for the training images of a run with --training_mask. "
-            f"Received: --training_mask={f.TRAINING_MASK.value}, "
-            f"--images={f.IMAGES.value}. Give another --mask, or leave out --images."
-        )
     whole = load_dataset()
+    runs.check_data(
+        run_dir,
+        fingerprint=incomplete(whole).fingerprint(),
+        way_out="Bring the old ones back, or name another --mask.",
+    )
     seen = incomplete(whole)[:number]
     print(f"{whole.name}: the first {len(seen)} {whole.kind}, as they were trained on")
     visible = np.isfinite(seen).astype(np.float32)
-    recovery.refuse_extremes(visible, f"--training_mask={f.TRAINING_MASK.value}")
+    recovery.refuse_extremes(
+        visible, f"--training_mask={f.TRAINING_MASK.value}", "Take fewer --num_images."
+    )
     return whole[:number], visible, np.nan_to_num(seen)
 
 
@@ -559,7 +561,7 @@ def evaluate():
     splits = datasets.load_splits(f.DATASET.value, **dataset_options())
     runs.check_data(
         run_dir,
-        fingerprint=splits.training.fingerprint(),
+        fingerprint=incomplete(splits.training).fingerprint(),
         way_out="Bring the old ones back: an evaluation needs what was not trained on.",
     )
     protocol = build_protocol(

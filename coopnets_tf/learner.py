@@ -97,7 +97,10 @@ class Learner(keras.Model):
         optimizers = dict(zip(NETS, optimizers, strict=True))
         for name, net in self.nets.items():
             if optimizers[name] is None:
-                raise ValueError(f"Give a `{name}_optimizer`. Received: None")
+                raise ValueError(
+                    f"Give the {name}'s optimizer by its name, `{name}_optimizer`. "
+                    "Received: None"
+                )
             net.compile(optimizer=optimizers[name])
             net.optimizer.build(net.trainable_variables)
 

@@ -69,17 +69,16 @@ def hide(images, mask, *, seed):
         visible = visible_pixels(
             kind, amount, number=len(images), image_shape=shape, seed=seed
         )
-    refuse_extremes(visible, f"--mask={mask}")
+    refuse_extremes(visible, f"--mask={mask}", "Give another share, or another --seed.")
     return visible, occlude(images, visible, kind=kind, seed=seed)
 
 
-def refuse_extremes(visible, origin):
+def refuse_extremes(visible, origin, way_out):
     """Stops where a mask, from `origin`, hides nothing or everything of an image."""
     shares = visible.mean(axis=(1, 2, 3))
     if shares.min() == 0 or shares.max() == 1:
         raise DatasetError(
-            f"{origin} hides nothing or everything of at least one image. Give another "
-            "share, or another --seed."
+            f"{origin} hides nothing or everything of at least one image. {way_out}"
         )
 
 

@@ -72,6 +72,8 @@ OF_MODES = {
 # Flags that only some algorithms read, and those.
 OF_ALGORITHMS = {
     "num_noise_steps": "coopnets descriptor",
+    "langevin_clamp": "coopnets descriptor",
+    "energy_penalty": "coopnets descriptor",
     "descriptor_gradient_weight": "coopnets descriptor",
     "num_persistent_chains": "descriptor",
     "refresh_probability": "descriptor",
@@ -112,6 +114,8 @@ TRAINED_ON = (
     "color_mode",
     "resize",
 )
+# What no use of a run can change.
+IDENTITY = ("algorithm", "chain_init", "training_mask")
 # What a resumed run may do otherwise than before; all else is its mathematics.
 MAY_CHANGE = (
     "num_iterations",
@@ -194,17 +198,33 @@ def _parse(argv):
                 f"--{name} is for --mode={modes.replace(' ', '|')}. "
                 f"Received: --mode={mode}. See --help."
             )
-    _refuse_of_other_algorithms()
     if mode == "evaluate":
         for name in set(IN_TRAINING) - typed:
             FLAGS[name].unparse()
     if saved is not None and FLAGS["resume"].value:
         mathematics = [name for name in saved if name not in MAY_CHANGE]
         _refuse_changes(saved, own, mathematics, "begin a new run without --resume")
-    elif saved is not None and mode == "evaluate":
-        _refuse_changes(saved, own, TRAINED_ON, "evaluate a run that has it")
+    elif saved is not None:
+        names = TRAINED_ON if _needs_its_data() else ()
+        _refuse_changes(saved, own, (*IDENTITY, *names), "use a run that has it")
+    _refuse_of_other_algorithms()
     _lines()  # refuses what could not be saved, before anything is done
     return rest
+
+
+def _needs_its_data():
+    """Whether what is done with a run needs the images it was trained on, as it was."""
+    if FLAGS["mode"].value == "evaluate":
+        return True
+    if FLAGS["mode"].value != "recover" or FLAGS["mask"].value != "training":
+        return False
+    if FLAGS["training_mask"].value is None:
+        _refuse(
+            "--mask=training needs a run with --training_mask. Name another --mask."
+        )
+    if FLAGS["images"].value:
+        _refuse("--mask=training is for the training images. Leave out --images.")
+    return True
 
 
 def _refuse_of_other_algorithms():
@@ -215,6 +235,11 @@ def _refuse_of_other_algorithms():
         flag = FLAGS[name]
         if flag.value != flag.default and algorithm not in own.split():
             _refuse(f"--{name} is for --algorithm={own.replace(' ', '|')}. {received}")
+    for net in {algorithm} & set(BEST_OF_ONE):
+        if FLAGS[f"{net}_num_steps"].value == 0:
+            _refuse(
+                f"--algorithm={net} needs --{net}_num_steps=1 or more. Received: 0."
+            )
     best, init = FLAGS["keep_best"].value, FLAGS["chain_init"].value
     if best and best not in BEST_OF_ONE.get(algorithm, (best,)):
         _refuse(f"--keep_best={best} is not a metric of this algorithm. {received}")

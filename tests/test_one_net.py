@@ -74,8 +74,6 @@ def test_a_descriptor_is_used_in_every_mode_that_needs_no_generator(
         assert f"--mode={mode} needs a generator" in errors
     errors = call(f"--mode=export --export_format=litert {use}", code=2)
     assert "litert is for generators" in errors
-    errors = call(f"--mode=recover --mask=training {use}", code=2)
-    assert "--training_mask" in errors
 
 
 def test_an_export_of_a_descriptor_samples_as_the_run_does(descriptor_run):
