@@ -78,6 +78,8 @@ def draw(points, path):
             for number, run in enumerate(runs):
                 for net, style in STYLES.items():
                     own = [p for p in points if (p["run"], p["net"]) == (run, net)]
+                    if not own:
+                        continue
                     panel.plot(
                         [p[unit] for p in own],
                         [p[score] for p in own],
