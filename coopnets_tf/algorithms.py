@@ -142,6 +142,7 @@ class AlgorithmD(ImageModel):
     def train_step(self, data):
         """One iteration of Algorithm D. Arguments and result as for `CoopNets`."""
         observed, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        # Chains start from noise, observed images, or where they ended before.
         start, places = self._start_training(observed, self.step_seed(Purpose.CHAINS))
         # D1: the descriptor revises images (Langevin on images).
         revised, info = self.descriptor.revise(

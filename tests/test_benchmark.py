@@ -6,7 +6,14 @@ from PIL import Image
 
 from benchmarks import curves
 from benchmarks.step import step_flops
-from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
+from coopnets_tf import (
+    AlgorithmD,
+    AlgorithmG,
+    CoopNets,
+    Descriptor,
+    Generator,
+    Langevin,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +49,12 @@ def test_step_flops(network, shape, up, down, inference_steps):
     if inference_steps:
         expected += 144 * (2 * 2 * sum(down) + sum(down))
     assert step_flops(model, 100) == 2 * expected
+    alone = AlgorithmD(descriptor, num_chains=144, chain_init="noise")
+    expected = 144 * 15 * 2 * sum(up) + 244 * (3 * sum(up) - up[0])
+    assert step_flops(alone, 100) == 2 * expected
+    alone = AlgorithmG(generator, num_images=3)
+    expected = 100 * (inference_steps * 2 * sum(down) + 3 * sum(down) - down[0])
+    assert step_flops(alone, 100) == 2 * expected
 
 
 def report(step, split, *, distance, seed=0):
