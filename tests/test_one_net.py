@@ -67,7 +67,9 @@ def test_a_descriptor_is_used_in_every_mode_that_needs_no_generator(
     report = json.loads((descriptor_run / "evaluate-1/report.json").read_text())
     assert report["nets"]["algorithm"] == "AlgorithmD"
     output = call(f"--mode=recover {use} --num_images=4")
-    assert output.splitlines()[2].startswith("descriptor ")
+    # Without scikit-image there is one line more.
+    assert any(line.startswith("descriptor ") for line in output.splitlines())
+    assert "generator" not in output
     call(f"--mode=export --export_format=keras {use}")
     for mode in ("interpolate", "reconstruct"):
         errors = call(f"--mode={mode} {use}", code=2)
