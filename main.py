@@ -539,12 +539,13 @@ def training_images(run_dir, number):
     from coopnets_tf import recovery, runs
 
     whole = load_dataset()
+    dataset = incomplete(whole)
     runs.check_data(
         run_dir,
-        fingerprint=incomplete(whole).fingerprint(),
+        fingerprint=dataset.fingerprint(),
         way_out="Bring the old ones back, or name another --mask.",
     )
-    seen = incomplete(whole)[:number]
+    seen = dataset[:number]
     print(f"{whole.name}: the first {len(seen)} {whole.kind}, as they were trained on")
     visible = np.isfinite(seen).astype(np.float32)
     recovery.refuse_extremes(

@@ -105,39 +105,44 @@ class AlgorithmD(ImageModel):
             limits=limits,
             **kwargs,
         )
-        if chain_init not in CHAIN_INITS:
-            raise ValueError(
-                f"`chain_init` must be one of {', '.join(CHAIN_INITS)}. "
-                f"Received: chain_init={chain_init!r}"
-            )
-        if not 0 <= refresh_probability <= 1:
-            raise ValueError(
-                "`refresh_probability` must be in [0, 1]. "
-                f"Received: refresh_probability={refresh_probability}"
-            )
         self.num_chains = num_chains
         self.chain_init = chain_init
         self.num_persistent_chains = num_persistent_chains
         self.refresh_probability = refresh_probability
+        self._refuse_impossible_chains()
         finite = math.isfinite(descriptor.reference_stddev)
-        if chain_init == "noise" and not finite:
-            raise ValueError(
-                "`chain_init` noise needs a finite reference. Received: "
-                f"reference_stddev={descriptor.reference_stddev}"
-            )
         self._noise = "noise" if finite and chain_init != "uniform" else "uniform"
         if chain_init == "persistent":
-            if num_persistent_chains < num_chains:
-                raise ValueError(
-                    "`num_persistent_chains` must be `num_chains` or more. Received: "
-                    f"num_persistent_chains={num_persistent_chains}, "
-                    f"num_chains={num_chains}"
-                )
             seed = draw_seed(run_seed, step=0, purpose=Purpose.CHAINS)
             begin = descriptor.initial(
                 num_persistent_chains, chain_init=self._noise, seed=seed
             )
             self.chains = self.keep("chains", begin)
+
+    def _refuse_impossible_chains(self):
+        if self.chain_init not in CHAIN_INITS:
+            raise ValueError(
+                f"`chain_init` must be one of {', '.join(CHAIN_INITS)}. "
+                f"Received: chain_init={self.chain_init!r}"
+            )
+        if not 0 <= self.refresh_probability <= 1:
+            raise ValueError(
+                "`refresh_probability` must be in [0, 1]. "
+                f"Received: refresh_probability={self.refresh_probability}"
+            )
+        stddev = self.descriptor.reference_stddev
+        if self.chain_init == "noise" and not math.isfinite(stddev):
+            raise ValueError(
+                "`chain_init` noise needs a finite reference. "
+                f"Received: reference_stddev={stddev}"
+            )
+        fewer = self.num_persistent_chains < self.num_chains
+        if self.chain_init == "persistent" and fewer:
+            raise ValueError(
+                "`num_persistent_chains` must be `num_chains` or more. Received: "
+                f"num_persistent_chains={self.num_persistent_chains}, "
+                f"num_chains={self.num_chains}"
+            )
 
     def train_step(self, data):
         """One iteration of Algorithm D. Arguments and result as for `CoopNets`."""
@@ -161,19 +166,24 @@ class AlgorithmD(ImageModel):
         if self.chain_init == "data":
             repeated = tf.range(self.num_chains) % tf.shape(observed)[0]
             return tf.gather(observed, repeated), None
-        noise = self.descriptor.initial(
-            self.num_chains, chain_init=self._noise, seed=seeds.fold_in(seed, 0)
-        )
         if self.chain_init != "persistent":
-            return noise, None
+            return self._initial(seed), None
         places = tf.random.experimental.stateless_shuffle(
             tf.range(self.num_persistent_chains), seeds.fold_in(seed, 1)
         )[: self.num_chains]
+        kept = tf.gather(self.chains, places)
+        if not self.refresh_probability:
+            return kept, places
         draws = seeds.uniform(
             [self.num_chains, 1, 1, 1], seed=seeds.fold_in(seed, 2), low=0, high=1
         )
         refreshed = draws < self.refresh_probability
-        return tf.where(refreshed, noise, tf.gather(self.chains, places)), places
+        return tf.where(refreshed, self._initial(seed), kept), places
+
+    def _initial(self, seed):
+        return self.descriptor.initial(
+            self.num_chains, chain_init=self._noise, seed=seeds.fold_in(seed, 0)
+        )
 
     @property
     def num_independent(self):

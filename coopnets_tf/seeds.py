@@ -73,25 +73,25 @@ def standard_normal(shape, *, seed):
     def draw(shape, seed):
         return tf.random.stateless_normal(shape, seed, alg=ALGORITHM)
 
-    return _draw_each(draw, shape, seed, tf.float32)
+    return _draw_each(draw, shape, seed)
 
 
-def uniform(shape, *, seed, low, high, dtype=tf.float32):
-    """Numbers in [low, high), a function of `shape` and `seed`.
+def uniform(shape, *, seed, low, high):
+    """Numbers in [low, high), float32, a function of `shape` and `seed`.
 
     Of many seeds as `standard_normal`.
     """
 
     def draw(shape, seed):
-        return tf.random.stateless_uniform(shape, seed, low, high, dtype, alg=ALGORITHM)
+        return tf.random.stateless_uniform(shape, seed, low, high, alg=ALGORITHM)
 
-    return _draw_each(draw, shape, seed, dtype)
+    return _draw_each(draw, shape, seed)
 
 
-def _draw_each(draw, shape, seed, dtype):
+def _draw_each(draw, shape, seed):
     if tf.convert_to_tensor(seed).shape.rank == 2:
         return tf.map_fn(
-            lambda own: draw(shape[1:], own), seed, fn_output_signature=dtype
+            lambda own: draw(shape[1:], own), seed, fn_output_signature=tf.float32
         )
     return draw(shape, seed)
 
