@@ -2,9 +2,13 @@
 
 from coopnets_tf.algorithms import AlgorithmD, AlgorithmG, CoopNets
 from coopnets_tf.descriptor import Descriptor
-from coopnets_tf.generator import Generator, exact_statistics
+from coopnets_tf.errors import UserError
+from coopnets_tf.frozen import frozen
+from coopnets_tf.generator import Generator
 from coopnets_tf.langevin import Langevin, langevin_chain
-from coopnets_tf.saving import load
+from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.saving import load
+from coopnets_tf.runs.training import train
 from coopnets_tf.version import __version__
 
 __all__ = [
@@ -14,8 +18,11 @@ __all__ = [
     "Descriptor",
     "Generator",
     "Langevin",
+    "Run",
+    "UserError",
     "__version__",
-    "exact_statistics",
+    "frozen",
     "langevin_chain",
     "load",
+    "train",
 ]

@@ -15,8 +15,8 @@ G2     the generator learns: images given latents          x     x
 All else is shared: `ImageModel` is what one asks of nets, `Learner` what a training is.
 
 paper        code        meaning
-Y            observed    real images, [batch, height, width, channels] in [-1, 1]
-X^           latents     drawn from N(0, I), [chains, latent_size]
+Y            observed    real images, [batch, *image_shape] in [-1, 1]
+X^           latents     drawn from N(0, I), [chains, *latent_shape]
 Y^ = g(X^)   generated   the generator's drafts
 Y~           revised     images after the descriptor's Langevin steps
 X~           latents     after the generator's Langevin steps
@@ -31,7 +31,11 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import energies, seeds
+from coopnets_tf.descriptor import Descriptor
+from coopnets_tf.errors import DatasetError
+from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
+from coopnets_tf.learner import as_batch
 from coopnets_tf.seeds import Purpose, draw_seed
 
 CHAIN_INITS = ("noise", "uniform", "data", "persistent")
@@ -51,10 +55,13 @@ class AlgorithmD(ImageModel):
     ```python
     import keras
     import numpy as np
-    from coopnets_tf import AlgorithmD, Descriptor, Langevin, datasets
+    from coopnets_tf import AlgorithmD, Descriptor, Langevin, networks
+    from coopnets_tf.data import datasets
 
     descriptor = Descriptor(
-        "digits", (8, 8, 1), revision=Langevin(10, 0.002), reference_stddev=0.016
+        networks.descriptor("digits", (8, 8, 1)),
+        revision=Langevin(10, 0.002),
+        reference_stddev=0.016,
     )
     model = AlgorithmD(descriptor, num_chains=64, chain_init="noise")
     model.compile(keras.optimizers.Adam(0.001, 0.5))
@@ -73,7 +80,7 @@ class AlgorithmD(ImageModel):
       refresh_probability: float in [0, 1]; a persistent chain that is to move starts
         anew with this probability, from noise, or uniform without a reference.
       run_seed, limits: see `Learner`.
-      **kwargs: num_noise_steps of `ImageModel`.
+      **kwargs: revision_noise_until of `ImageModel`.
 
     The metrics are those of `revision_metrics`.
 
@@ -146,7 +153,7 @@ class AlgorithmD(ImageModel):
 
     def train_step(self, data):
         """One iteration of Algorithm D. Arguments and result as for `CoopNets`."""
-        observed, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        observed = as_batch(data, self.image_shape)["images"]
         # Chains start from noise, observed images, or where they ended before.
         start, places = self._start_training(observed, self.step_seed(Purpose.CHAINS))
         # D1: the descriptor revises images (Langevin on images).
@@ -174,9 +181,8 @@ class AlgorithmD(ImageModel):
         kept = tf.gather(self.chains, places)
         if not self.refresh_probability:
             return kept, places
-        draws = seeds.uniform(
-            [self.num_chains, 1, 1, 1], seed=seeds.fold_in(seed, 2), low=0, high=1
-        )
+        shape = [self.num_chains, *[1] * len(self.image_shape)]
+        draws = seeds.uniform(shape, seed=seeds.fold_in(seed, 2), low=0, high=1)
         refreshed = draws < self.refresh_probability
         return tf.where(refreshed, self._initial(seed), kept), places
 
@@ -234,27 +240,30 @@ class AlgorithmG(ImageModel):
     ```python
     import keras
     import numpy as np
-    from coopnets_tf import AlgorithmG, Generator, Langevin, datasets
+    from coopnets_tf import AlgorithmG, Generator, Langevin, networks
+    from coopnets_tf.data import datasets
 
     generator = Generator(
-        "digits", (8, 8, 1), inference=Langevin(10, 0.1), residual_stddev=0.3
+        networks.generator("digits", (8, 8, 1)),
+        inference=Langevin(10, 0.1),
+        residual_stddev=0.3,
     )
     model = AlgorithmG(generator, num_images=128)
     model.compile(generator_optimizer=keras.optimizers.Adam(0.001, 0.5))
     numbers = np.arange(128)
-    images = datasets.load("digits")[numbers]
-    model.fit(images, numbers, batch_size=64, verbose=0)
+    batch = {"images": datasets.load("digits")[numbers], "numbers": numbers}
+    model.fit(batch, batch_size=64, verbose=0)
     images = model.sample(16, seed=0)
     ```
 
-    It learns from incomplete images, too: a pixel that is not known is NaN.
+    It learns from incomplete images, too: those with `visible` in their batch.
 
     Args:
       generator: `Generator`.
       num_images: int; training images. Each has a latent vector of its own, which is
-        kept from one epoch to the next: `latents`, float32 [num_images, latent_size].
+        kept from one epoch to the next: `latents`, float32 [num_images, *latent_shape].
       run_seed, limits: see `Learner`.
-      **kwargs: num_inference_noise_steps of `ImageModel`.
+      **kwargs: inference_noise_until of `ImageModel`.
 
     The metrics are `generator_loss`, before G2; `latent_gradient_norm` of the energy
     along the chains of G1; `latent_rms`, root mean square of the inferred latents, 1
@@ -273,27 +282,27 @@ class AlgorithmG(ImageModel):
         )
         self.num_images = num_images
         seed = draw_seed(run_seed, step=0, purpose=Purpose.LATENTS)
-        shape = [num_images, generator.latent_size]
+        shape = [num_images, *generator.latent_shape]
         self.latents = self.keep("latents", seeds.standard_normal(shape, seed=seed))
 
     def train_step(self, data):
         """One iteration of Algorithm G.
 
         Args:
-          data: observed images, float32 [batch, height, width, channels] in [-1, 1],
-            NaN where not known; and their numbers, int [batch], no two alike.
+          data: see `learner.as_batch`; with the images' `numbers`, no two alike.
 
         Returns:
           The running means of the metrics since they were last reset, by name.
         """
-        observed, numbers, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if numbers is None:
-            raise ValueError(
-                "Algorithm G learns from (images, numbers), where an image's number "
-                "says which latent vector is its own. Received: images alone"
+        batch = as_batch(data, self.image_shape)
+        if "numbers" not in batch:
+            raise DatasetError(
+                "Algorithm G learns from batches {images, numbers}, where an image's "
+                "number says which latents are its own. Received: "
+                f"{', '.join(batch)} alone."
             )
-        numbers = tf.reshape(numbers, [-1])
-        visible = tf.cast(tf.math.is_finite(observed), tf.float32)
+        observed, visible = batch["images"], batch.get("visible")
+        numbers = tf.reshape(batch["numbers"], [-1])
         # G1: the generator infers the latents of the images (Langevin on latents).
         latents, info = self.generator.infer(
             tf.gather(self.latents, numbers),
@@ -341,13 +350,18 @@ class CoopNets(ImageModel):
     ```python
     import keras
     import numpy as np
-    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, datasets
+    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, networks
+    from coopnets_tf.data import datasets
 
     descriptor = Descriptor(
-        "digits", (8, 8, 1), revision=Langevin(10, 0.002), reference_stddev=0.016
+        networks.descriptor("digits", (8, 8, 1)),
+        revision=Langevin(10, 0.002),
+        reference_stddev=0.016,
     )
     generator = Generator(
-        "digits", (8, 8, 1), inference=Langevin(0, 0.1), residual_stddev=0.3
+        networks.generator("digits", (8, 8, 1)),
+        inference=Langevin(0, 0.1),
+        residual_stddev=0.3,
     )
     model = CoopNets(descriptor, generator, num_chains=64)
     model.compile(keras.optimizers.Adam(0.003, 0.5), keras.optimizers.Adam(5e-4, 0.5))
@@ -363,7 +377,7 @@ class CoopNets(ImageModel):
         observed images.
       run_seed: int; all random numbers of the training follow from it.
       limits: see `Learner`.
-      **kwargs: num_noise_steps and num_inference_noise_steps of `ImageModel`.
+      **kwargs: revision_noise_until and inference_noise_until of `ImageModel`.
 
     The metrics are those of `revision_metrics`, and `generator_loss`.
     """
@@ -385,13 +399,12 @@ class CoopNets(ImageModel):
         """One iteration of Algorithm CoopNets.
 
         Args:
-          data: observed images, float32 [batch, height, width, channels] in [-1, 1], or
-            a tuple that begins with them.
+          data: observed images; see `learner.as_batch`.
 
         Returns:
           The running means of the metrics since they were last reset, by name.
         """
-        observed, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        observed = as_batch(data, self.image_shape)["images"]
         # G0: the generator drafts images from latents of the prior.
         with tf.GradientTape() as tape:
             latents, generated = self.generator.propose(
@@ -469,8 +482,8 @@ def revision_metrics(descriptor, observed, start, revised, info, descriptor_loss
 
     Args:
       descriptor: `Descriptor`.
-      observed: [batch, height, width, channels].
-      start, revised: [chains, height, width, channels]; before and after D1.
+      observed: [batch, *image_shape].
+      start, revised: [chains, *image_shape]; before and after D1.
       info: `ChainInfo` of D1.
       descriptor_loss: scalar; of D2.
     """

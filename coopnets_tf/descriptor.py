@@ -2,77 +2,14 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, seeds
-from coopnets_tf.convolutions import ImageConv, leaky_relu
-from coopnets_tf.langevin import Langevin, langevin_chain
-
-
-class Conv(NamedTuple):
-    """One convolution, "same" padding, leaky ReLU."""
-
-    size: int
-    strides: int
-    filters: int
-
-
-# From the image upwards; above the last row comes `SummedOutputs` over the whole map.
-NETWORKS = {
-    "digits": [Conv(3, 1, 32), Conv(4, 2, 64), Conv(3, 1, 128)],
-    "mnist": [Conv(4, 2, 64), Conv(4, 2, 128), Conv(4, 2, 256)],
-    "cifar": [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
-    "scene": [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)],
-}
-KERNEL_STDDEV = 0.01
-
-
-def _conv(conv, position):
-    options = {
-        "activation": leaky_relu,
-        "kernel_initializer": keras.initializers.RandomNormal(stddev=KERNEL_STDDEV),
-        "name": f"conv_{position}",
-    }
-    if position == 0:
-        return ImageConv(conv.filters, conv.size, conv.strides, **options)
-    return keras.layers.Conv2D(
-        conv.filters, conv.size, conv.strides, padding="same", **options
-    )
-
-
-class SummedOutputs(keras.layers.Layer):
-    """`num_outputs` linear filters over the whole map, and the sum of their answers.
-
-    The filters are summed first, which gives the same scores for 1 / num_outputs of
-    the operations. They still count one by one in learning: each has its own
-    optimizer step, and the published learning rates assume 100 of them.
-
-    Input [batch, height, width, channels], output [batch].
-    """
-
-    def __init__(self, num_outputs, **kwargs):
-        super().__init__(**kwargs)
-        self.num_outputs = num_outputs
-
-    def build(self, input_shape):
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*input_shape[1:], self.num_outputs),
-            initializer=keras.initializers.RandomNormal(stddev=KERNEL_STDDEV),
-        )
-        self.bias = self.add_weight(
-            name="bias", shape=(self.num_outputs,), initializer="zeros"
-        )
-
-    def call(self, maps):
-        kernel = tf.reduce_sum(self.kernel, axis=-1)
-        return tf.reduce_sum(maps * kernel, axis=[1, 2, 3]) + tf.reduce_sum(self.bias)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape[:1]
+from coopnets_tf import energies, networks, seeds
+from coopnets_tf.errors import NetworkError
+from coopnets_tf.frozen import is_batch_norm, layers_inside
+from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
@@ -83,10 +20,12 @@ class Descriptor(keras.Model):
 
     ```python
     import tensorflow as tf
-    from coopnets_tf import Descriptor, Langevin
+    from coopnets_tf import Descriptor, Langevin, networks
 
     descriptor = Descriptor(
-        "mnist", (28, 28, 1), revision=Langevin(15, 0.002), reference_stddev=0.016
+        networks.descriptor("mnist", (28, 28, 1)),
+        revision=Langevin(15, 0.002),
+        reference_stddev=0.016,
     )
     images = tf.zeros([4, 28, 28, 1])
     revised, chains = descriptor.revise(images, seed=tf.constant([0, 0]))
@@ -94,39 +33,33 @@ class Descriptor(keras.Model):
     ```
 
     Args:
-      network: a key of `NETWORKS`.
-      image_shape: (height, width, channels) of the images.
-      revision: `Langevin`; the dynamics of step D1, in pixel units.
-      reference_stddev: float; s, pixel units. None or infinite: no reference, the
-        energy is -f(Y).
-      num_outputs: int; outputs whose sum is f.
-      penalty: float; what `energies.energy_penalty` is multiplied with in D2.
+      network: a built `keras.Model`, such as those of `networks`: images -> scores, or
+        a map of outputs, whose sum is f. It is always called with `training=False`.
+      revision: the dynamics of step D1, in pixel units.
+      reference_stddev: s, pixel units. None or infinite: no reference, the energy is
+        -f(Y).
+      penalty: what `energies.energy_penalty` is multiplied with in D2.
+      image_shape: shape of one image, where the network takes any.
 
     Raises:
-      ValueError: on an unknown network, a reference s.d. that is not positive or a
-        negative penalty.
+      NetworkError: if the network does not do this.
+      ValueError: on a reference s.d. that is not positive or a negative penalty.
 
     Source: Xie et al., arXiv:1609.09408, Algorithm D.
     """
 
     def __init__(
         self,
-        network,
-        image_shape,
+        network: keras.Model,
         *,
-        revision,
-        reference_stddev,
-        num_outputs=100,
-        penalty=0.0,
-        name="descriptor",
+        revision: Langevin,
+        reference_stddev: float | None,
+        penalty: float = 0.0,
+        image_shape: tuple[int, ...] | None = None,
+        name: str = "descriptor",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
-        if network not in NETWORKS:
-            raise ValueError(
-                f"`network` must be one of {', '.join(NETWORKS)}. "
-                f"Received: network={network!r}"
-            )
         reference_stddev = math.inf if reference_stddev is None else reference_stddev
         if not reference_stddev > 0:
             raise ValueError(
@@ -135,50 +68,45 @@ class Descriptor(keras.Model):
             )
         if not penalty >= 0:
             raise ValueError(f"`penalty` must be 0 or more. Received: {penalty}")
+        self.image_shape = networks.shape_of_input(network, image_shape, "image_shape")
         self.network = network
-        self.image_shape = tuple(image_shape)
         self.revision = revision
         self.reference_stddev = reference_stddev
-        self.num_outputs = num_outputs
         self.penalty = penalty
-        self.convs = [
-            _conv(conv, position) for position, conv in enumerate(NETWORKS[network])
-        ]
-        self.outputs_sum = SummedOutputs(num_outputs, name="outputs_sum")
-        self.build((None, *self.image_shape))
-
-    def build(self, input_shape):
-        for layer in (*self.convs, self.outputs_sum):
-            layer.build(input_shape)
-            input_shape = layer.compute_output_shape(input_shape)
+        if norms := [one.name for one in layers_inside(network) if is_batch_norm(one)]:
+            raise NetworkError(
+                f"`network` {network.name} has batch norm ({', '.join(norms)}), which "
+                "would couple the chains of a descriptor. Take LayerNormalization or "
+                "GroupNormalization."
+            )
+        networks.outputs_of(network, self.image_shape, "scores or maps of scores")
         self.built = True
 
-    def call(self, images):
-        maps = images
-        for conv in self.convs:
-            maps = conv(maps)
-        return self.outputs_sum(maps)
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        outputs = self.network(images, training=False)
+        rank = outputs.shape.rank
+        return tf.reduce_sum(outputs, axis=range(1, rank)) if rank > 1 else outputs
 
-    def energy(self, images):
+    def energy(self, images: tf.Tensor) -> tf.Tensor:
         """`E(Y) = ||Y||^2 / (2 s^2) - f(Y)`, [batch]: -log p up to a constant."""
         return energies.descriptor_energy(
             self(images), images, reference_stddev=self.reference_stddev
         )
 
-    def initial(self, num_images, *, chain_init, seed):
+    def initial(self, num_images: int, *, chain_init: str, seed) -> tf.Tensor:
         """Images that chains may start from.
 
         Args:
-          num_images: int.
+          num_images: their number.
           chain_init: "noise", draws of the reference q; or "uniform", pixels from
             [-1, 1).
           seed: int32 [2], from `seeds.draw_seed`, or [num_images, 2].
 
         Returns:
-          float32 [num_images, height, width, channels].
+          float32 [num_images, *image_shape].
 
         Raises:
-          ValueError: on another kind, or noise of a reference that there is not.
+          ValueError: on another kind, or noise without a reference.
         """
         shape = [num_images, *self.image_shape]
         if chain_init == "uniform":
@@ -192,14 +120,22 @@ class Descriptor(keras.Model):
             )
         return tf.ensure_shape(images, [None, *self.image_shape])
 
-    def revise(self, images, *, seed, noise_scale=1.0, dynamics=None, fixed=None):
+    def revise(
+        self,
+        images: tf.Tensor,
+        *,
+        seed,
+        noise_scale: float | tf.Tensor = 1.0,
+        dynamics: Langevin | None = None,
+        fixed: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, ChainInfo]:
         """D1: Langevin dynamics on images, towards a lower energy.
 
         Args:
-          images: float32 [chains, height, width, channels]; where the chains start.
+          images: float32 [chains, *image_shape]; where the chains start.
           seed: int32 [2], from `seeds.draw_seed`, or [chains, 2].
-          noise_scale: float or scalar tensor; 0.0 turns the noise off.
-          dynamics: `Langevin` instead of `revision`.
+          noise_scale: 0.0 turns the noise off.
+          dynamics: to use instead of `revision`.
           fixed: None, or bool as `images`; pixels that stay what they are.
 
         Returns:
@@ -214,14 +150,14 @@ class Descriptor(keras.Model):
             fixed=fixed,
         )
 
-    def update(self, observed, revised):
+    def update(self, observed: tf.Tensor, revised: tf.Tensor) -> tf.Tensor:
         """D2: one optimizer step from observed and revised images.
 
         `compile(optimizer=...)` comes first. Only the descriptor's weights change.
 
         Args:
-          observed: float32 [batch, height, width, channels].
-          revised: float32 [chains, height, width, channels]; taken as data.
+          observed: float32 [batch, *image_shape].
+          revised: float32 [chains, *image_shape]; taken as data.
 
         Returns:
           `energies.descriptor_loss` before the step, a scalar, without the penalty.
@@ -239,20 +175,25 @@ class Descriptor(keras.Model):
         self.optimizer.apply(gradients, weights)
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict:
+        finite = math.isfinite(self.reference_stddev)
         return {
             **super().get_config(),
-            "network": self.network,
-            "image_shape": self.image_shape,
+            "network": keras.saving.serialize_keras_object(self.network),
             "revision": dataclasses.asdict(self.revision),
             # JSON has no infinity.
-            "reference_stddev": self.reference_stddev
-            if math.isfinite(self.reference_stddev)
-            else None,
-            "num_outputs": self.num_outputs,
+            "reference_stddev": self.reference_stddev if finite else None,
             "penalty": self.penalty,
+            "image_shape": self.image_shape,
         }
 
     @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "revision": Langevin(**config["revision"])})
+    def from_config(cls, config: dict) -> "Descriptor":
+        network = config["network"]
+        if isinstance(network, str):  # of version 0.1
+            shape, number = config["image_shape"], config.pop("num_outputs")
+            network = networks.descriptor(network, shape, num_outputs=number)
+        else:
+            network = keras.saving.deserialize_keras_object(network)
+        revision = Langevin(**config["revision"])
+        return cls(**{**config, "network": network, "revision": revision})

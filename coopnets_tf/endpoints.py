@@ -33,8 +33,8 @@ def build(model):
 
     Returns:
       dict of `tf.function`s, those that need only nets that the model has. Images are
-      float32 [batch, height, width, channels] in [-1, 1], latents float32 [batch,
-      latent_size], all other arguments int32 scalars.
+      float32 [batch, *image_shape] in [-1, 1], latents float32 [batch,
+      *latent_shape], all other arguments int32 scalars.
         generate(latents) -> images
         draw(first, num_images, num_steps, seed) -> images; `num_steps` of D1 from where
           they start, such as the generator's drafts
@@ -108,7 +108,7 @@ def _descriptor_endpoints(model, images_spec):
 
 def _generator_endpoints(model, images_spec):
     generator = model.generator
-    latents_spec = tf.TensorSpec([None, generator.latent_size], tf.float32)
+    latents_spec = tf.TensorSpec([None, *generator.latent_shape], tf.float32)
 
     def generate(latents):
         return generator(latents, training=False)
@@ -117,7 +117,7 @@ def _generator_endpoints(model, images_spec):
         own_seeds = image_seeds(
             seed, first, tf.shape(images)[0], purpose=Purpose.INFERENCE, draw=draw
         )
-        shape = [tf.shape(images)[0], generator.latent_size]
+        shape = [tf.shape(images)[0], *generator.latent_shape]
         latents = seeds.standard_normal(
             shape, seed=seeds.fold_in(own_seeds, Purpose.LATENTS)
         )

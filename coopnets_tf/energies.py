@@ -19,7 +19,7 @@ def descriptor_energy(scores, images, *, reference_stddev):
 
     Args:
       scores: [batch]; f(Y; W_D), the sum of the descriptor's outputs.
-      images: [batch, height, width, channels]; Y.
+      images: [batch, ...]; Y.
       reference_stddev: float; s, pixel units; infinite: no reference, E = -f.
 
     Returns:
@@ -35,7 +35,7 @@ def residual_energy(images, generated, *, residual_stddev, visible=None):
     this is the whole likelihood, for the pixels of Y are independent given X.
 
     Args:
-      images: [batch, height, width, channels]; Y. Where not visible, anything.
+      images: [batch, ...]; Y. Where not visible, anything.
       generated: as `images`; g(X; W_G).
       residual_stddev: float; sigma, pixel units.
       visible: None (all of it), or as `images`; 1 where Y is known, 0 where not.
@@ -49,7 +49,7 @@ def latent_energy(latents, images, generated, *, residual_stddev, visible=None):
     """Energy of latents given images, `||Y - g(X)||^2 / (2 sigma^2) + ||X||^2 / 2`.
 
     Args:
-      latents: [batch, latent_size]; X.
+      latents: [batch, ...]; X.
       images, generated, residual_stddev, visible: see `residual_energy`.
 
     Returns:
@@ -114,9 +114,10 @@ def displacement(images, start):
     """How far images are from where they started: [batch], root mean square of a pixel.
 
     Args:
-      images, start: [batch, height, width, channels].
+      images, start: [batch, ...].
     """
-    return tf.sqrt(tf.reduce_mean(tf.square(images - start), axis=[1, 2, 3]))
+    squares = tf.square(images - start)
+    return tf.sqrt(tf.reduce_mean(squares, axis=range(1, squares.shape.rank)))
 
 
 def saturation(images):

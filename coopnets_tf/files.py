@@ -2,14 +2,16 @@
 
 import json
 import os
+from pathlib import Path
+from typing import Any
+
+RUN_DESCRIPTION = "model.json"  # what makes a folder a run
 
 
-def write_whole(path, content):
+def write_whole(path: Path, content: bytes) -> None:
     """Writes a file so that a crash or a full disk leaves the old one, or none.
 
-    Args:
-      path: `Path`; its folder is made.
-      content: bytes.
+    The folder is made.
 
     Raises:
       OSError: if it cannot be written.
@@ -24,7 +26,7 @@ def write_whole(path, content):
         raise
 
 
-def write_json(path, content):
+def write_json(path: Path, content: Any) -> None:
     """Writes what JSON can hold, as `write_whole` does.
 
     Raises:
@@ -32,3 +34,8 @@ def write_json(path, content):
     """
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     write_whole(path, text.encode())
+
+
+def keras_folder() -> Path:
+    """Where Keras keeps what it downloads, and this package what it keeps for a user."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()

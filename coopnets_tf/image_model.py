@@ -1,20 +1,21 @@
 """What one asks of nets, in training or trained: images, energies, latents."""
 
 import contextlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from coopnets_tf import endpoints, seeds
-from coopnets_tf.generator import exact_statistics, measure_statistics
+from coopnets_tf.errors import NetworkError
+from coopnets_tf.frozen import freeze, frozen
 from coopnets_tf.learner import Learner
-from coopnets_tf.optimizers import averaged, take_average
 from coopnets_tf.seeds import Purpose, draw_seed
 
 
 def _in_batches(function, *arrays, numbered=False, batch_size=100):
     """The function's results over parts of the arrays, which need less memory.
 
-    With `numbered` it is also told the number of the part's first item.
+    With `numbered` it also takes the number of the part's first item.
     """
     results = []
     for first in range(0, len(arrays[0]), batch_size):
@@ -31,35 +32,45 @@ class ImageModel(Learner):
     without a descriptor no Langevin dynamics on images (`revise`, `energy`).
 
     Args:
-      num_noise_steps: int or None; training steps after which D1 adds no noise. None:
-        it always does.
-      num_inference_noise_steps: int or None; the same for G1.
+      revision_noise_until: training steps after which D1 adds no noise. None: it always
+        does.
+      inference_noise_until: the same for G1.
       **kwargs: of `Learner`.
     """
 
     def __init__(
-        self, *, num_noise_steps=None, num_inference_noise_steps=None, **kwargs
+        self,
+        *,
+        revision_noise_until: int | None = None,
+        inference_noise_until: int | None = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        self.num_noise_steps = num_noise_steps
-        self.num_inference_noise_steps = num_inference_noise_steps
+        shapes = {name: net.image_shape for name, net in self.nets.items()}
+        if len(set(shapes.values())) > 1:
+            raise NetworkError(
+                "Both nets must be for images of one shape. Received: "
+                + ", ".join(f"{name} {list(one)}" for name, one in shapes.items())
+            )
+        self.revision_noise_until = revision_noise_until
+        self.inference_noise_until = inference_noise_until
         self._frozen_at = None  # the step whose weights the nets were frozen with
         self._endpoints = None
 
     def noise_scale(self):
         """What D1 multiplies its noise with at the present step: 1, or 0 later on."""
-        return self._noise_until(self.num_noise_steps)
+        return self._noise_until(self.revision_noise_until)
 
     def inference_noise_scale(self):
         """The same of G1."""
-        return self._noise_until(self.num_inference_noise_steps)
+        return self._noise_until(self.inference_noise_until)
 
     def _noise_until(self, number):
         if not number:  # None: always; 0: never, and for a Python zero none is drawn
             return float(number is None)
         return tf.cast(self.step < number, tf.float32)
 
-    num_independent = None  # so many fresh images are independent; None: all
+    num_independent: int | None = None  # fresh images that are independent; None: all
 
     def start(self, num_images, *, seed, first=None):
         """Where D1 begins on fresh images: here at drafts of the generator (G0).
@@ -73,7 +84,7 @@ class ImageModel(Learner):
             with noise of its own. None: they are drawn together.
 
         Returns:
-          float32 [num_images, height, width, channels].
+          float32 [num_images, *image_shape].
         """
         seed = self._start_seed(num_images, seed, first)
         return self.generator.propose(num_images, seed=seed)[1]
@@ -86,7 +97,7 @@ class ImageModel(Learner):
 
     @property
     def image_shape(self):
-        """(height, width, channels)."""
+        """Shape of one image, such as (height, width, channels)."""
         return next(iter(self.nets.values())).image_shape
 
     @property
@@ -95,35 +106,30 @@ class ImageModel(Learner):
         return self.descriptor.revision.num_steps if self.descriptor else 0
 
     @contextlib.contextmanager
-    def as_shown(self):
-        """The generator as pictures and exports show it, and on leaving as it was.
-
-        Averaged weights, if its optimizer keeps them (`use_ema`), and exact statistics.
-        """
+    def frozen(self) -> Iterator[None]:
+        """Inside this context the generator is frozen; on leaving it is as it was."""
         if self.generator is None or self._frozen_at == int(self.step):
             yield
             return
-        with averaged(self.generator):
-            with exact_statistics(self.generator, seed=self._statistics_seed()):
-                # So that nothing within measures them again.
-                self._frozen_at = int(self.step)
-                try:
-                    yield
-                finally:
-                    self._frozen_at = None
+        with frozen(self.generator, seed=self._statistics_seed()):
+            # So that nothing within measures the statistics again.
+            self._frozen_at = int(self.step)
+            try:
+                yield
+            finally:
+                self._frozen_at = None
 
-    def freeze(self):
-        """Makes what `as_shown` shows permanent, for use without further training."""
+    def freeze(self) -> None:
+        """Freezes the generator for good, for use without further training."""
         if self.generator:
-            take_average(self.generator)
-            measure_statistics(self.generator, seed=self._statistics_seed())
+            freeze(self.generator, seed=self._statistics_seed())
         self._frozen_at = int(self.step)
 
     def _statistics_seed(self):
         return draw_seed(self.run_seed, step=self.step, purpose=Purpose.STATISTICS)
 
     def endpoints(self):
-        """The graph functions of `endpoints.build`, made once. See `as_shown`."""
+        """The graph functions of `endpoints.build`, made once. See `frozen`."""
         if self._endpoints is None:
             self._endpoints = endpoints.build(self)
         return self._endpoints
@@ -154,7 +160,7 @@ class ImageModel(Learner):
             Default: as in training.
 
         Returns:
-          float32 [num_images, height, width, channels] in [-1, 1].
+          float32 [num_images, *image_shape] in [-1, 1].
         """
         return tf.concat(
             list(self.sample_batches(num_images, seed=seed, num_steps=num_steps)), 0
@@ -166,21 +172,21 @@ class ImageModel(Learner):
             raise ValueError(f"`num_images` must be 1 or more. Received: {num_images}")
         draw, steps = self._endpoint("draw"), self._revision_steps(num_steps)
         for first in range(0, num_images, batch_size):
-            with self.as_shown():
+            with self.frozen():
                 images = draw(first, min(batch_size, num_images - first), steps, seed)
             yield images
 
     def generate(self, latents):
-        """g of latents, float32 [batch, latent_size]: images in [-1, 1].
+        """g of latents, float32 [batch, *latent_shape]: images in [-1, 1].
 
         ```python
         import tensorflow as tf
 
-        latents = tf.random.normal([16, model.generator.latent_size])
+        latents = tf.random.normal([16, *model.generator.latent_shape])
         images = model.generate(latents)
         ```
         """
-        with self.as_shown():
+        with self.frozen():
             return _in_batches(self._endpoint("generate"), latents)
 
     def revise(self, images, *, num_steps=None, seed=0, visible=None):
@@ -192,7 +198,7 @@ class ImageModel(Learner):
         ```
 
         Args:
-          images: float32 [batch, height, width, channels] in [-1, 1].
+          images: float32 [batch, *image_shape] in [-1, 1].
           num_steps, seed: see `sample`.
           visible: None, or as `images`; 1 for pixels that stay as they are.
 
@@ -226,18 +232,18 @@ class ImageModel(Learner):
         ```
 
         Args:
-          images: float32 [batch, height, width, channels] in [-1, 1].
+          images: float32 [batch, *image_shape] in [-1, 1].
           num_steps: int; Langevin steps, from latents of the prior.
           seed: int in [0, 2**31).
           visible: None, or as `images`; 1 for pixels to explain, 0 for unknown ones.
           draw: int; which of several independent draws.
 
         Returns:
-          float32 [batch, latent_size].
+          float32 [batch, *latent_shape].
         """
         visible = tf.ones_like(images) if visible is None else visible
         function = self._endpoint("infer")
-        with self.as_shown():
+        with self.frozen():
             return _in_batches(
                 lambda images, visible, first: function(
                     images, visible, num_steps, seed, draw, first
@@ -262,11 +268,11 @@ class ImageModel(Learner):
         images,
         visible,
         *,
-        inference_steps,
-        revision_steps=None,
-        num_draws=1,
-        seed=0,
-    ):
+        infer_steps: int,
+        revise_steps: int | None = None,
+        num_draws: int = 1,
+        seed: int = 0,
+    ) -> tf.Tensor:
         """Fills the hidden part of images.
 
         ```python
@@ -275,7 +281,7 @@ class ImageModel(Learner):
         images = model.sample(16, seed=0)
         visible = np.ones(images.shape, np.float32)
         visible[:, 2:6, 2:6] = 0
-        whole = model.recover(images, visible, inference_steps=100)
+        whole = model.recover(images, visible, infer_steps=100)
         ```
 
         Latents are inferred from the visible pixels (G1), g fills the hidden ones, and
@@ -283,13 +289,12 @@ class ImageModel(Learner):
         Without a generator the hidden ones are at first as where fresh images begin.
 
         Args:
-          images: float32 [batch, height, width, channels] in [-1, 1]; what is in their
+          images: float32 [batch, *image_shape] in [-1, 1]; what is in their
             hidden part does not matter.
           visible: as `images`; 1 visible, 0 hidden.
-          inference_steps: int; Langevin steps of G1.
-          revision_steps: int; Langevin steps of D1. Default: as in training.
-          num_draws: int; the hidden pixels are filled with the mean of g over so many
-            latents of the posterior. 1 is one plausible image; more have smaller errors
+          infer_steps: Langevin steps of G1.
+          revise_steps: Langevin steps of D1. Default: as in training.
+          num_draws: latents of the posterior, over whose images the mean is taken. 1 is one plausible image; more have smaller errors
             and less contrast.
           seed: int in [0, 2**31).
 
@@ -299,15 +304,15 @@ class ImageModel(Learner):
         if self.generator is None:
             draws = [self.sample(len(images), seed=seed, num_steps=0)]
         else:
-            options = {"num_steps": inference_steps, "visible": visible}
+            options = {"num_steps": infer_steps, "visible": visible}
             draws = [
                 self.generate(self.infer(images, seed=seed, draw=draw, **options))
                 for draw in range(num_draws)
             ]
         filled = tf.where(visible > 0, images, tf.reduce_mean(draws, axis=0))
-        if not self._revision_steps(revision_steps):
+        if not self._revision_steps(revise_steps):
             return filled
-        return self.revise(filled, num_steps=revision_steps, seed=seed, visible=visible)
+        return self.revise(filled, num_steps=revise_steps, seed=seed, visible=visible)
 
     def _revision_steps(self, num_steps):
         if num_steps is None:
@@ -320,6 +325,6 @@ class ImageModel(Learner):
     def get_config(self):
         return {
             **super().get_config(),
-            "num_noise_steps": self.num_noise_steps,
-            "num_inference_noise_steps": self.num_inference_noise_steps,
+            "revision_noise_until": self.revision_noise_until,
+            "inference_noise_until": self.inference_noise_until,
         }

@@ -1,22 +1,102 @@
 """What every training has: steps, metrics, a guard, optimizers, a checkpoint."""
 
+import re
+
 import keras
 import tensorflow as tf
 
-from coopnets_tf.seeds import draw_seed
+from coopnets_tf.descriptor import Descriptor
+from coopnets_tf.errors import DatasetError, NetworkError
+from coopnets_tf.generator import Generator
+from coopnets_tf.seeds import Purpose, draw_seed
 
 NETS = ("descriptor", "generator")
+RENAMED = {  # since version 0.1
+    "num_noise_steps": "revision_noise_until",
+    "num_inference_noise_steps": "inference_noise_until",
+}
 
 
-def named_variables(owner):
-    """The `tf.Variable`s of a net or of an optimizer by name.
+def named_variables(net: keras.Model) -> dict[str, tf.Variable]:
+    """The variables of a net by name, such as `conv_0_kernel`.
 
-    Such as `conv_0_kernel`; the optimizer's own have the net's name within theirs.
+    Names that Keras counts up within a process (`conv2d_7`) are counted within the net
+    instead, so that the same net has the same names in every process.
+
+    Raises:
+      NetworkError: if two variables have one name; one of them would get lost in a
+        checkpoint.
     """
-    return {
-        "_".join(variable.path.split("/")[1:]): variable.value
-        for variable in owner.variables
+    named = {}
+    for path, variable in zip(_stable_paths(net), net.variables, strict=True):
+        name = path.replace("/", "_")
+        if name in named:
+            raise NetworkError(
+                f"Two weights of the {net.name}'s `network` are called {name}. Give "
+                "their layers different names."
+            )
+        named[name] = variable.value
+    return named
+
+
+def _stable_paths(net):
+    """The variables' paths, their layers counted from the first of the net."""
+    split = [variable.path.split("/") for variable in net.variables]
+    seen: dict[str, list[str]] = {}
+    for layer in (layer for path in split for layer in path[:-1]):
+        stem = re.sub(r"_\d+$", "", layer)
+        if layer not in seen.setdefault(stem, []):
+            seen[stem].append(layer)
+    stable = {}
+    for stem, layers in seen.items():
+        own = f"{stem}_0" in layers  # Keras counts from 1; somebody chose these names
+        for number, layer in enumerate(layers):
+            stable[layer] = layer if own else f"{stem}_{number}" if number else stem
+    return ["/".join([*(stable[one] for one in path[:-1]), path[-1]]) for path in split]
+
+
+def named_slots(part: str, net: keras.Model) -> dict[str, tf.Variable]:
+    """The variables of a net's optimizer by name.
+
+    Such as `iteration`, and `descriptor_conv_0_kernel_momentum` of a weight.
+    """
+    stable = {
+        variable.path.replace("/", "_"): name
+        for variable, name in zip(net.variables, named_variables(net), strict=True)
     }
+    named = {}
+    for variable in net.optimizer.variables:
+        name = variable.path.partition("/")[2]
+        weights = [one for one in stable if name.startswith(f"{one}_")]
+        if weights:
+            weight = max(weights, key=len)
+            name = f"{part}_{stable[weight]}{name.removeprefix(weight)}"
+        named[name] = variable.value
+    return named
+
+
+def as_batch(data, image_shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
+    """A batch as the training steps take it.
+
+    Args:
+      data: a dict, or images alone; or a tuple that begins with either, as Keras' `fit`
+        has it. By name: `images`, float32 [batch, *image_shape] in [-1, 1], and where
+        there are any `numbers`, int [batch]; `visible`, as `images`, 1 where a pixel is
+        known and 0 where not; `labels`, int [batch].
+      image_shape: of the nets.
+
+    Raises:
+      DatasetError: on images of another shape.
+    """
+    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    batch = images if isinstance(images, dict) else {"images": images}
+    shape = tf.convert_to_tensor(batch["images"]).shape[1:]
+    if not shape.is_compatible_with(image_shape):
+        raise DatasetError(
+            f"The nets are for images of shape {list(image_shape)}. Received: "
+            f"{list(shape)}."
+        )
+    return batch
 
 
 class Learner(keras.Model):
@@ -29,8 +109,8 @@ class Learner(keras.Model):
       descriptor: `Descriptor`, or None.
       generator: `Generator`, or None.
       metrics: names of the metrics of a step, in their order.
-      run_seed: int; all random numbers of the training follow from it.
-      limits: dict or None; the largest sizes of metrics, by name. The first step with
+      run_seed: all random numbers of the training follow from it.
+      limits: the largest sizes of metrics, by name. The first step with
         a metric beyond its limit, or not finite, raises the alarm. None: no guard.
 
     `step` is an integer variable, the number of training steps done; `rollbacks` that
@@ -39,7 +119,14 @@ class Learner(keras.Model):
     """
 
     def __init__(
-        self, *, descriptor=None, generator=None, metrics, run_seed, limits, **kwargs
+        self,
+        *,
+        descriptor: Descriptor | None = None,
+        generator: Generator | None = None,
+        metrics: tuple[str, ...],
+        run_seed: int,
+        limits: dict[str, float] | None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.descriptor = descriptor
@@ -55,19 +142,21 @@ class Learner(keras.Model):
         # The first step whose metrics were out of bounds (0: none), and their sizes.
         self._alarm_step = keras.Variable(0, dtype="int64", trainable=False)
         self._alarm_sizes = keras.Variable([0.0] * len(self.means), trainable=False)
+        for net in self.nets.values():
+            named_variables(net)  # refuses names that a checkpoint would mix up
         self.built = True
 
     @property
-    def nets(self):
+    def nets(self) -> dict[str, keras.Model]:
         """The nets that learn, by name."""
         nets = {name: getattr(self, name) for name in NETS}
         return {name: net for name, net in nets.items() if net is not None}
 
-    def keep(self, name, value):
+    def keep(self, name: str, value: tf.Tensor) -> tf.Variable:
         """Makes a variable that the next step depends on, and the checkpoint holds.
 
         Args:
-          name: str.
+          name: of the variable.
           value: float32; what it begins with.
 
         Returns:
@@ -108,7 +197,7 @@ class Learner(keras.Model):
     def metrics(self):
         return list(self.means.values())
 
-    def checkpoint(self):
+    def checkpoint(self) -> tf.train.Checkpoint:
         """A `tf.train.Checkpoint` of all that the next step depends on but `rollbacks`.
 
         The variables are listed here: TensorFlow's own search does not look into the
@@ -116,7 +205,7 @@ class Learner(keras.Model):
         """
         nets = {name: named_variables(net) for name, net in self.nets.items()}
         optimizers = {
-            f"{name}_optimizer": named_variables(net.optimizer)
+            f"{name}_optimizer": named_slots(name, net)
             for name, net in self.nets.items()
         }
         return tf.train.Checkpoint(
@@ -127,7 +216,7 @@ class Learner(keras.Model):
             metrics=[variable.value for variable in self.metrics_variables],
         )
 
-    def step_seed(self, purpose):
+    def step_seed(self, purpose: Purpose) -> tf.Tensor:
         """The seed of one draw of the present step: `seeds.draw_seed`, int32 [2]."""
         return draw_seed(
             self.run_seed,
@@ -136,7 +225,7 @@ class Learner(keras.Model):
             stream=self.rollbacks,
         )
 
-    def report(self, values):
+    def report(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Ends a step: guards its metrics and takes them into the running means.
 
         Args:
@@ -153,7 +242,7 @@ class Learner(keras.Model):
             self.means[name].update_state(value)
         return {name: mean.result() for name, mean in self.means.items()}
 
-    def watch(self, values):
+    def watch(self, values: dict[str, tf.Tensor]) -> None:
         """The guard: keeps, on the device, the first step that is out of bounds.
 
         Args:
@@ -167,7 +256,7 @@ class Learner(keras.Model):
         self._alarm_step.assign(tf.where(first, step, self._alarm_step))
         self._alarm_sizes.assign(tf.where(first, sizes, self._alarm_sizes))
 
-    def alarm(self):
+    def alarm(self) -> tuple[int, str, float] | None:
         """Ends an alarm and returns its step, metric and size; None without one."""
         step = int(self._alarm_step)
         if not step:
@@ -200,6 +289,7 @@ class Learner(keras.Model):
             for name in NETS
             if name in config
         }
+        config = {RENAMED.get(name, name): value for name, value in config.items()}
         return cls(**{**config, **nets})
 
     def get_compile_config(self):

@@ -1,7 +1,5 @@
 """Optimizers and learning rates: what Keras' own do not offer, all of it opt-in."""
 
-import contextlib
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -109,26 +107,3 @@ class RateAfterRollbacks(schedules.LearningRateSchedule):
     def from_config(cls, config):
         rate = keras.saving.deserialize_keras_object(config["rate"])
         return cls(**{**config, "rate": rate})
-
-
-def take_average(net):
-    """Gives a net the moving average of its weights, if its optimizer keeps one and has
-    made a step; before that Keras' averages are zero.
-    """
-    if net.compiled and int(net.optimizer.iterations):
-        net.optimizer.finalize_variable_values(net.trainable_variables)
-
-
-@contextlib.contextmanager
-def averaged(net):
-    """Inside this context a net has the moving average of its weights, if its optimizer
-    keeps one (`use_ema=True`). On leaving, its own weights are back.
-    """
-    weights = net.trainable_variables
-    kept = [tf.identity(weight) for weight in weights]
-    try:
-        take_average(net)
-        yield net
-    finally:
-        for weight, value in zip(weights, kept, strict=True):
-            weight.assign(value)

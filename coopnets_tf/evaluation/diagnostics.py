@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import energies, images, seeds
+from coopnets_tf import energies, seeds
+from coopnets_tf.data import images
 
 LENGTHS = (0, 1, 2, 5, 10)  # times the trained number of steps: where to look closer
 NUM_CHAINS = 200
@@ -25,14 +26,14 @@ class Trace(NamedTuple):
     autocorrelation: (
         np.ndarray
     )  # [steps - trained + 1]; `correlation` with step trained
-    states: dict  # step -> images [chains, height, width, channels], not clipped
+    states: dict  # step -> images [chains, ...], not clipped
 
 
 def diagnose(model, reference, *, seed, distance=None):
     """Runs long chains and says what became of them.
 
     Args:
-      model: `ImageModel` with at least one step of D1, its generator as shown.
+      model: `ImageModel` with at least one step of D1, its generator frozen.
       reference: `ImageDataset`; real images.
       seed: int in [0, 2**31).
       distance: None, or a function of images that returns how far they are from real
@@ -67,7 +68,7 @@ def run_chains(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
     """Runs chains from where the model starts them and writes down where they go.
 
     Args:
-      model: `ImageModel` with a descriptor; its generator as shown or frozen.
+      model: `ImageModel` with a descriptor; its generator frozen.
       num_steps: int; of each chain, at least as many as in training.
       seed: int in [0, 2**31).
       num_chains: int.
@@ -151,7 +152,7 @@ def summary(trace, *, trained, real_energy, distances):
       trained and after all steps (of the gradient, before the last), means over the
       chains; `autocorrelation` over all later steps; `verdict`, "away" if the mean
       energy is more than 2 s.d. from that of real images, or the distance has grown
-      by more than 2 errors since the trained length. What is no number is None.
+      by more than 2 errors since the trained length. NaN and infinity are None.
     """
     last = len(trace.energy) - 1
     at = {"draft": 0, "trained": trained, "last": last}
@@ -194,7 +195,7 @@ def _number(value):
 def _verdict(trace, gap, spread, first, last):
     lost = int(np.sum(~np.isfinite(trace.energy[-1])))
     if lost:
-        return f"{lost} of {trace.energy.shape[1]} chains end in no numbers"
+        return f"{lost} of {trace.energy.shape[1]} chains end in NaN or infinity"
     size = abs(gap) / spread if spread > 0 else float("inf")
     direction = "below" if gap < 0 else "above"
     causes = ["energy"] if size > FAR else []
@@ -245,7 +246,7 @@ def plot(trace, *, trained, real_energy):
 
 
 def _plot_chains(panel, values, title):
-    """The median chain and most of the others; steps without numbers are left out."""
+    """The median chain and most of the others; steps without finite numbers are left out."""
     steps = np.flatnonzero(np.isfinite(values).any(axis=1))
     low, middle, high = np.nanpercentile(values[steps], [10, 50, 90], axis=1)
     panel.fill_between(steps, low, high, alpha=0.3, label="10 % to 90 % of chains")

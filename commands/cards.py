@@ -1,14 +1,20 @@
-"""The Hugging Face hub: a trained model and the card that tells what it is."""
+"""The Hugging Face hub: a trained model and the card that says what it is."""
 
+import math
 import re
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 
-from coopnets_tf import images, logs
-from coopnets_tf.export import metadata
+import flags
+from coopnets_tf.data import images
+from coopnets_tf.errors import RunError
 from coopnets_tf.files import write_whole
-from coopnets_tf.runs import RunError
+from coopnets_tf.image_model import ImageModel
+from coopnets_tf.network_files import COPY
+from coopnets_tf.runs import logs
+from coopnets_tf.runs.export import metadata
 
 NUM_SAMPLES = 64  # images in the card's picture
 FRONT = """\
@@ -25,7 +31,7 @@ TEXT = """
 # {title}
 
 {story} Images have
-{height}x{width} pixels and {channels}. {These} after {training_steps:,}
+{pixels} pixels and {channels}. {These} after {training_steps:,}
 training steps.
 
 ![Samples of the model](samples.png)
@@ -39,7 +45,7 @@ With {package} and `pip install huggingface_hub`:
 ```python
 import coopnets_tf
 
-model = coopnets_tf.load("hf://{name}")
+model = coopnets_tf.load("hf://{name}"{consent})
 images = model.sample({num_samples}, seed=0)  # float32 {shape} in [-1, 1]
 ```
 
@@ -55,7 +61,7 @@ STORIES = {
     "CoopNets": """\
 A generator and a descriptor (an energy-based model), trained together on `{dataset}` by
 cooperative learning ([arXiv:1609.09408](https://arxiv.org/abs/1609.09408)). The
-generator drafts an image from {latent_size} normal random numbers; the descriptor
+generator drafts an image from {num_latents} normal random numbers; the descriptor
 revises it by Langevin dynamics, {revision_steps} steps in training.""",
     "AlgorithmD": """\
 A descriptor (an energy-based model), trained on `{dataset}` by Algorithm D of
@@ -64,7 +70,7 @@ into one that it scores higher, {revision_steps} steps in training.""",
     "AlgorithmG": """\
 A generator, trained on `{dataset}` by Algorithm G of
 [arXiv:1609.09408](https://arxiv.org/abs/1609.09408), alternating back-propagation. It
-makes an image from {latent_size} normal random numbers.""",
+makes an image from {num_latents} normal random numbers.""",
 }
 METRICS = """
 Metrics at step {step:,}, means since the line before in the run's record:
@@ -75,30 +81,39 @@ Metrics at step {step:,}, means since the line before in the run's record:
 """
 
 
-def card(model, run_dir, name, *, dataset, license=None):
+def card(
+    model: ImageModel,
+    run_dir: Path,
+    name: str,
+    *,
+    dataset: str | None,
+    license: str | None = None,
+) -> str:
     """The text of the model card: YAML for the hub, then Markdown for its readers.
 
     Args:
-      model: `ImageModel`, from a checkpoint of the run.
-      run_dir: `Path`; its `flags.cfg` and `metrics.jsonl` are read.
-      name: str; "user/name" on the hub.
-      dataset: str; what the model was trained on. Of a path the last part is told.
-      license: str or None; the hub's identifier, such as "mit". None: no such line.
+      model: from a checkpoint of the run.
+      run_dir: its `flags.cfg` and `metrics.jsonl` are read.
+      name: "user/name" on the hub.
+      dataset: what the model was trained on. Of a path the last part is given.
+      license: the hub's identifier, such as "mit". None: no such line.
     """
-    facts = metadata(model, Path(dataset).name)
-    height, width, channels = facts["image_shape"]
+    facts = metadata(model, Path(dataset or "images of its owner").name)
+    *size, channels = facts["image_shape"]
     text = TEXT.format(
         **facts,
-        story=STORIES[facts["algorithm"]].format(**facts),
+        story=STORIES[facts["algorithm"]].format(
+            **facts, num_latents=math.prod(facts["latent_shape"] or [])
+        ),
         These="These are the nets" if len(model.nets) > 1 else "This is the net",
         title=name.split("/")[1],
         name=name,
-        height=height,
-        width=width,
+        consent=", trust_network=True" if (run_dir / COPY).exists() else "",
+        pixels="x".join(map(str, size)),
         channels="1 channel" if channels == 1 else f"{channels} channels",
         num_samples=NUM_SAMPLES,
-        shape=[NUM_SAMPLES, height, width, channels],
-        commands="\n".join(_commands(run_dir / "flags.cfg")),
+        shape=[NUM_SAMPLES, *facts["image_shape"]],
+        commands="\n".join(_commands(run_dir / flags.SAVED)),
     )
     front = FRONT.format(license=f"license: {license}\n" if license else "")
     return front + text + _metrics(run_dir / "metrics.jsonl", int(model.step))
@@ -106,6 +121,9 @@ def card(model, run_dir, name, *, dataset, license=None):
 
 def _commands(flagfile):
     """The comments of a run's flagfile as lines for a shell."""
+    if not flagfile.is_file():
+        yield "# made in Python"
+        return
     for line in flagfile.read_text(encoding="utf-8").splitlines():
         if line.startswith("# python "):
             yield shlex.join(_without_folder(word) for word in _words(line[2:]))
@@ -148,7 +166,14 @@ def _metrics(path, step):
     return METRICS.format(step=last, rows="\n".join(rows))
 
 
-def push(model, run_dir, name, *, dataset, license=None):
+def push(
+    model: ImageModel,
+    run_dir: Path,
+    name: str,
+    *,
+    dataset: str | None,
+    license: str | None = None,
+) -> None:
     """Writes a model to the hub by Keras's `hf://`, and over Keras's card its own.
 
     Arguments are those of `card`.
@@ -164,11 +189,13 @@ def push(model, run_dir, name, *, dataset, license=None):
             "The hub's client is missing; install it by: pip install huggingface_hub"
         ) from error
     with tempfile.TemporaryDirectory() as folder:
-        # Made first: a run that cannot be told of leaves nothing on the hub.
+        # Made first: a run whose card fails leaves nothing on the hub.
         text = card(model, run_dir, name, dataset=dataset, license=license)
         write_whole(Path(folder) / "README.md", text.encode())
         samples = images.grid(model.sample(NUM_SAMPLES, seed=0))
         images.save_png(Path(folder) / "samples.png", samples)
+        if (run_dir / COPY).exists():  # what its networks need
+            shutil.copyfile(run_dir / COPY, Path(folder) / COPY)
         try:
             model.save(f"hf://{name}")
             # Keras has just written a README.md of its own, the same in every model.

@@ -2,17 +2,18 @@
 
 import concurrent.futures
 import copy
-import difflib
 import functools
 import gzip
 import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from coopnets_tf import folders, images, seeds
-from coopnets_tf.folders import DatasetError
+from coopnets_tf import seeds
+from coopnets_tf.data import folders, images
+from coopnets_tf.errors import DatasetError, nearest
 
 WITH_TEST_IMAGES = ("mnist", "fashion_mnist", "cifar10")
 NAMES = ("digits", *WITH_TEST_IMAGES)
@@ -24,28 +25,28 @@ class ImageDataset:
     """Images by number: `dataset[chosen]` is float32 [n, height, width, channels].
 
     What is chosen is a slice or int [n]. `places`, int [number], are the images'
-    numbers among all of `pixels`. Values are in [-1, 1]; NaN where `incomplete` hid a
-    pixel.
+    numbers among all of `pixels`. Values are in [-1, 1]; 0, mid grey, where
+    `incomplete` hid a pixel.
 
     Args:
-      name: str.
+      name: of the data set.
       pixels: uint8 [number, height, width, channels]; an array, or anything with a
         `shape` that an array of indices turns into one.
       labels: None, or int [number]; their classes.
-      per_image: bool; stretch each image to [-1, 1] instead of the fixed scale.
-      num_skipped: int; files that were left out as unreadable.
-      kind: str; what the images are to the training.
+      per_image: stretch each image to [-1, 1] instead of the fixed scale.
+      num_skipped: files that were left out as unreadable.
+      kind: what the images are to the training.
     """
 
     def __init__(
         self,
-        name,
-        pixels,
+        name: str,
+        pixels: Any,
         *,
-        labels=None,
-        per_image=False,
-        num_skipped=0,
-        kind="images",
+        labels: np.ndarray | None = None,
+        per_image: bool = False,
+        num_skipped: int = 0,
+        kind: str = "images",
     ):
         self.name = name
         self.image_shape = tuple(pixels.shape[1:])
@@ -61,40 +62,50 @@ class ImageDataset:
     def __str__(self):
         return f"{self.name}: {self.num_images:,} {self.kind}"
 
-    def __getitem__(self, chosen):
-        places = self.places[chosen]
-        scaled = images.from_uint8(self._pixels[places])
+    def __getitem__(self, chosen) -> np.ndarray:
+        scaled = images.from_uint8(self._pixels[self.places[chosen]])
         if self.per_image:
             scaled = images.normalize_per_image(scaled)
-        if self._visible_fn:
-            return np.where(self._visible_fn(places), scaled, np.float32(np.nan))
-        return scaled
+        visible = self.visible(chosen)
+        return scaled if visible is None else scaled * visible
 
-    def incomplete(self, visible_fn):
-        """The same images with pixels that nobody can see any more: an `ImageDataset`.
+    def visible(self, chosen) -> np.ndarray | None:
+        """Where images are known, 1, and where hidden, 0: float32 [n, *image_shape].
+
+        None where all pixels of all images are known.
+        """
+        if self._visible_fn is None:
+            return None
+        visible = self._visible_fn(self.places[chosen]).astype(np.float32)
+        return np.broadcast_to(visible, (len(visible), *self.image_shape))
+
+    def incomplete(
+        self, visible_fn: Callable[[np.ndarray], np.ndarray]
+    ) -> "ImageDataset":
+        """The same images with pixels that nobody can see any more.
 
         Args:
           visible_fn: function of int [n], numbers among all of `pixels`, that returns
             bool [n, height, width, 1].
 
         Raises:
-          DatasetError: if the scale of an image hangs on all its pixels.
+          DatasetError: if the scale of an image depends on all its pixels.
         """
         if self.per_image:
             raise DatasetError(
-                "--normalize=per_image takes an image's scale from all pixels, also "
-                "from those that --training_mask hides. Leave one of them out."
+                "`normalize`=per_image takes an image's scale from all pixels, also "
+                "from those that `training_mask` hides. Leave one of them out."
             )
         part = copy.copy(self)
         part._visible_fn = visible_fn
         return part
 
-    def part(self, chosen, *, kind=None):
-        """Some of its images, an `ImageDataset`.
+    def part(self, chosen, *, kind: str | None = None) -> "ImageDataset":
+        """Some of its images.
 
         Args:
           chosen: slice, or int [number]; their numbers.
-          kind: str; what they are, if it is something else.
+          kind: what they are, if it is something else.
         """
         part = copy.copy(self)
         part.kind = kind or self.kind
@@ -103,12 +114,12 @@ class ImageDataset:
         part.labels = None if self.labels is None else self.labels[chosen]
         return part
 
-    def drawn(self, number=None, *, seed):
-        """At most so many of its images (all), in a random order: an `ImageDataset`."""
+    def drawn(self, number: int | None = None, *, seed: int) -> "ImageDataset":
+        """At most `number` of its images (None: all), in a random order."""
         order = np.random.default_rng(seed).permutation(self.num_images)
         return self.part(order[:number])
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """A text that changes with the images: of their pixels, or, where they are
         decoded when used, of the names and sizes of their files; and of what is hidden.
         """
@@ -122,7 +133,7 @@ class ImageDataset:
             digest.update(np.ascontiguousarray(self._visible_fn(self.places[:1])))
         return f"{self._pixels.shape[0]} images, blake2b {digest.hexdigest()}"
 
-    def steps_per_epoch(self, batch_size):
+    def steps_per_epoch(self, batch_size: int) -> int:
         """Whole batches in one pass over the images; the short rest is left out.
 
         Raises:
@@ -131,26 +142,48 @@ class ImageDataset:
         if self.num_images < batch_size:
             raise DatasetError(
                 f"{self.name} has {self.num_images} images, fewer than one batch. "
-                f"Received: batch_size={batch_size}. Give a smaller --batch_size."
+                f"Received: batch_size={batch_size}. Give a smaller `batch_size`."
             )
         return self.num_images // batch_size
 
-    def batches(self, batch_size, *, run_seed, first_step=0):
-        """Endless batches of images and their numbers, int [batch_size].
+    def batches(
+        self, batch_size: int, *, run_seed: int
+    ) -> Callable[[int], Iterator[dict[str, np.ndarray]]]:
+        """Endless batches for a training, as a function of the steps done before.
 
-        Which images step k sees depends on (run_seed, k) alone. Every epoch visits the
-        images in a new order. The next batch is read while the present one is used;
-        closing the generator ends that.
+        Which images a step sees depends on (run_seed, step) alone, and no step is
+        replayed. Every epoch visits the images in a new order. The next batch is read
+        while the present one is used; closing the iterator ends that.
 
-        Args:
-          batch_size: int.
-          run_seed: int.
-          first_step: int; where to begin, without replaying the steps before it.
+        ```python
+        from coopnets_tf.data import datasets
+
+        batches = datasets.load("digits").batches(64, run_seed=0)
+        first = next(batches(0))  # first["images"]: [64, 8, 8, 1]
+        ```
+
+        Returns:
+          Function of the number of steps that returns an iterator of dicts: `images`;
+          their `numbers`, int [batch_size]; `visible` and `labels` where there are any.
         """
-        order = self.order(batch_size, run_seed=run_seed, first_step=first_step)
-        return _prefetch((self[chosen], chosen) for chosen in order)
+        return lambda step: _prefetch(
+            self._batch(chosen)
+            for chosen in self.order(batch_size, run_seed=run_seed, first_step=step)
+        )
 
-    def order(self, batch_size, *, run_seed, first_step=0):
+    def _batch(self, chosen):
+        labels = None if self.labels is None else self.labels[chosen]
+        batch = {
+            "images": self[chosen],
+            "numbers": chosen,
+            "visible": self.visible(chosen),
+            "labels": labels,
+        }
+        return {name: value for name, value in batch.items() if value is not None}
+
+    def order(
+        self, batch_size: int, *, run_seed: int, first_step: int = 0
+    ) -> Iterator[np.ndarray]:
         """The numbers of the images of each of `batches`, int [batch_size], endless."""
         per_epoch, step = self.steps_per_epoch(batch_size), first_step
         while True:
@@ -186,32 +219,29 @@ class Splits(NamedTuple):
     test_was_trained_on: bool
 
 
-def load(name, *, num_held_out=0, **options):
+def load(dataset: str, *, num_held_out: int = 0, **options) -> ImageDataset:
     """The training images of a data set. Arguments and errors as for `load_splits`."""
-    whole = _whole(name, num_held_out=num_held_out, **options)
+    whole = _whole(dataset, num_held_out=num_held_out, **options)
     return whole.part(slice(num_held_out, None), kind=TRAINED_ON)
 
 
-def load_splits(name, *, num_held_out=0, **options):
+def load_splits(dataset: str, *, num_held_out: int = 0, **options) -> Splits:
     """Loads a named data set or a folder.
 
     Args:
-      name: one of `NAMES`, or the path of a folder of images, flat or nested.
+      dataset: one of `NAMES`, or the path of a folder of images, flat or nested.
+      num_held_out: how many images are kept out of training: the first ones, of a
+        folder random ones, always the same.
       data_dir: folder with the files of a named data set; default: Keras downloads
         them into its own cache, or finds them there.
-      num_held_out: int; so many images are kept out of training: the first ones, of a
-        folder random ones, always the same.
-      per_image: bool; see `ImageDataset`.
-      **folder_options: for a folder, see `folders.read`.
-
-    Returns:
-      `Splits`.
+      normalize: "fixed", or "per_image"; see `ImageDataset`.
+      **options: `data_dir`, `normalize`; for a folder also those of `folders.read`.
 
     Raises:
       DatasetError: if the data are missing, cannot be read, are one image repeated, or
         if none is left to train on.
     """
-    whole = _whole(name, num_held_out=num_held_out, **options)
+    whole = _whole(dataset, num_held_out=num_held_out, **options)
     training = whole.part(slice(num_held_out, None), kind=TRAINED_ON)
     spare = whole.part(slice(num_held_out or None))
     kinds = (
@@ -220,20 +250,20 @@ def load_splits(name, *, num_held_out=0, **options):
     )
     if not num_held_out:
         kinds = TRAINED_ON, TRAINED_ON
-    if name not in WITH_TEST_IMAGES:
+    if dataset not in WITH_TEST_IMAGES:
         half = spare.num_images // 2
         validation = spare.part(slice(half), kind=kinds[0])
         test = spare.part(slice(half, None), kind=kinds[1])
         return Splits(training, validation, test, num_held_out, not num_held_out)
     validation = spare.part(slice(num_held_out or MAX_VALIDATION), kind=kinds[0])
-    pixels, labels = _named(name, options.get("data_dir"), test=True)
+    pixels, labels = _named(dataset, options.get("data_dir"), test=True)
     test = ImageDataset(
-        name, pixels, labels=labels, per_image=whole.per_image, kind="test images"
+        dataset, pixels, labels=labels, per_image=whole.per_image, kind="test images"
     )
     return Splits(training, validation, test, num_held_out, False)
 
 
-def _whole(name, *, num_held_out, data_dir=None, per_image=False, **folder_options):
+def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **folder_options):
     """The `ImageDataset` of all images but test images, those held out in front."""
     num_skipped, labels = 0, None
     if name == "digits":
@@ -245,14 +275,14 @@ def _whole(name, *, num_held_out, data_dir=None, per_image=False, **folder_optio
     _refuse_one_image(name, pixels)
     if num_held_out >= pixels.shape[0]:
         raise DatasetError(
-            f"{name} has {pixels.shape[0]} images; --num_held_out leaves none to train "
+            f"{name} has {pixels.shape[0]} images; `num_held_out` leaves none to train "
             f"on. Received: num_held_out={num_held_out}"
         )
     whole = ImageDataset(
         name,
         pixels,
         labels=labels,
-        per_image=per_image,
+        per_image=normalize == "per_image",
         num_skipped=num_skipped,
     )
     if num_held_out and name not in NAMES:
@@ -265,11 +295,9 @@ def _folder(name):
     if folder.is_dir():
         return folder
     found = "is a file" if folder.exists() else "does not exist"
-    nearest = difflib.get_close_matches(name, NAMES, n=1)
     raise DatasetError(
-        f"--dataset must be a folder of images or one of {', '.join(NAMES)}. "
-        f"Received: {name}, which {found}."
-        + (f" Did you mean {nearest[0]}?" if nearest else "")
+        f"`dataset` must be a folder of images or one of {', '.join(NAMES)}. "
+        f"Received: {name}, which {found}.{nearest(name, NAMES)}"
     )
 
 
@@ -280,7 +308,7 @@ def _refuse_one_image(name, pixels):
     others = (pixels[np.arange(index, index + 1)] for index in range(1, number))
     if number > 1 and all(np.array_equal(first, other) for other in others):
         raise DatasetError(
-            f"All {number} images of --dataset={name} are the same. Give others."
+            f"All {number} images of `dataset`={name} are the same. Give others."
         )
 
 
@@ -315,7 +343,7 @@ def _keras(name, *, test):
     except Exception as error:
         raise DatasetError(
             f"{name} is not in Keras' cache and could not be downloaded. Put "
-            f"{_files(name)} into a folder and name it by --data_dir. ({error})"
+            f"{_files(name)} into a folder and name it by `data_dir`. ({error})"
         ) from error
     return splits[test]
 
@@ -344,7 +372,7 @@ def _local(name, *, data_dir, test):
         return pixels, records[:, 0]
     except Exception as error:  # a damaged file fails in many ways
         raise DatasetError(
-            f"{name} could not be read from --data_dir={data_dir}. It must hold "
+            f"{name} could not be read from `data_dir`={data_dir}. It must hold "
             f"{_files(name)}. ({error})"
         ) from error
 
@@ -359,7 +387,7 @@ def _files(name):
     return {
         "mnist": "mnist.npz (as keras.datasets.mnist keeps it)",
         "fashion_mnist": "train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz "
-        "(and for --mode=evaluate the -labels-idx1-ubyte.gz of both)",
+        "(and to evaluate the -labels-idx1-ubyte.gz of both)",
         "cifar10": "data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10, "
         "binary version)",
     }[name]

@@ -12,12 +12,12 @@ from coopnets_tf.files import write_whole
 SMALL_TILE = 32  # pixels; smaller images are enlarged by a whole factor to be seen
 
 
-def from_uint8(pixels):
+def from_uint8(pixels: np.ndarray) -> np.ndarray:
     """uint8 [0, 255] -> float32 [-1, 1], by pixels / 127.5 - 1."""
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def to_uint8(images):
+def to_uint8(images) -> np.ndarray:
     """float [-1, 1] -> uint8 [0, 255], clipped and rounded.
 
     Raises:
@@ -29,13 +29,13 @@ def to_uint8(images):
     return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-def normalize_per_image(images):
+def normalize_per_image(images: np.ndarray) -> np.ndarray:
     """Stretches each image from its own minimum and maximum to [-1, 1].
 
     A flat image becomes zeros.
 
     Args:
-      images: float [batch, height, width, channels].
+      images: float [batch, ...].
     """
     axes = tuple(range(1, images.ndim))
     low = images.min(axis=axes, keepdims=True)
@@ -44,18 +44,24 @@ def normalize_per_image(images):
     return np.where(span > 0, scaled, 0).astype(np.float32)
 
 
-def grid(images, *, num_columns=None, gap=2):
-    """Lays images out row by row.
+def grid(
+    images: np.ndarray, *, num_columns: int | None = None, gap: int = 2
+) -> np.ndarray:
+    """Lays images out row by row; of moving images each is a row of its frames.
 
     Args:
-      images: float [num_images, height, width, channels] in [-1, 1]; clipped.
-      num_columns: int; the default makes the grid about square.
-      gap: int, pixels between two images.
+      images: float [num_images, height, width, channels] or [num_images, frames, height,
+        width, channels] in [-1, 1]; clipped.
+      num_columns: the default makes the grid about square.
+      gap: pixels between two images.
 
     Returns:
       uint8 [grid height, grid width, channels]; empty places are white.
     """
     tiles = to_uint8(images)
+    if tiles.ndim == 5:
+        num_columns = num_columns or tiles.shape[1]
+        tiles = tiles.reshape(-1, *tiles.shape[2:])
     number, height, width, channels = tiles.shape
     factor = max(1, round(SMALL_TILE / max(height, width)))
     tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
@@ -74,7 +80,7 @@ def grid(images, *, num_columns=None, gap=2):
     return canvas
 
 
-def save_png(path: Path, pixels):
+def save_png(path: Path, pixels: np.ndarray) -> None:
     """Writes uint8 [height, width, 1 or 3] to `path`; folders are made."""
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]

@@ -5,7 +5,7 @@
     reference    real images that samples are scored against
     ceiling      images of the training, scored as if they were samples
 
-What `Protocol` does not say is fixed here and told in the report.
+What `Protocol` does not say is fixed here and stands in the report.
 """
 
 import contextlib
@@ -14,13 +14,18 @@ import os
 import platform
 import time
 from importlib import metadata
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import diagnostics, images, metrics, parzen
-from coopnets_tf.datasets import TRAINED_ON, DatasetError, ImageDataset
+from coopnets_tf.data import images
+from coopnets_tf.data.datasets import TRAINED_ON, ImageDataset, Splits
+from coopnets_tf.errors import DatasetError, NotFinite
+from coopnets_tf.evaluation import diagnostics, metrics, parzen
+from coopnets_tf.evaluation.features import Extractor
+from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import NETS
 from coopnets_tf.version import __version__
 
@@ -39,39 +44,31 @@ PAPER_VALIDATION = 50_000, 1_000  # first and number, of the images of the data 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn")
 
 
-class NotFinite(ValueError):
-    """A net, `net`, makes images that are no numbers."""
-
-    def __init__(self, net):
-        super().__init__(f"A pixel of the {net}'s images is no number.")
-        self.net = f"the {net}"
-
-
 @dataclasses.dataclass(frozen=True)
 class Protocol:
     """The choices of an evaluation.
 
     Args:
-      num_samples: int; images drawn of each net.
-      seed: int in [0, 2**31); of the draws.
+      num_samples: images drawn of each net.
+      seed: in [0, 2**31); of the draws.
       split: "test", for the last word: the test images are the reference, the held-out
         ones the validation. "validation", for looking along the way: the held-out
         images alone, half of them for each.
       parzen: "held_out", or "paper" for the choices of the authors' code: each set of
         samples stretched to [0, 1] from its own smallest and largest value, and 1,000
         images that were trained on as the validation.
-      metrics: tuple of `METRICS`.
-      ceiling: bool; also score images of the training.
+      metrics: some of `METRICS`.
+      ceiling: also score images of the training.
 
     Raises:
-      ValueError: if these are no such choices, or do not go together.
+      ValueError: if these are not such choices, or do not go together.
     """
 
     num_samples: int = 10_000
     seed: int = 0
     split: str = "test"
     parzen: str = "held_out"
-    metrics: tuple = METRICS
+    metrics: tuple[str, ...] = METRICS
     ceiling: bool = False
 
     def __post_init__(self):
@@ -91,30 +88,34 @@ class Protocol:
 class Evaluation(NamedTuple):
     """What an evaluation found."""
 
-    report: dict  # that JSON can hold
-    pictures: dict  # by name, uint8 [height, width, channels]
-    scored: dict  # by name, the `ImageDataset`s that have scores
+    report: dict[str, Any]  # that JSON can hold
+    pictures: dict[str, np.ndarray]  # uint8 [height, width, channels]
+    scored: dict[str, ImageDataset]  # what has scores
     reference: ImageDataset
 
 
-def evaluate(model, splits, protocol, *, extractor=None, tell=lambda line: None):
+def evaluate(
+    model: ImageModel,
+    splits: Splits,
+    protocol: Protocol,
+    *,
+    extractor: Extractor | None = None,
+    report_line: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
     """Scores what the nets make.
 
     Args:
-      model: `ImageModel`.
-      splits: `datasets.Splits`.
-      protocol: `Protocol`.
-      extractor: `features.Extractor`, or None to leave out what needs one.
-      tell: function of a line of text, for what takes its time.
-
-    Returns:
-      `Evaluation`.
+      model: whose nets they are.
+      splits: real images.
+      protocol: the choices.
+      extractor: None leaves out what needs one.
+      report_line: function of a line of text, for what takes its time.
 
     Raises:
       DatasetError: if there are too few real images.
-      NotFinite: if a net makes images that are no numbers.
+      NotFinite: if a net makes images that contain NaN or infinity.
     """
-    timer = _Timer(tell)
+    timer = _Timer(report_line)
     validation, reference = real_images(splits, protocol)
     chosen = _possible(model, protocol, extractor)
     features = None
@@ -122,7 +123,7 @@ def evaluate(model, splits, protocol, *, extractor=None, tell=lambda line: None)
         with timer("features of the reference"):
             features, _ = extractor(reference)
     scored, scores = {}, {}
-    with model.as_shown():
+    with model.frozen():
         for name in _names(model, protocol, chosen):
             with timer(f"{name}, drawn"):
                 scored[name] = _draw(name, model, splits.training, protocol)
@@ -162,18 +163,13 @@ def evaluate(model, splits, protocol, *, extractor=None, tell=lambda line: None)
     return Evaluation(report, pictures, scored, reference)
 
 
-def real_images(splits, protocol):
-    """The validation and the reference.
+def real_images(
+    splits: Splits, protocol: Protocol
+) -> tuple[ImageDataset, ImageDataset]:
+    """The validation and the reference, of at most `MAX_REFERENCE` images each.
 
     Both come in a random order, since a file may have one kind of image after the
     other.
-
-    Args:
-      splits: `datasets.Splits`.
-      protocol: `Protocol`.
-
-    Returns:
-      Two `ImageDataset`s of at most `MAX_REFERENCE` images.
 
     Raises:
       DatasetError: if there are too few, or none were held out for `split`.
@@ -182,8 +178,8 @@ def real_images(splits, protocol):
     if protocol.split == "validation":
         if not splits.num_held_out:
             raise DatasetError(
-                "--split=validation and --evaluate_every need images held out of "
-                "training. Train with --num_held_out=1000 or so."
+                "`split`=validation and `evaluate_every` need images held out of "
+                "training. Train with `num_held_out`=1000 or so."
             )
         mixed = splits.validation.drawn(seed=1)
         half = mixed.num_images // 2
@@ -196,12 +192,12 @@ def real_images(splits, protocol):
     if min(validation.num_images, reference.num_images) < MIN_IMAGES:
         raise DatasetError(
             f"An evaluation needs {MIN_IMAGES} images or more on each side. Received: "
-            f"{validation}; {reference}. Train with a larger --num_held_out."
+            f"{validation}; {reference}. Train with a larger `num_held_out`."
         )
     return validation, reference
 
 
-def paper_validation(training):
+def paper_validation(training: ImageDataset) -> ImageDataset:
     """The training images that choose in the authors' code: 50,000 to 50,999 of MNIST.
 
     Of a smaller data set, its last 1,000.
@@ -216,22 +212,22 @@ def paper_validation(training):
 
 
 class _Timer:
-    """Tells how long its contexts took, and remembers it."""
+    """Reports how long its contexts took, and remembers it."""
 
-    def __init__(self, tell):
+    def __init__(self, report_line):
         self.seconds = {}
-        self._tell = tell
+        self._report_line = report_line
 
     @contextlib.contextmanager
     def __call__(self, what):
         start = time.monotonic()
         yield
         self.seconds[what] = round(time.monotonic() - start, 2)
-        self._tell(f"{what}: {self.seconds[what]:.1f} s")
+        self._report_line(f"{what}: {self.seconds[what]:.1f} s")
 
 
 def _possible(model, protocol, extractor):
-    """The metrics that can be had."""
+    """The metrics that are available."""
     chosen = [one for one in METRICS if one in protocol.metrics]
     if extractor is None:
         chosen = [one for one in chosen if one not in FEATURE_METRICS]
@@ -263,7 +259,7 @@ def _draw(name, model, training, protocol):
     if number < MIN_IMAGES:
         raise DatasetError(
             f"An evaluation needs {MIN_IMAGES} images or more. Received: "
-            f"--num_persistent_chains={number}. Train with more."
+            f"`num_persistent_chains`={number}. Train with more."
         )
     for batch in model.sample_batches(
         number,
@@ -356,6 +352,8 @@ def _nets(model):
     def facts(owner):
         left_out = ("name", "trainable", "dtype", "limits", *NETS)
         config = owner.get_config()
+        if "network" in config:  # without its layers, one by one
+            config["network"] = owner.network.name
         return {name: config[name] for name in config if name not in left_out}
 
     return {

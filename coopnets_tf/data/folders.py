@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from coopnets_tf.errors import DatasetError
+from coopnets_tf.files import RUN_DESCRIPTION
+
 CACHE_BYTES = 2**30  # a folder whose images need less, once decoded, is kept in memory
-
-
-class DatasetError(ValueError):
-    """The data cannot be used; the message says which and what to do."""
 
 
 class LazyImages:
@@ -46,8 +45,8 @@ class LazyImages:
             if _stamp(path) != self._stamps[path]:
                 raise DatasetError(
                     f"{path} was changed or removed while the images were in use. "
-                    "Bring it back and go on with --resume, or begin a new run whose "
-                    "nets come from this one, by --init_from."
+                    "Bring it back and `resume`, or begin a new run whose nets come "
+                    "from this one, by `init_from`."
                 )
             pixels[position] = self._decode(path)
 
@@ -74,7 +73,7 @@ def read(
     image_size,
     color_mode="rgb",
     resize="crop",
-    skip_bad=False,
+    skip_bad_images=False,
     cache_bytes=CACHE_BYTES,
 ):
     """Finds the images of a folder and of the folders in it.
@@ -86,7 +85,7 @@ def read(
     Args:
       folder: `Path`.
       image_size, color_mode, resize: see `LazyImages`.
-      skip_bad: bool; leave out what cannot be decoded, instead of stopping. To know
+      skip_bad_images: bool; leave out what cannot be decoded, instead of stopping. To know
         them, every file is decoded at the start, whether or not it is kept.
       cache_bytes: int.
 
@@ -94,16 +93,16 @@ def read(
       The images, an array or `LazyImages`, and how many files were left out.
 
     Raises:
-      DatasetError: if there is no image, or on a bad one unless `skip_bad`.
+      DatasetError: if there is no image, or on a bad one unless `skip_bad_images`.
     """
     paths = sorted(_files(folder))
     options = {"image_size": image_size, "color_mode": color_mode, "resize": resize}
     lazy = LazyImages(paths, **options)
-    if skip_bad:
+    if skip_bad_images:
         lazy = LazyImages([paths[index] for index in lazy.readable()], **options)
     if not len(lazy):
         raise DatasetError(
-            f"--dataset={folder} holds no image that Pillow can read. "
+            f"`dataset`={folder} holds no image that Pillow can read. "
             f"Received: {len(paths)} files."
         )
     num_skipped = len(paths) - len(lazy)
@@ -112,11 +111,11 @@ def read(
     return lazy[range(len(lazy))], num_skipped
 
 
-def read_files(paths, *, image_shape, number, resize="crop"):
+def read_files(images, *, image_shape, number, resize="crop"):
     """The images of files and folders, at most `number` of them.
 
     Args:
-      paths: list of path; files, or folders as for `read`.
+      images: list of path; files, or folders as for `read`.
       image_shape: (height, width, channels) to which they are brought, as in `decode`.
       number: int.
       resize: see `LazyImages`.
@@ -128,12 +127,12 @@ def read_files(paths, *, image_shape, number, resize="crop"):
       DatasetError: if one is missing or cannot be read.
     """
     found = []
-    for path in (Path(path).expanduser() for path in paths):
+    for path in (Path(path).expanduser() for path in images):
         if not path.exists():
-            raise DatasetError(f"--images: {path} does not exist.")
+            raise DatasetError(f"`images`: {path} does not exist.")
         found += sorted(_files(path)) if path.is_dir() else [path]
     if not found:
-        raise DatasetError(f"--images={','.join(map(str, paths))} holds no image.")
+        raise DatasetError(f"`images`={','.join(map(str, images))} holds no image.")
     color_mode = "rgb" if image_shape[2] == 3 else "grey"
     options = {"image_size": image_shape[0], "color_mode": color_mode, "resize": resize}
     pixels = []
@@ -142,7 +141,7 @@ def read_files(paths, *, image_shape, number, resize="crop"):
             pixels.append(decode(path, **options))
         except DatasetError as error:
             raise DatasetError(
-                f"--images: {path} cannot be read as an image: {error.__cause__}."
+                f"`images`: {path} cannot be read as an image: {error.__cause__}."
             ) from error
     return np.stack(pixels)
 
@@ -152,7 +151,7 @@ def _files(folder):
         raise DatasetError(f"{error}. Make it readable.") from error
 
     for place, folders, names in os.walk(folder, onerror=refuse):
-        if "flags.cfg" in names:  # the folder of a run, with pictures of its own
+        if RUN_DESCRIPTION in names:  # the folder of a run, with pictures of its own
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -194,7 +193,7 @@ def decode(path, *, image_size, color_mode, resize):
     except Exception as error:  # Pillow's decoders raise many kinds on a bad file
         raise DatasetError(
             f"{path} cannot be read as an image: {error}. Remove it, or give "
-            "--skip_bad_images to leave such files out."
+            "`skip_bad_images` to leave such files out."
         ) from error
 
 

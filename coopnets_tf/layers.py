@@ -1,16 +1,19 @@
-"""The convolutions that Keras does not have in the form the two networks need."""
+"""The layers that Keras does not have in the form that the paper's networks need."""
 
 import keras
 import tensorflow as tf
 
 LEAKY_SLOPE = 0.2
+register = keras.saving.register_keras_serializable("coopnets_tf")
 
 
+@register
 def leaky_relu(maps):
     """The non-linearity of both networks."""
     return tf.nn.leaky_relu(maps, LEAKY_SLOPE)
 
 
+@register
 class ImageConv(keras.layers.Conv2D):
     """A "same"-padded `Conv2D` whose gradient with respect to its input is fast.
 
@@ -20,7 +23,9 @@ class ImageConv(keras.layers.Conv2D):
     """
 
     def __init__(self, filters, kernel_size, strides, **kwargs):
-        super().__init__(filters, kernel_size, strides, padding="same", **kwargs)
+        super().__init__(
+            filters, kernel_size, strides, **{**kwargs, "padding": "same"}
+        )
 
     def convolution_op(self, inputs, kernel):
         return strided_conv(
@@ -48,6 +53,8 @@ def strided_conv(images, kernel, *, strides):
       [batch, ceil(height / s), ceil(width / s), filters].
     """
     height, width = images.shape[1:3]
+    if height is None or width is None:  # the phases are laid out beforehand
+        return tf.nn.conv2d(images, kernel, strides, "SAME")
     rows, columns = (
         _window(length, kernel.shape[0], strides) for length in (height, width)
     )
@@ -100,11 +107,12 @@ def _phase_kernel(kernel, rows, columns, strides):
     return tf.reshape(phases, [*spans, filters, strides * strides * channels])
 
 
+@register
 class ConvTranspose(keras.layers.Layer):
     """A transposed convolution onto maps of a given size.
 
     Keras' own layer cannot be told the size of its output; a map of 7x7 pixels has to
-    come from 4x4 ones here. Kernel [height, width, filters, input channels], as TF's.
+    come from 4x4 ones here. The kernel is [height, width, filters, input channels], as TF's.
 
     Args:
       filters: int.
@@ -149,3 +157,110 @@ class ConvTranspose(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *self.output_size, self.filters)
+
+    def get_config(self):
+        names = "filters kernel_size strides output_size padding stddev".split()
+        own = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **own}
+
+
+@register
+class SummedOutputs(keras.layers.Layer):
+    """`num_outputs` linear filters over the whole map, and the sum of their answers.
+
+    The filters are summed first, which gives the same scores for 1 / num_outputs of
+    the operations. They still count one by one in learning: each has its own
+    optimizer step, and the published learning rates assume 100 of them.
+
+    Input [batch, height, width, channels], output [batch].
+
+    Args:
+      num_outputs: int.
+      stddev: float; of the filters' normal initial values. Biases start at zero.
+    """
+
+    def __init__(self, num_outputs, *, stddev, **kwargs):
+        super().__init__(**kwargs)
+        self.num_outputs = num_outputs
+        self.stddev = stddev
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*input_shape[1:], self.num_outputs),
+            initializer=keras.initializers.RandomNormal(stddev=self.stddev),
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.num_outputs,), initializer="zeros"
+        )
+
+    def call(self, maps):
+        kernel = tf.reduce_sum(self.kernel, axis=-1)
+        return tf.reduce_sum(maps * kernel, axis=[1, 2, 3]) + tf.reduce_sum(self.bias)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[:1]
+
+    def get_config(self):
+        own = {"num_outputs": self.num_outputs, "stddev": self.stddev}
+        return {**super().get_config(), **own}
+
+
+@register
+class BatchNorm(keras.layers.Layer):
+    """Batch normalisation with a shift and no scale, as in the official code.
+
+    Args:
+      momentum: float; of the moving averages.
+      epsilon: float; added to the variance.
+    """
+
+    def __init__(self, momentum=0.999, epsilon=1e-3, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        shape = input_shape[-1:]
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
+        self.moving_mean = self.add_weight(
+            name="moving_mean", shape=shape, initializer="zeros", trainable=False
+        )
+        self.moving_variance = self.add_weight(
+            name="moving_variance", shape=shape, initializer="ones", trainable=False
+        )
+
+    def call(self, maps, training=False):
+        """Normalises [batch, height, width, channels] over all axes but the last.
+
+        `training` takes the statistics of this batch instead of the moving averages,
+        and moves the averages towards them.
+        """
+        if not training:
+            mean, variance = self.moving_mean, self.moving_variance
+            return tf.nn.batch_normalization(
+                maps, mean, variance, self.beta, None, self.epsilon
+            )
+        # Half the time of the same formula out of single operations. Its variance is
+        # the unbiased one, while the maps are divided by the biased one.
+        batch = tf.raw_ops.FusedBatchNormV3(
+            x=maps,
+            scale=tf.ones_like(self.beta),
+            offset=self.beta,
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+        )
+        self._move(self.moving_mean, batch.batch_mean)
+        self._move(self.moving_variance, batch.batch_variance)
+        return batch.y
+
+    def _move(self, average, value):
+        average.assign_add((1 - self.momentum) * (value - average))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        own = {"momentum": self.momentum, "epsilon": self.epsilon}
+        return {**super().get_config(), **own}

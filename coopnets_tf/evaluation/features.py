@@ -8,11 +8,15 @@ import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.errors import ExtractorError
+from coopnets_tf.files import keras_folder
 
 INFERENCE_BATCH = 100  # images
 TRAINING_STEPS = 1_500
@@ -23,23 +27,16 @@ NUM_SCALING_IMAGES = 1_000
 INCEPTION_SIZE = 299  # pixels
 
 
-class ExtractorError(ValueError):
-    """A feature extractor cannot be had; the message says why and what to do."""
-
-
 class Extractor(NamedTuple):
-    """A network with a name, so that a score tells what it was measured with."""
+    """A network with a name, so that a score says what it was measured with."""
 
     name: str
     frechet_name: str  # of the Frechet distance of its features
-    facts: dict  # for the report: strings and numbers
+    facts: dict[str, Any]  # for the report: strings and numbers
     network: Callable  # images in [-1, 1] -> features, probabilities of the classes
 
-    def __call__(self, dataset):
+    def __call__(self, dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
         """Features and class probabilities of the images of a data set.
-
-        Args:
-          dataset: `ImageDataset`.
 
         Returns:
           float32 [number, dimensions] and [number, classes].
@@ -52,13 +49,15 @@ class Extractor(NamedTuple):
         return np.concatenate(features), np.concatenate(probabilities)
 
 
-def classifier(training, test, *, cache=None):
+def classifier(
+    training: ImageDataset, test: ImageDataset, *, cache: Path | None = None
+) -> Extractor:
     """A small ConvNet, trained once on the labels of the data set's training images.
 
     Args:
-      training: `ImageDataset` with labels.
-      test: `ImageDataset` with labels, on which its accuracy is measured.
-      cache: `Path` of the folder where trained ones are kept. Default: `coopnets_tf` in
+      training: with labels.
+      test: with labels; on which its accuracy is measured.
+      cache: folder where trained ones are kept. Default: `coopnets_tf` in
         Keras' own.
 
     Returns:
@@ -70,8 +69,8 @@ def classifier(training, test, *, cache=None):
     """
     if training.labels is None or test.labels is None:
         raise ExtractorError(
-            f"--extractor=classifier needs labels, and {training.name} has none. Give "
-            "--extractor=inception."
+            f"`extractor`=classifier needs labels, and {training.name} has none. Give "
+            "`extractor`=inception."
         )
     cache = cache or keras_folder() / "coopnets_tf"
     path = cache / f"classifier-{training.name}-{_recipe(training)}.keras"
@@ -92,11 +91,6 @@ def classifier(training, test, *, cache=None):
         "weights": hashlib.blake2b(weights, digest_size=8).hexdigest(),
     }
     return extractor._replace(facts=facts)
-
-
-def keras_folder():
-    """Where Keras keeps what it downloads."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
 
 
 def _recipe(training):
@@ -184,33 +178,34 @@ def _classifier(image_shape, num_classes):
     return keras.Model(images, classes)
 
 
-def inception(*, weights=None):
+def inception(*, inception_weights: str | None = None) -> Extractor:
     """Keras' InceptionV3, trained on ImageNet, for images of any size and colour.
 
     Its weights and its resizing are not those of the network that published FIDs use:
     scores can be compared among themselves only.
 
     Args:
-      weights: path of its weights, with the classes on top. Default: Keras downloads
+      inception_weights: path of its weights, with the classes on top. Default: Keras downloads
         them into its cache, or finds them there.
 
     Returns:
       `Extractor` with 2,048 features, on images of any size, grey or RGB.
 
     Raises:
-      ExtractorError: if the weights cannot be had or do not fit.
+      ExtractorError: if the weights are not available or do not fit.
     """
+    weights = inception_weights
     if weights and not Path(weights).is_file():
-        raise ExtractorError(f"--inception_weights={weights} is no file.")
+        raise ExtractorError(f"`inception_weights`={weights} is not a file.")
     try:
         network = keras.applications.InceptionV3(weights=weights or "imagenet")
     except Exception as error:  # no network, or other weights
         raise ExtractorError(
-            "The weights of InceptionV3 cannot be had "
+            "The weights of InceptionV3 are not available "
             f"({str(error).splitlines()[0]}). Where there is no network, bring that "
             "file (inception_v3_weights_tf_dim_ordering_tf_kernels.h5) and name it by "
-            "--inception_weights=FILE; for data sets with labels there is "
-            "--extractor=classifier."
+            "`inception_weights`=FILE; for data sets with labels there is "
+            "`extractor`=classifier."
         ) from error
     network = keras.Model(
         network.inputs, [network.get_layer("avg_pool").output, network.output]

@@ -1,45 +1,42 @@
-"""Occluded images: masks, fills that need no learning, and errors."""
+"""Masks: which pixels of an image are visible, and images without the others."""
 
 import os
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from coopnets_tf.folders import DatasetError
-
-MOST_PSNR = 100.0  # dB; that of an exact copy would be infinite
+from coopnets_tf.errors import MaskError
 
 
-def parse_mask(text, image_shape, *, flag="--mask"):
+def parse_mask(text, image_shape, *, argument="mask"):
     """The kind and the amount of a mask's description.
 
     Args:
       text: "square:<side in pixels>", "random:<share>" or "salt_pepper:<share>", the
         share of hidden pixels, in (0, 1); or None for a square of half the side.
       image_shape: (height, width, channels).
-      flag: str; where the text came from, for errors.
+      argument: what it is called where it comes from.
 
     Returns:
       Kind, a str, and amount, an int for a square, else a float.
 
     Raises:
-      DatasetError: if it describes no mask, or one that hides nothing or everything.
+      MaskError: if it describes no mask, or one that hides nothing or everything.
     """
     shortest = min(image_shape[:2])
     kind, _, amount = (text or f"square:{shortest // 2}").partition(":")
     try:
         amount = {"square": int, "random": float, "salt_pepper": float}[kind](amount)
     except (KeyError, ValueError) as error:
-        raise DatasetError(
-            f"{flag} must be square:<pixels>, random:<share>, salt_pepper:<share> or "
+        raise MaskError(
+            f"`{argument}` must be square:<pixels>, random:<share>, salt_pepper:<share> or "
             f"an image file. Received: {text}"
         ) from error
     largest = shortest if kind == "square" else 1
     if not 0 < amount < largest:
-        raise DatasetError(
-            f"{flag} hides nothing or everything of an image of {shortest} pixels. "
+        raise MaskError(
+            f"`{argument}` hides nothing or everything of an image of {shortest} pixels. "
             f"Received: {text}"
         )
     return kind, amount
@@ -57,7 +54,7 @@ def hide(images, mask, *, seed):
       `visible` and `occluded`, as `images`: see `visible_pixels` and `occlude`.
 
     Raises:
-      DatasetError: if the mask cannot be used.
+      MaskError: if the mask cannot be used.
     """
     shape = images.shape[1:]
     path = os.path.expanduser(mask or "")
@@ -69,7 +66,7 @@ def hide(images, mask, *, seed):
         visible = visible_pixels(
             kind, amount, number=len(images), image_shape=shape, seed=seed
         )
-    refuse_extremes(visible, f"--mask={mask}", "Give another share, or another --seed.")
+    refuse_extremes(visible, f"`mask`={mask}", "Give another share, or another `seed`.")
     return visible, occlude(images, visible, kind=kind, seed=seed)
 
 
@@ -77,7 +74,7 @@ def refuse_extremes(visible, origin, way_out):
     """Stops where a mask, from `origin`, hides nothing or everything of an image."""
     shares = visible.mean(axis=(1, 2, 3))
     if shares.min() == 0 or shares.max() == 1:
-        raise DatasetError(
+        raise MaskError(
             f"{origin} hides nothing or everything of at least one image. {way_out}"
         )
 
@@ -94,14 +91,14 @@ def training_masks(mask, image_shape):
       visible: bool [number, height, width, 1].
 
     Raises:
-      DatasetError: if the mask cannot be used.
+      MaskError: if the mask cannot be used.
     """
-    flag, shape = "--training_mask", (*image_shape[:2], 1)
+    argument, shape = "training_mask", (*image_shape[:2], 1)
     path = os.path.expanduser(mask)
     if os.path.isfile(path):
-        own = read_mask(Path(path), shape, flag=flag)
+        own = read_mask(Path(path), shape, argument=argument)
     else:
-        kind, amount = parse_mask(mask, shape, flag=flag)
+        kind, amount = parse_mask(mask, shape, argument=argument)
         if kind != "square":  # each image has its own
             return lambda places: np.stack(
                 [  # 2: other draws than those of `visible_pixels` and `occlude`
@@ -113,24 +110,24 @@ def training_masks(mask, image_shape):
     return lambda places: np.broadcast_to(own > 0, (len(places), *shape))
 
 
-def read_mask(path, image_shape, *, flag="--mask"):
+def read_mask(path, image_shape, *, argument="mask"):
     """A mask from an image file of the images' size: float32 [height, width, channels].
 
     Raises:
-      DatasetError: if it cannot be read, has another size, or hides nothing or all.
+      MaskError: if it cannot be read, has another size, or hides nothing or all.
     """
     try:
         with Image.open(path) as image:
             dark = np.asarray(image.convert("L")) < 128
     except Exception as error:  # Pillow's decoders raise many kinds on a bad file
-        raise DatasetError(f"{flag}={path} cannot be read: {error}.") from error
+        raise MaskError(f"`{argument}`={path} cannot be read: {error}.") from error
     if dark.shape != tuple(image_shape[:2]):
-        raise DatasetError(
-            f"{flag}={path} must have the images' size, {image_shape[0]}x"
+        raise MaskError(
+            f"`{argument}`={path} must have the images' size, {image_shape[0]}x"
             f"{image_shape[1]}. Received: {dark.shape[0]}x{dark.shape[1]}."
         )
     if dark.all() or not dark.any():
-        raise DatasetError(f"{flag}={path} hides nothing or everything.")
+        raise MaskError(f"`{argument}`={path} hides nothing or everything.")
     visible = np.where(dark, 0, 1).astype(np.float32)
     return np.repeat(visible[..., None], image_shape[2], axis=2)
 
@@ -172,58 +169,3 @@ def occlude(images, visible, *, kind, seed):
         draws = np.random.default_rng([seed, 1]).random((*images.shape[:3], 1))
         noise = np.where(draws < 0.5, -1, 1).astype(np.float32)
     return np.where(visible > 0, images, noise)
-
-
-def nearest_fill(images, visible):
-    """Every hidden pixel takes the value of the nearest visible one (Euclidean)."""
-    from scipy.ndimage import distance_transform_edt
-
-    filled = np.empty_like(images)
-    for image, mask, result in zip(images, visible, filled, strict=True):
-        rows, columns = distance_transform_edt(
-            mask[..., 0] == 0, return_distances=False, return_indices=True
-        )
-        result[:] = image[rows, columns]
-    return filled
-
-
-def biharmonic_fill(images, visible):
-    """Hidden parts as the smoothest surface: scikit-image's `inpaint_biharmonic`.
-
-    Raises:
-      ImportError: without scikit-image, which is optional.
-    """
-    from skimage.restoration import inpaint_biharmonic
-
-    filled = [
-        inpaint_biharmonic(image, mask[..., 0] == 0, channel_axis=-1)
-        for image, mask in zip(images, visible, strict=True)
-    ]
-    return np.clip(np.asarray(filled, np.float32), -1, 1)
-
-
-def errors(images, recovered, visible):
-    """How far recovered images are from the originals.
-
-    Args:
-      images, recovered: float32 [number, height, width, channels] in [-1, 1].
-      visible: as `images`.
-
-    Returns:
-      dict of floats: `hidden_mae` and `hidden_rmse`, mean absolute and root mean square
-      difference of hidden pixels, in parts of the range from black to white; `psnr` in
-      dB, at most 100 for an image, and `ssim` of whole images, means over images
-      (TensorFlow's; SSIM with its window of 11 pixels, or the largest odd one that fits
-      into smaller images).
-    """
-    hidden = (images - recovered)[np.broadcast_to(visible, images.shape) == 0] / 2
-    window = min(11, (min(images.shape[1:3]) - 1) // 2 * 2 + 1)
-    scaled = [tf.constant((one + 1) / 2) for one in (images, recovered)]
-    psnr = tf.image.psnr(*scaled, max_val=1.0)
-    ssim = tf.image.ssim(*scaled, max_val=1.0, filter_size=window)
-    return {
-        "hidden_mae": float(np.mean(np.abs(hidden))),
-        "hidden_rmse": float(np.sqrt(np.mean(np.square(hidden)))),
-        "psnr": float(tf.reduce_mean(tf.minimum(psnr, MOST_PSNR))),
-        "ssim": float(tf.reduce_mean(ssim)),
-    }

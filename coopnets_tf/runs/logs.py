@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard, PNG files, and the terminal."""
+"""What a run reports: metrics.jsonl, TensorBoard, PNG files, and the terminal."""
 
 import contextlib
 import json
@@ -7,13 +7,19 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
-from coopnets_tf import images
+from coopnets_tf.data import images
 from coopnets_tf.files import write_whole
+from coopnets_tf.runs import folder
+from coopnets_tf.runs.folder import Run
 
 # Short names: a bar that is wider than the terminal would break into many lines.
 ON_THE_BAR = {
@@ -30,40 +36,26 @@ class RunLog:
     """Writes the metrics and pictures of a run as they come. A context manager.
 
     Args:
-      run_dir: `Path`.
-      num_iterations: int; steps of the whole run, for the time left.
-      batch_size: int; observed images of one step, for images per second.
-      steps_per_epoch: int; for the epoch of a line.
-      first_step: int; steps done before. What an interrupted run told of later ones is
+      run: whose folder, length and rate of lines it is about.
+      first_step: steps done before. What an interrupted run reported of later ones is
         taken back, since they will be done again.
-      rollbacks: list of dicts, `step` and `story`; what to tell of the run's rollbacks.
     """
 
-    def __init__(
-        self,
-        run_dir,
-        *,
-        num_iterations,
-        batch_size,
-        steps_per_epoch,
-        first_step=0,
-        rollbacks=(),
-    ):
-        self.run_dir = run_dir
+    def __init__(self, run: Run, *, first_step: int = 0):
+        self.run_dir = run.folder
         self._first_step = first_step
         self._rollbacks = [
             {**rollback, "rollbacks": number}
-            for number, rollback in enumerate(rollbacks, start=1)
+            for number, rollback in enumerate(folder.rollbacks(run.folder), start=1)
         ]
-        self._batch_size = batch_size
-        self._steps_per_epoch = steps_per_epoch
-        self._progress = Progress(num_iterations, first_step=first_step)
+        self._steps_per_epoch = run.steps_per_epoch
+        self._progress = Progress(run.num_iterations, first_step=first_step)
         self._last = (first_step, time.monotonic())
-        self._missing = set()  # what could not be written lately
+        self._missing: set[str] = set()  # what could not be written lately
 
     def __enter__(self):
         _keep_lines(self.run_dir / "metrics.jsonl", self._first_step, self._rollbacks)
-        # Before the first checkpoint a run begins anew, with what it tells at step 0.
+        # Before the first checkpoint a run begins anew, with what it reports at step 0.
         last_step = self._first_step or -1
         for events in (self.run_dir / "tensorboard").glob("events.*"):
             _keep_events(events, last_step)
@@ -84,7 +76,7 @@ class RunLog:
 
     @contextlib.contextmanager
     def _tolerating(self, what):
-        """What cannot be written is told once, and the training goes on without it."""
+        """What cannot be written is reported once; the training goes on without it."""
         try:
             yield
             self._missing.discard(what)
@@ -93,7 +85,7 @@ class RunLog:
                 logging.warning("%s cannot be written now: %s", what, reason(error))
             self._missing.add(what)
 
-    def settings(self, values):
+    def settings(self, values: Mapping[str, Any]) -> None:
         """Hyper-parameters by name, to TensorBoard's HPARAMS and TEXT pages."""
         from tensorboard.plugins.hparams import api as hparams
 
@@ -109,7 +101,7 @@ class RunLog:
             hparams.hparams(values)
             tf.summary.text("settings", f"| flag | value |\n|---|---|\n{rows}")
 
-    def metrics(self, step, values):
+    def metrics(self, step: int, values: dict[str, float], *, batch_size: int) -> None:
         """One line of metrics, means since the last line.
 
         Adds the speed: steps, and observed images, per second, with all that happened
@@ -122,10 +114,9 @@ class RunLog:
         values = {
             **values,
             "steps_per_second": rate,
-            "images_per_second": rate * self._batch_size,
+            "images_per_second": rate * batch_size,
         }
-        line = {"step": step, "epoch": step / self._steps_per_epoch, **values}
-        self._write(line)
+        self._write(step, values)
         with self._summaries(step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
@@ -138,35 +129,39 @@ class RunLog:
             },
         )
 
-    def picture(self, step, name, grid):
+    def picture(self, step: int, name: str, grid: np.ndarray) -> None:
         """An image grid, uint8 [height, width, channels], to TensorBoard and PNG."""
         with self._tolerating("A picture"):
             images.save_png(self.run_dir / "samples" / f"{name}_{step:06d}.png", grid)
         with self._summaries(step):
             tf.summary.image(f"samples/{name}", grid[None])
 
-    def evaluation(self, step, values, pictures):
+    def evaluation(
+        self, step: int, values: dict[str, float], pictures: dict[str, np.ndarray]
+    ) -> None:
         """Scores by name, floats, and pictures by name, uint8 grids, of one step."""
-        self._write({"step": step, "epoch": step / self._steps_per_epoch, **values})
+        self._write(step, values)
         with self._tolerating("TensorBoard's file"):
             show_evaluation(self._events, step, values, pictures)
 
-    def histograms(self, step, values):
+    def histograms(self, step: int, values: dict[str, tf.Tensor]) -> None:
         """Tensors by name, to TensorBoard's HISTOGRAMS page."""
         with self._summaries(step):
             for name, value in values.items():
                 tf.summary.histogram(name, value)
 
-    def flush(self):
+    def flush(self) -> None:
         """Brings all of it to the disk, as a checkpoint will claim it is there."""
         with self._tolerating("TensorBoard's file"):
             self._events.flush()
         with self._tolerating("metrics.jsonl"):
             self._lines.flush()
 
-    def _write(self, line):
+    def _write(self, step, values):
+        epochs = self._steps_per_epoch
+        epoch = {"epoch": step / epochs} if epochs else {}
         with self._tolerating("metrics.jsonl"):
-            self._lines.write(line)
+            self._lines.write({"step": step, **epoch, **values})
 
     @contextlib.contextmanager
     def _summaries(self, step):
@@ -174,15 +169,13 @@ class RunLog:
             yield
 
 
-def show_evaluation(events, step, values, pictures):
-    """Scores and pictures of one step to TensorBoard.
-
-    Args:
-      events: `tf.summary.SummaryWriter`.
-      step: int.
-      values: dict of floats, by name.
-      pictures: dict of uint8 [height, width, channels], by name.
-    """
+def show_evaluation(
+    events: tf.summary.SummaryWriter,
+    step: int,
+    values: dict[str, float],
+    pictures: dict[str, np.ndarray],
+) -> None:
+    """Scores, and pictures, uint8 [height, width, channels], to TensorBoard."""
     with events.as_default(step=step):
         for name, value in values.items():
             tf.summary.scalar(name, value)
@@ -219,7 +212,7 @@ class Lines:
             self._waiting = self._waiting[written:]
 
 
-def read_lines(path):
+def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl as dicts; a broken last one is left out."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
@@ -283,8 +276,8 @@ def _keep_events(path, last_step):
             for record in _records(path):
                 event = event_pb2.Event.FromString(record)
                 tags = {value.tag.partition("/")[0] for value in event.summary.value}
-                told = event.step <= last_step and "rollbacks" not in tags
-                if event.file_version or told:
+                stays = event.step <= last_step and "rollbacks" not in tags
+                if event.file_version or stays:
                     writer.write(record)
         os.replace(kept, path)
     except tf.errors.OpError as error:
@@ -300,8 +293,8 @@ def _records(path):
         return  # the process ended while it wrote the last one
 
 
-def reason(error):
-    """The first line of an error, without what TensorFlow tells of its own inside."""
+def reason(error: BaseException) -> str:
+    """The first line of an error, without what TensorFlow says of its own inside."""
     line = str(error).partition("\n")[0] or repr(error)
     return re.sub(r"{{.*?}} | \[Op:.*", "", line)
 

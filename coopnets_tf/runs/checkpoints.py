@@ -10,28 +10,26 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
-from coopnets_tf import logs
+from coopnets_tf.errors import NotSaved, RunError
 from coopnets_tf.files import write_json, write_whole
-from coopnets_tf.learner import named_variables
-from coopnets_tf.runs import RunError
+from coopnets_tf.learner import Learner, named_variables
+from coopnets_tf.runs import logs
+from coopnets_tf.runs.folder import Run
 
 KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # of a variable in a checkpoint's file
 
 
-class NotSaved(OSError):
-    """A checkpoint could not be written; those before are as they were."""
-
-
-def step_of(path):
+def step_of(path: Path | str) -> int:
     """The step of a checkpoint from its name."""
     return int(str(path).rsplit("-", 1)[1])
 
 
-def listed(folder, kinds=("ckpt", "stop")):
+def listed(folder: Path, kinds: Sequence[str] = ("ckpt", "stop")) -> list[Path]:
     """The checkpoints in a folder, oldest first: `Path`s without an ending."""
     found = [
         path.with_suffix("")
@@ -41,7 +39,7 @@ def listed(folder, kinds=("ckpt", "stop")):
     return sorted(found, key=step_of)
 
 
-def remove(path):
+def remove(path: Path) -> None:
     """Takes a checkpoint off the disk, its index first: none is listed in part."""
     path.with_name(f"{path.name}.index").unlink(missing_ok=True)
     for part in path.parent.glob(f"{path.name}.data-*"):
@@ -51,26 +49,26 @@ def remove(path):
 class Checkpoints:
     """The checkpoints of one run.
 
+    The regular steps are the multiples of `checkpoint_every`. After `log_every` more
+    good steps a checkpoint has proved healthy. Kept are the `keep_checkpoints` newest,
+    and besides them the newest that has proved healthy and the one after it; by
+    `keep_best`, a metric, also the one before which its mean over `checkpoint_every`
+    steps was smallest in size.
+
     Args:
-      model: `Learner`, compiled.
-      run_dir: `Path`.
-      every: int; the regular steps are its multiples.
-      keep: int; so many of the newest are kept, and besides them the newest that has
-        proved healthy and the one after it.
-      margin: int; after so many good steps a checkpoint has proved healthy.
-      best: None, or the metric by which one more is kept: the one before which its mean
-        over `every` steps was smallest in size.
+      model: a compiled learner.
+      run: whose checkpoints they are.
     """
 
-    def __init__(self, model, run_dir, *, every, keep, margin, best=None):
-        self.folder = run_dir / "checkpoints"
-        self._lines = run_dir / "metrics.jsonl"
-        self._every, self._keep, self._margin = every, keep, margin
-        self._best = best
+    def __init__(self, model: Learner, run: Run):
+        self.folder = run.folder / "checkpoints"
+        self._lines = run.folder / "metrics.jsonl"
+        self._every, self._keep = run.checkpoint_every, run.keep_checkpoints
+        self._margin, self._best = run.log_every, run.keep_best
         self._state = model.checkpoint()
         self._current = None  # the one whose content the model has, if any
 
-    def save(self, step):
+    def save(self, step: int) -> None:
         """Writes the checkpoint of a step, after which all was well until now.
 
         Raises:
@@ -106,7 +104,7 @@ class Checkpoints:
         regular = listed(self.folder, ["ckpt"])
         return [path for path in regular if step_of(path) + self._margin < now]
 
-    def restore(self):
+    def restore(self) -> None:
         """Restores the newest that can be read; does nothing where there is none.
 
         Raises:
@@ -129,8 +127,8 @@ class Checkpoints:
                 return path
             except (AssertionError, ValueError) as error:
                 raise RunError(
-                    f"{path} does not fit the networks: {logs.reason(error)} Was "
-                    "flags.cfg changed, or is it of another version?"
+                    f"{path} does not fit the networks: {logs.reason(error)} Were "
+                    "they built otherwise, or by another version?"
                 ) from error
             except Exception as error:  # a damaged file fails in many ways
                 logging.warning(
@@ -140,7 +138,7 @@ class Checkpoints:
                 )
         return None
 
-    def roll_back(self, *, diverged, last=None):
+    def roll_back(self, *, diverged: int, last: int | None = None) -> int | None:
         """Restores the newest that has proved healthy, or the oldest.
 
         Newer ones are taken off the disk, since they led to the divergence.
@@ -205,19 +203,19 @@ class Checkpoints:
             )
 
 
-def last_step(run_dir):
+def last_step(run_dir: Path) -> int | None:
     """The step of a run's newest checkpoint, None without one."""
     paths = listed(run_dir / "checkpoints")
     return step_of(paths[-1]) if paths else None
 
 
-def find(source, which="newest"):
+def find(source: Path | str, which: str | int = "newest") -> Path:
     """The checkpoint meant by a path.
 
     Args:
       source: path of a run, or of a checkpoint, such as
         `runs/mnist-1/checkpoints/ckpt-500`.
-      which: of a run, "newest", "best" (by `--keep_best`) or the number of a step.
+      which: of a run, "newest", "best" (by `keep_best`) or the number of a step.
 
     Returns:
       `Path`, without an ending.
@@ -247,7 +245,9 @@ def find(source, which="newest"):
     )
 
 
-def load_networks(model, source, *, for_use=False):
+def load_networks(
+    model: Learner, source: Path | str, *, for_use: bool = False
+) -> tuple[Path, list[str]]:
     """Copies the weights of the nets from a checkpoint, as far as they fit.
 
     Args:
@@ -267,32 +267,7 @@ def load_networks(model, source, *, for_use=False):
     path = find(source)
     try:
         reader = tf.train.load_checkpoint(str(path))
-        shapes = reader.get_variable_to_shape_map()
-        fitting, misfits = [], []
-        iteration = KEY.format("generator_optimizer/iteration")
-        # Before the first step Keras' averages are zero.
-        averaged = for_use and iteration in shapes and reader.get_tensor(iteration) > 0
-        parts = {part: named_variables(net) for part, net in model.nets.items()}
-        if for_use:
-            parts["kept"] = model.kept
-        for part, variables in parts.items():
-            there_only = {
-                key.split("/")[1] for key in shapes if key.split("/")[0] == part
-            }
-            for name in sorted(there_only - set(variables)):
-                misfits.append(f"{part} {name}: nothing here")
-            for name, variable in variables.items():
-                key = KEY.format(f"{part}/{name}")
-                average = KEY.format(f"{part}_optimizer/{part}_{name}_average")
-                if averaged and average in shapes:
-                    key = average
-                if shapes.get(key) == variable.shape.as_list():
-                    fitting.append((variable, reader.get_tensor(key)))
-                else:
-                    there = shapes.get(key, "nothing")
-                    misfits.append(
-                        f"{part} {name}: {variable.shape.as_list()} here, {there} there"
-                    )
+        fitting, misfits = _matched(model, reader, for_use=for_use)
     except Exception as error:  # a damaged file fails in many ways
         raise RunError(f"{path} cannot be read: {logs.reason(error)}") from error
     if not fitting:
@@ -300,3 +275,30 @@ def load_networks(model, source, *, for_use=False):
     for variable, value in fitting:
         variable.assign(value)
     return path, misfits
+
+
+def _matched(model, reader, *, for_use):
+    """The variables that fit, with their values; a line for each that does not."""
+    fitting, misfits = [], []
+    shapes = reader.get_variable_to_shape_map()
+    iteration = KEY.format("generator_optimizer/iteration")
+    # Before the first step Keras' averages are zero.
+    averaged = for_use and iteration in shapes and reader.get_tensor(iteration) > 0
+    parts = {part: named_variables(net) for part, net in model.nets.items()}
+    if for_use:
+        parts["kept"] = model.kept
+    for part, variables in parts.items():
+        there = {key.split("/")[1] for key in shapes if key.split("/")[0] == part}
+        for name in sorted(there - set(variables)):
+            misfits.append(f"{part} {name}: nothing here")
+        for name, variable in variables.items():
+            key = KEY.format(f"{part}/{name}")
+            average = KEY.format(f"{part}_optimizer/{part}_{name}_average")
+            if averaged and average in shapes:
+                key = average
+            here, found = variable.shape.as_list(), shapes.get(key, "nothing")
+            if found == here:
+                fitting.append((variable, reader.get_tensor(key)))
+            else:
+                misfits.append(f"{part} {name}: {here} here, {found} there")
+    return fitting, misfits

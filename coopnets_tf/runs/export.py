@@ -3,40 +3,45 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from coopnets_tf.generator import Generator
+from coopnets_tf.image_model import ImageModel
 from coopnets_tf.version import __version__
 
 FILES = {"assets", "fingerprint.pb", "metadata.json", "saved_model.pb", "variables"}
 
 
-def export(model, directory, *, dataset=None):
+def export(
+    model: ImageModel, directory: Path, *, dataset: str | None = None
+) -> None:
     """Writes a SavedModel whose endpoints hold the Langevin loops, too.
 
-    Its endpoints, each also a signature of that name, as far as the model has the nets
-    that they need; images are float32 [batch,
-    height, width, channels] in [-1, 1], numbers int32 scalars:
+    Its endpoints, each also a signature of that name, as far as the model has the
+    nets that they need; images are float32 [batch, *image_shape] in [-1, 1], numbers
+    int32 scalars:
       sample(num_images, seed) -> images; the serving default. Revised as in training.
-      generate(latents) -> images; latents float32 [batch, latent_size] from N(0, I)
+      generate(latents) -> images; latents float32 [batch, *latent_shape] from N(0, I)
       revise(images, num_steps, seed) -> images
       energy(images) -> float32 [batch]
       reconstruct(images, num_steps, seed) -> images
 
-    `metadata.json` beside it tells what it is. Batch norm uses its moving averages as
-    they are now: the model is frozen, or this is called inside `ImageModel.as_shown`.
+    `metadata.json` beside it says what it is. Batch norm uses its moving averages as
+    they are now: the model is frozen, or this is called inside `ImageModel.frozen`.
 
     Args:
-      model: `ImageModel`.
-      directory: `Path`; an older export there is replaced once the new one is whole.
-      dataset: str; what the model was trained on.
+      model: whose nets they are.
+      directory: an older export there is replaced once the new one is whole.
+      dataset: what the model was trained on.
 
     Raises:
-      OSError: if it cannot be written, or the folder holds files of others.
+      OSError: if it cannot be written, or the folder holds other files.
     """
     if directory.exists() and not {path.name for path in directory.iterdir()} <= FILES:
-        raise OSError(f"{directory} holds files of others. Move them, or name another.")
+        raise OSError(f"{directory} holds other files. Move them, or name another.")
     functions = model.endpoints()
     images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
     num_images, num_steps, seed = (
@@ -58,9 +63,8 @@ def export(model, directory, *, dataset=None):
         [num_images, seed],
     )
     if model.generator:
-        latents = tf.TensorSpec(
-            [None, model.generator.latent_size], tf.float32, "latents"
-        )
+        shape = [None, *model.generator.latent_shape]
+        latents = tf.TensorSpec(shape, tf.float32, "latents")
         archive.add_endpoint("generate", functions["generate"], [latents])
         archive.add_endpoint(
             "reconstruct", functions["reconstruct"], [images, num_steps, seed]
@@ -84,29 +88,25 @@ def export(model, directory, *, dataset=None):
     new.rename(directory)
 
 
-def export_litert(generator, path):
-    """Writes a generator for LiteRT: latents [batch, latent_size] -> images.
+def export_litert(generator: Generator, path: Path) -> None:
+    """Writes a generator for LiteRT, a file `.tflite`: latents -> images.
 
     Batch norm as for `export`.
-
-    Args:
-      generator: `Generator`.
-      path: `Path`, with the ending `.tflite`.
     """
-    latents = tf.TensorSpec([None, generator.latent_size], tf.float32, "latents")
+    latents = tf.TensorSpec([None, *generator.latent_shape], tf.float32, "latents")
     generator.export(
         str(path), format="litert", input_signature=[latents], verbose=False
     )
 
 
-def metadata(model, dataset):
+def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:
     """What a user of an export has to know, as a dict."""
     return {
         "dataset": Path(dataset).name if dataset else None,
         "algorithm": type(model).__name__,
         "image_shape": list(model.image_shape),
         "value_range": [-1, 1],
-        "latent_size": model.generator.latent_size if model.generator else None,
+        "latent_shape": list(model.generator.latent_shape) if model.generator else None,
         "revision_steps": model.revision_steps,
         "training_steps": int(model.step),
         "package": f"coopnets_tf {__version__}",

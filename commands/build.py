@@ -1,0 +1,215 @@
+"""Settings, by the flags' names, become the data, nets and optimizers of a training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from coopnets_tf import (
+    AlgorithmD,
+    AlgorithmG,
+    CoopNets,
+    Descriptor,
+    Generator,
+    Langevin,
+    network_files,
+    networks,
+    optimizers,
+)
+from coopnets_tf.data import datasets, masks
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.errors import NetworkError
+from coopnets_tf.files import RUN_DESCRIPTION
+from coopnets_tf.image_model import ImageModel
+from coopnets_tf.network_files import NetworkFile
+from coopnets_tf.runs import saving
+
+Settings = Mapping[str, Any]
+
+
+def data_options(settings: Settings) -> dict[str, Any] | None:
+    """The arguments of `datasets.load_splits`; None without a data set."""
+    if settings["dataset"] is None:
+        return None
+    names = ["dataset", "data_dir", "num_held_out", "normalize"]
+    if settings["dataset"] not in datasets.NAMES:
+        names += ["image_size", "color_mode", "resize", "skip_bad_images"]
+    return {name: settings[name] for name in names}
+
+
+def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:
+    """The images without the pixels that a training never sees."""
+    mask = settings["training_mask"]
+    if mask is None:
+        return dataset
+    return dataset.incomplete(masks.training_masks(mask, dataset.image_shape))
+
+
+def network_file(settings: Settings, run_dir: Path | None) -> NetworkFile | None:
+    """The Python file of a training's networks, with consent; None for built-in ones.
+
+    Args:
+      settings: by the flags' names.
+      run_dir: folder of a run that goes on, whose own copy of the file is taken.
+
+    Raises:
+      NetworkError: if the file cannot be read, was changed, or is not trusted.
+    """
+    if settings["network"] in networks.TABLES:
+        return None
+    path, record = Path(settings["network"]), None
+    if run_dir and (run_dir / RUN_DESCRIPTION).is_file():
+        record = saving.description(run_dir).get("network_file")
+    if record and path.is_file():
+        network_files.refuse_changed(network_files.read(path), record)
+    file = network_files.kept(run_dir, record) if record else network_files.read(path)
+    if not settings["trust_network"] and not network_files.is_trusted(file):
+        raise NetworkError(
+            f"{file.path} is Python code that you have not run before. Read it, and "
+            "give `trust_network` to run it."
+        )
+    return file
+
+
+def model(
+    settings: Settings,
+    image_shape: tuple[int, ...],
+    num_images: int,
+    file: NetworkFile | None = None,
+) -> ImageModel:
+    """The compiled model of a training.
+
+    Args:
+      settings: by the flags' names.
+      image_shape: shape of one image.
+      num_images: training images.
+      file: of the networks, see `network_file`.
+
+    Raises:
+      NetworkError: if a network cannot be built, or is not for these images.
+    """
+    algorithm = settings["algorithm"]
+    needed = NETS if algorithm == "coopnets" else (algorithm,)
+    if file and not set(needed) & set(network_files.functions(file)):
+        raise NetworkError(
+            f"`network`={file.path} must have a function "
+            f"{network_files.FUNCTIONS[algorithm]}, which `algorithm`={algorithm} needs."
+        )
+    nets = {name: NETS[name](settings, image_shape, file) for name in needed}
+    common = {"run_seed": settings["seed"], "limits": limits(settings)}
+    descriptor_noise = {"revision_noise_until": settings["descriptor_noise_until"]}
+    generator_noise = {"inference_noise_until": settings["generator_noise_until"]}
+    if algorithm == "descriptor":
+        built = AlgorithmD(
+            **nets,
+            num_chains=settings["num_chains"],
+            chain_init=settings["chain_init"],
+            num_persistent_chains=settings["num_persistent_chains"],
+            refresh_probability=settings["refresh_probability"],
+            **descriptor_noise,
+            **common,
+        )
+    elif algorithm == "generator":
+        built = AlgorithmG(**nets, num_images=num_images, **generator_noise, **common)
+    else:
+        noise = descriptor_noise | generator_noise
+        built = CoopNets(**nets, num_chains=settings["num_chains"], **noise, **common)
+    rates = {f"{name}_optimizer": optimizer(name, settings, built) for name in needed}
+    built.compile(**rates)
+    return built
+
+
+def _network(settings, file, kind, *shapes, **options):
+    """The file's own network; where it has none, the built-in one for such images."""
+    if file and kind in network_files.functions(file):
+        return network_files.build(file, kind, *shapes)
+    name = networks.for_images(shapes[0]) if file else settings["network"]
+    return getattr(networks, kind)(name, *shapes, **options)
+
+
+def descriptor(
+    settings: Settings, image_shape: tuple[int, ...], file: NetworkFile | None
+) -> Descriptor:
+    # Initial weights: a net's own seed, so that they do not depend on the other net.
+    keras.utils.set_random_seed(2 * settings["seed"])
+    return Descriptor(
+        _network(
+            settings, file, "descriptor", image_shape, num_outputs=settings["num_outputs"]
+        ),
+        revision=Langevin(
+            settings["descriptor_num_steps"],
+            settings["descriptor_step_size"],
+            unroll=settings["langevin_loop"] == "unrolled",
+            max_gradient=settings["langevin_clamp"],
+            gradient_weight=settings["descriptor_gradient_weight"],
+        ),
+        reference_stddev=settings["reference_stddev"],
+        penalty=settings["energy_penalty"] or 0.0,
+        image_shape=image_shape,
+    )
+
+
+def generator(
+    settings: Settings, image_shape: tuple[int, ...], file: NetworkFile | None
+) -> Generator:
+    keras.utils.set_random_seed(2 * settings["seed"] + 1)
+    latent_shape = tuple(int(length) for length in settings["latent_size"].split("x"))
+    network = _network(settings, file, "generator", image_shape, latent_shape)
+    built = Generator(
+        network,
+        inference=Langevin(
+            settings["generator_num_steps"],
+            settings["generator_step_size"],
+            unroll=settings["langevin_loop"] == "unrolled",
+        ),
+        residual_stddev=settings["residual_stddev"],
+        latent_shape=latent_shape,
+    )
+    if built.image_shape != image_shape:
+        raise NetworkError(
+            f"`network` {network.name} makes images of shape {list(built.image_shape)}, "
+            f"and the training images have {list(image_shape)}."
+        )
+    return built
+
+
+NETS = {"descriptor": descriptor, "generator": generator}
+
+
+def optimizer(net: str, settings: Settings, model: ImageModel) -> keras.Optimizer:
+    """Adam for one of the nets of a model."""
+    rate = optimizers.rate_schedule(
+        settings["learning_rate_schedule"],
+        settings[f"{net}_learning_rate"],
+        num_steps=settings["schedule_steps"],
+        final_factor=settings["final_rate_factor"],
+    )
+    if settings["rollback_rate_factor"] != 1:
+        rate = optimizers.RateAfterRollbacks(
+            rate, model.rollbacks, settings["rollback_rate_factor"]
+        )
+    average = settings["generator_average"] if net == "generator" else None
+    return optimizers.CappedAdam(
+        rate,
+        beta_1=settings["adam_beta_1"],
+        epsilon=1e-8,
+        global_clipnorm=settings[f"{net}_clip_norm"],
+        gradient_cap=settings[f"{net}_gradient_cap"],
+        use_ema=average is not None,
+        ema_momentum=average or 0.0,
+    )
+
+
+def limits(settings: Settings) -> dict[str, float] | None:
+    """The largest sizes of the metrics before a rollback; none without a guard."""
+    if not settings["guard"]:
+        return None
+    return {
+        "descriptor_loss": settings["max_loss"],
+        "generator_loss": settings["max_loss"],
+        "gradient_norm": settings["max_gradient_norm"],
+        "latent_gradient_norm": settings["max_gradient_norm"],
+        "displacement": settings["max_displacement"],
+        "saturation": settings["max_saturation"],
+    }

@@ -1,0 +1,140 @@
+"""Scores the nets of a run, or those of a training on its way."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import tensorflow as tf
+
+from commands import build, use
+from commands.build import Settings
+from coopnets_tf.data import datasets, images
+from coopnets_tf.data.datasets import ImageDataset, Splits
+from coopnets_tf.errors import ExtractorError
+from coopnets_tf.evaluation import features, protocol, reports
+from coopnets_tf.evaluation.features import Extractor
+from coopnets_tf.evaluation.protocol import Evaluation, Protocol
+from coopnets_tf.files import write_json
+from coopnets_tf.image_model import ImageModel
+from coopnets_tf.runs import folder, logs
+
+
+def evaluate(settings: Settings) -> Path:
+    """The scores of a run's nets by the protocol of `evaluation`.
+
+    Returns:
+      The folder with the report, its pictures, and TensorBoard's file.
+    """
+    run_dir, model = use.opened(
+        settings["workdir"], settings["checkpoint"], settings["trust_network"]
+    )
+    data = use.data_of(run_dir, build.data_options(settings))
+    splits = datasets.load_splits(**data)
+    folder.check_data(
+        run_dir,
+        fingerprint=build.incomplete(splits.training, settings).fingerprint(),
+        way_out="Bring the old ones back: an evaluation needs what was not trained on.",
+    )
+    choices = protocol_of(
+        settings,
+        split=settings["split"],
+        parzen=settings["parzen_protocol"],
+        ceiling=settings["evaluate_real"],
+    )
+    extractor = choose_extractor(splits, choices, settings)
+    if images_to := settings["export_samples"]:
+        folder.new_output(images_to, run_dir, "evaluate", argument="export_samples")
+    output = folder.new_output(settings["output"], run_dir, "evaluate")
+    found = protocol.evaluate(
+        model,
+        splits,
+        choices,
+        extractor=extractor,
+        report_line=functools.partial(print, flush=True),
+    )
+    save(found, output)
+    if images_to:
+        export_samples(images_to, {**found.scored, "reference": found.reference})
+    print(reports.text(found.report))
+    print(f"Report and pictures of step {int(model.step)}: {output}")
+    if images_to:
+        print(f"Images that were scored: {images_to}")
+    return output
+
+
+def on_the_way(
+    splits: Splits, settings: Settings
+) -> Callable[[ImageModel], Evaluation]:
+    """How the nets of a training are evaluated: a function of the model."""
+    choices = protocol_of(settings, split="validation")
+    protocol.real_images(splits, choices)  # refused now rather than in an hour
+    return functools.partial(
+        protocol.evaluate,
+        splits=splits,
+        protocol=choices,
+        extractor=choose_extractor(splits, choices, settings),
+    )
+
+
+def protocol_of(settings: Settings, **options) -> Protocol:
+    """The choices of evaluations in and after training."""
+    return Protocol(
+        num_samples=settings["evaluation_samples"],
+        seed=settings["evaluation_seed"],
+        metrics=tuple(settings["metrics"] or protocol.METRICS),
+        **options,
+    )
+
+
+def choose_extractor(
+    splits: Splits, choices: Protocol, settings: Settings
+) -> Extractor | None:
+    """The feature extractor; None where no metric needs one, or none is available.
+
+    What was asked for and is not available is an error, what nobody asked for a
+    sentence.
+    """
+    chosen, weights = settings["extractor"], settings["inception_weights"]
+    if not protocol.FEATURE_METRICS & set(choices.metrics):
+        return None
+    # On the way nobody looks at the test images, not even to know the classifier.
+    test = splits.test if choices.split == "test" else splits.validation
+    labelled = splits.training.labels is not None and test.labels is not None
+    usual = "classifier" if labelled and not weights else "inception"
+    try:
+        if (chosen or usual) == "classifier":
+            return features.classifier(splits.training, test)
+        return features.inception(inception_weights=weights)
+    except ExtractorError as error:
+        if chosen or weights or settings["metrics"]:
+            raise
+        print(f"Without metrics of features. {error}")
+        return None
+
+
+def save(found: Evaluation, output: Path) -> None:
+    """Writes an evaluation as `report.json`, pictures and TensorBoard's file."""
+    write_json(output / "report.json", found.report)
+    for name, picture in found.pictures.items():
+        images.save_png(output / f"{name}.png", picture)
+    for name, samples in found.scored.items():
+        grid = images.grid(samples[: use.GRID])
+        images.save_png(output / f"{_file_name(name)}.png", grid)
+    events = tf.summary.create_file_writer(str(output / "tensorboard"))
+    with contextlib.closing(events):
+        logs.show_evaluation(
+            events, found.report["step"], reports.scalars(found.report), found.pictures
+        )
+
+
+def export_samples(output: Path | str, sets: Mapping[str, ImageDataset]) -> None:
+    """Every image of every set as `<output>/<set>/<number>.png`."""
+    for name, samples in sets.items():
+        starts = range(0, samples.num_images, use.GRID)
+        pixels = (images.to_uint8(samples[one : one + use.GRID]) for one in starts)
+        use.save_pngs(Path(output) / _file_name(name), pixels)
+
+
+def _file_name(name):
+    return name.replace(" ", "_")

@@ -1,0 +1,187 @@
+"""Trains the nets, in a new run folder or on with `--resume`."""
+
+import os
+import platform
+import shlex
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import tensorflow as tf
+
+import flags
+from commands import build, evaluate
+from commands.build import Settings
+from coopnets_tf.data import datasets
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.errors import RunError, Stopped
+from coopnets_tf.image_model import ImageModel
+from coopnets_tf.network_files import NetworkFile
+from coopnets_tf.runs import checkpoints, folder, training
+from coopnets_tf.runs.folder import Run
+
+
+def train(settings: Settings) -> Path:
+    """Trains as the settings, by the flags' names, say.
+
+    Returns:
+      The folder of the run.
+    """
+    run_dir = resumed(settings["workdir"]) if settings["resume"] else None
+    file = build.network_file(settings, run_dir)
+    dataset, hooks = data_and_evaluations(settings)
+    model = build.model(settings, dataset.image_shape, dataset.num_images, file)
+    print(describe(model, dataset, settings, file), flush=True)
+    begun = run_dir and checkpoints.last_step(run_dir) is not None
+    if settings["init_from"] and not begun:
+        print(init_from(model, settings["init_from"]), flush=True)
+    if not run_dir:
+        run_dir = folder.create_run(settings["workdir"], dataset=settings["dataset"])
+    run = run_of(settings, run_dir, dataset, file)
+    with folder.locked(run_dir):
+        try:
+            train_in(run, model, dataset, hooks, settings)
+        except OSError as error:
+            raise OSError(f"{error}. It happened in {run_dir}") from error
+    place = shlex.quote(str(run_dir))
+    modes = "interpolate, reconstruct, " if model.generator else ""
+    print(
+        f"Done. Pictures of the nets: {run_dir}/samples; the nets, a SavedModel: "
+        f"{run_dir}/export; curves: tensorboard --logdir {place}\n"
+        f"Use it: python main.py --mode=sample --workdir={place} (or {modes}recover, "
+        "evaluate, export)\n"
+        f"Longer: python main.py --resume --workdir={place} --num_iterations=N; once "
+        f"more from the start: python main.py --flagfile={place}/{flags.SAVED}"
+    )
+    return run_dir
+
+
+def resumed(workdir: str | None) -> Path:
+    """The folder of a run that main.py began.
+
+    Raises:
+      RunError: if there is none.
+    """
+    if workdir is None:
+        raise RunError("runs/ holds no run. Name the folder of one by `workdir`.")
+    if not (Path(workdir) / flags.SAVED).is_file():
+        raise RunError(
+            f"`workdir`={workdir} holds no run: it has no {flags.SAVED}. One that was "
+            "made in Python goes on there, by coopnets_tf.train."
+        )
+    return Path(workdir)
+
+
+def data_and_evaluations(
+    settings: Settings,
+) -> tuple[ImageDataset, list[training.Hook]]:
+    """The training images, and the hook that evaluates nets on the way, if any."""
+    every, options = settings["evaluate_every"], build.data_options(settings)
+    if every is None:
+        return build.incomplete(datasets.load(**options), settings), []
+    splits = datasets.load_splits(**options)
+    hook = training.evaluations(every, evaluate.on_the_way(splits, settings))
+    return build.incomplete(splits.training, settings), [hook]
+
+
+def run_of(
+    settings: Settings, run_dir: Path, dataset: ImageDataset, file: NetworkFile | None
+) -> Run:
+    """The run that the settings ask for."""
+    return Run(
+        run_dir,
+        num_iterations=settings["num_iterations"],
+        log_every=settings["log_every"],
+        checkpoint_every=settings["checkpoint_every"],
+        keep_checkpoints=settings["keep_checkpoints"],
+        keep_best=settings["keep_best"],
+        max_rollbacks=settings["max_rollbacks"] if settings["guard"] else 0,
+        dataset=build.data_options(settings),
+        steps_per_epoch=dataset.steps_per_epoch(settings["batch_size"]),
+        settings={name: settings[name] for name in flags.saved_names()},
+        network_file=file,
+    )
+
+
+def train_in(
+    run: Run,
+    model: ImageModel,
+    dataset: ImageDataset,
+    hooks: list[training.Hook],
+    settings: Settings,
+) -> None:
+    """Trains a model in the folder of its run, which is locked."""
+    place, step = shlex.quote(str(run.folder)), checkpoints.last_step(run.folder) or 0
+    if step > run.num_iterations:
+        raise RunError(
+            f"{run.folder} is at step {step} already. Received: "
+            f"`num_iterations`={run.num_iterations}. Give a larger one."
+        )
+    fingerprint = dataset.fingerprint()
+    if settings["resume"]:
+        folder.check_data(
+            run.folder,
+            fingerprint=fingerprint,
+            way_out="Bring the old ones back, or begin a new run without `resume`.",
+        )
+        print(f"from step {step} on | ", end="")
+    print(f"{run.folder} | look inside: tensorboard --logdir {place}", flush=True)
+    versions = [f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras")]
+    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    heading = [
+        shlex.join(["python", *sys.argv]),
+        f"{now}, Python {platform.python_version()}, {', '.join(versions)}",
+    ]
+    flags.save(run.folder / flags.SAVED, heading, settings)
+    folder.record_data(run.folder, fingerprint=fingerprint)
+    shown = training.pictures(
+        settings["sample_every"],
+        num_images=settings["num_samples"],
+        observed=dataset[: settings["num_samples"]],
+    )
+    batches = dataset.batches(settings["batch_size"], run_seed=settings["seed"])
+    try:
+        training.train(model, batches, run, [shown, *hooks])
+    except Stopped as stop:
+        print(f"{stop}. Go on with: python main.py --resume --workdir={place}")
+        raise
+
+
+def init_from(model: ImageModel, source: str) -> str:
+    """Begins with the nets of another run; says what does not fit."""
+    path, misfits = checkpoints.load_networks(model, source)
+    return "\n  does not fit and begins anew: ".join([f"Nets of {path}", *misfits])
+
+
+def device() -> str:
+    """Where TensorFlow will run."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"CPU, {os.cpu_count()} cores"
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+
+
+def describe(
+    model: ImageModel,
+    dataset: ImageDataset,
+    settings: Settings,
+    file: NetworkFile | None,
+) -> str:
+    """One line: what runs where."""
+    skipped = f", {dataset.num_skipped} skipped" if dataset.num_skipped else ""
+    sizes = [f"{name} {net.count_params():,}" for name, net in model.nets.items()]
+    if model.descriptor:
+        chains = f"{model.num_chains} chains of {model.revision_steps}"
+    else:
+        chains = f"G1 with {model.generator.inference.num_steps} steps"
+    networks = settings["network"]
+    if file:
+        names = ", ".join(net.network.name for net in model.nets.values())
+        networks = f"{file.path.name} ({names})"
+    return (
+        f"{device()} | {networks} nets: {', '.join(sizes)} parameters | "
+        f"{dataset.name}: {dataset.num_images:,} images "
+        f"{'x'.join(map(str, dataset.image_shape))}{skipped} | "
+        f"{dataset.steps_per_epoch(settings['batch_size']):,} steps an epoch, {chains}"
+    )

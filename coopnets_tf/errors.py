@@ -1,0 +1,67 @@
+"""What a user can mend: one family of errors, whose messages say how.
+
+A message names arguments in backquotes, such as `num_held_out`; the command line turns
+those that are its flags into flags.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """What was asked for cannot be done; the message says why and what to do."""
+
+
+class DatasetError(UserError):
+    """The data cannot be used."""
+
+
+class MaskError(UserError):
+    """A mask cannot be used."""
+
+
+class NetworkError(UserError):
+    """A network cannot be used."""
+
+
+class RunError(UserError):
+    """A run, or the folder of one, cannot be used."""
+
+
+class ExtractorError(UserError):
+    """A feature extractor is not available."""
+
+
+class NotFinite(UserError):
+    """A net, `net`, makes images that contain NaN or infinity."""
+
+    def __init__(self, net: str):
+        super().__init__(f"A pixel of the {net}'s images is NaN or infinite.")
+        self.net = net
+
+
+class NotSaved(OSError):
+    """A checkpoint could not be written; those before are as they were."""
+
+
+class Diverged(RuntimeError):
+    """A metric was out of bounds; the message names it, its value and the step."""
+
+    def __init__(self, step: int, name: str, value: float = math.nan):
+        super().__init__(f"{name} became {value:.4g} at step {step}")
+        self.step = step
+
+
+class Stopped(Exception):
+    """A signal ended the training after a checkpoint. `signal` is its number."""
+
+    def __init__(self, signal_number: int, step: int):
+        super().__init__(f"Stopped at step {step}")
+        self.signal = signal_number
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a message: the known name that is most like an unknown one, if any."""
+    found = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {found[0]}?" if found else ""

@@ -1,0 +1,61 @@
+"""Recovered images: fills that need no learning, and errors."""
+
+import numpy as np
+import tensorflow as tf
+
+MOST_PSNR = 100.0  # dB; that of an exact copy would be infinite
+
+
+def nearest_fill(images, visible):
+    """Every hidden pixel takes the value of the nearest visible one (Euclidean)."""
+    from scipy.ndimage import distance_transform_edt
+
+    filled = np.empty_like(images)
+    for image, mask, result in zip(images, visible, filled, strict=True):
+        rows, columns = distance_transform_edt(
+            mask[..., 0] == 0, return_distances=False, return_indices=True
+        )
+        result[:] = image[rows, columns]
+    return filled
+
+
+def biharmonic_fill(images, visible):
+    """Hidden parts as the smoothest surface: scikit-image's `inpaint_biharmonic`.
+
+    Raises:
+      ImportError: without scikit-image, which is optional.
+    """
+    from skimage.restoration import inpaint_biharmonic
+
+    filled = [
+        inpaint_biharmonic(image, mask[..., 0] == 0, channel_axis=-1)
+        for image, mask in zip(images, visible, strict=True)
+    ]
+    return np.clip(np.asarray(filled, np.float32), -1, 1)
+
+
+def errors(images, recovered, visible):
+    """How far recovered images are from the originals.
+
+    Args:
+      images, recovered: float32 [number, height, width, channels] in [-1, 1].
+      visible: as `images`.
+
+    Returns:
+      dict of floats: `hidden_mae` and `hidden_rmse`, mean absolute and root mean square
+      difference of hidden pixels, in parts of the range from black to white; `psnr` in
+      dB, at most 100 for an image, and `ssim` of whole images, means over images
+      (TensorFlow's; SSIM with its window of 11 pixels, or the largest odd one that fits
+      into smaller images).
+    """
+    hidden = (images - recovered)[np.broadcast_to(visible, images.shape) == 0] / 2
+    window = min(11, (min(images.shape[1:3]) - 1) // 2 * 2 + 1)
+    scaled = [tf.constant((one + 1) / 2) for one in (images, recovered)]
+    psnr = tf.image.psnr(*scaled, max_val=1.0)
+    ssim = tf.image.ssim(*scaled, max_val=1.0, filter_size=window)
+    return {
+        "hidden_mae": float(np.mean(np.abs(hidden))),
+        "hidden_rmse": float(np.sqrt(np.mean(np.square(hidden)))),
+        "psnr": float(tf.reduce_mean(tf.minimum(psnr, MOST_PSNR))),
+        "ssim": float(tf.reduce_mean(ssim)),
+    }

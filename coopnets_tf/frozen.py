@@ -1,0 +1,148 @@
+"""A generator as pictures, evaluations and exports show it: `freeze` and `frozen`.
+
+While it learns, batch norm takes the statistics of each batch, so that an image depends
+on its batch mates. Frozen, it has the exact statistics of its present weights, and an
+image depends on its own latents alone. The weights are the moving average, where the
+optimizer keeps one (`use_ema=True`).
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from coopnets_tf import seeds
+from coopnets_tf.errors import NetworkError
+
+
+def freeze(generator, *, seed, num_latents: int = 1024, batch_size: int = 128) -> None:
+    """Freezes a generator for good, for use without further training.
+
+    Args:
+      generator: `Generator`.
+      seed: int32 [2]; of the latents, from the prior, that statistics are taken over.
+      num_latents: their number, rounded up to whole batches.
+      batch_size: how many pass the network at a time.
+    """
+    # Before the first step Keras' averages are zero.
+    if generator.compiled and int(generator.optimizer.iterations):
+        generator.optimizer.finalize_variable_values(generator.trainable_variables)
+    shape = [batch_size, *generator.latent_shape]
+    generator.statistics.measure(
+        [
+            seeds.standard_normal(shape, seed=seeds.fold_in(seed, start))
+            for start in range(0, num_latents, batch_size)
+        ]
+    )
+
+
+@contextlib.contextmanager
+def frozen(
+    generator, *, seed, num_latents: int = 1024, batch_size: int = 128
+) -> Iterator:
+    """Inside this context a generator is frozen; on leaving it is as it was.
+
+    Arguments as for `freeze`.
+
+    ```python
+    import tensorflow as tf
+    from coopnets_tf import Generator, Langevin, frozen, networks
+
+    generator = Generator(
+        networks.generator("digits", (8, 8, 1)),
+        inference=Langevin(0, 0.1),
+        residual_stddev=0.3,
+    )
+    with frozen(generator, seed=tf.constant([0, 0])):
+        images = generator(tf.random.normal([4, 100]))
+    ```
+    """
+    kept = [tf.identity(variable) for variable in generator.variables]
+    try:
+        freeze(generator, seed=seed, num_latents=num_latents, batch_size=batch_size)
+        yield generator
+    finally:
+        for variable, value in zip(generator.variables, kept, strict=True):
+            variable.assign(value)
+
+
+class Statistics:
+    """Measures the statistics of a network's batch norm layers, ours or Keras' own.
+
+    Args:
+      network: `keras.Model`; functional or sequential, also with such models inside.
+
+    Raises:
+      NetworkError: if a batch norm layer is out of reach: in a subclassed model or
+        layer, or called more than once.
+    """
+
+    def __init__(self, network: keras.Model):
+        reached, self._norms = [], []
+        try:
+            for norm, parts in _norms(network):
+                reached.append(norm)
+                self._norms.append((norm, parts))
+        except (AttributeError, ValueError) as error:  # a layer called more than once
+            raise NetworkError(
+                f"`network` {network.name} has a batch norm whose statistics cannot be "
+                f"measured: {error} Call it once, or take another normalisation."
+            ) from error
+        for layer in layers_inside(network):
+            if is_batch_norm(layer) and not any(layer is norm for norm in reached):
+                raise NetworkError(
+                    f"`network` {network.name} has the batch norm {layer.name} inside a "
+                    "subclassed model or layer, where its statistics cannot be "
+                    "measured. Build it from functional or sequential parts."
+                )
+
+    def measure(self, batches: list[tf.Tensor]) -> None:
+        """Gives every batch norm the mean and variance of its input over batches of
+        latents: one after the other, each on top of exactly normalised ones.
+        """
+        for norm, parts in self._norms:
+            means, squares = [], []
+            for maps in batches:
+                for part in parts:
+                    maps = part(maps, training=False)
+                rank = maps.shape.rank
+                axes = [axis for axis in range(rank) if axis != _axis(norm) % rank]
+                if not means:
+                    shift = tf.reduce_mean(maps, axis=axes, keepdims=True)
+                maps -= shift  # near the mean, a difference of squares keeps its digits
+                means.append(tf.reduce_mean(maps, axis=axes))
+                squares.append(tf.reduce_mean(tf.square(maps), axis=axes))
+            mean = tf.reduce_mean(means, axis=0)
+            variance = tf.reduce_mean(squares, axis=0) - tf.square(mean)
+            norm.moving_mean.assign(mean + tf.reshape(shift, [-1]))
+            norm.moving_variance.assign(tf.maximum(variance, 0.0))
+
+
+def is_batch_norm(layer: keras.Layer) -> bool:
+    return hasattr(layer, "moving_mean")
+
+
+def layers_inside(network: keras.Model) -> Iterator[keras.Layer]:
+    """All layers of a network and of its layers, whatever they are made of."""
+    return network._flatten_layers(include_self=False)
+
+
+def _axis(norm):
+    return getattr(norm, "axis", -1)
+
+
+def _norms(network):
+    """Batch norm layers, and the models that lead to their inputs one after the other.
+
+    In the order of the graph.
+    """
+    for layer in network.layers:
+        # A model's `input` is its own, a layer's that of its only call.
+        before = keras.Operation.input
+        if is_batch_norm(layer):
+            yield layer, [keras.Model(network.inputs, before.fget(layer))]
+        elif isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
+            for norm, parts in _norms(layer):
+                outer = keras.Model(network.inputs, before.fget(layer))
+                yield norm, [outer, *parts]

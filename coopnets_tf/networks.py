@@ -1,0 +1,291 @@
+"""The built-in networks: two tables of layers in a row, turned into Keras models.
+
+A network for `Descriptor` turns images into scores or maps, whose sum is f; one for
+`Generator` turns latents into images. Any Keras model that does so will do; these are
+those of the paper's experiments, and one for small digits.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from coopnets_tf import seeds
+from coopnets_tf.errors import NetworkError, nearest
+from coopnets_tf.layers import (
+    BatchNorm,
+    ConvTranspose,
+    ImageConv,
+    SummedOutputs,
+    leaky_relu,
+)
+
+DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
+
+
+class Conv(NamedTuple):
+    """One convolution, "same" padding, leaky ReLU."""
+
+    size: int
+    strides: int
+    filters: int
+
+
+class Deconv(NamedTuple):
+    """One transposed convolution. The first one of a network makes the smallest map
+    out of the latent vector; the size of its kernel is the size of that map.
+    """
+
+    size: int | None
+    strides: int
+    filters: int | None  # None: the channels of the images
+
+
+class Table(NamedTuple):
+    """The layers of both nets.
+
+    The descriptor's from the image upwards; above the last one comes `SummedOutputs`
+    over the whole map. The generator's from the latent vector down to the image; all
+    but the last with batch norm and leaky ReLU, the last with tanh.
+    """
+
+    descriptor: list[Conv]
+    generator: list[Deconv]
+
+
+_COLOUR_CONVS = [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)]
+TABLES = {
+    "digits": Table(
+        [Conv(3, 1, 32), Conv(4, 2, 64), Conv(3, 1, 128)],
+        [Deconv(None, 1, 256), Deconv(3, 1, 128), Deconv(4, 2, None)],
+    ),
+    "mnist": Table(
+        [Conv(4, 2, 64), Conv(4, 2, 128), Conv(4, 2, 256)],
+        [
+            Deconv(None, 1, 512),
+            Deconv(4, 2, 256),
+            Deconv(4, 2, 128),
+            Deconv(4, 2, None),
+        ],
+    ),
+    "cifar": Table(
+        _COLOUR_CONVS,
+        [
+            Deconv(None, 1, 256),
+            Deconv(5, 2, 128),
+            Deconv(5, 2, 64),
+            Deconv(5, 2, None),
+        ],
+    ),
+    "scene": Table(
+        _COLOUR_CONVS,
+        [
+            Deconv(None, 1, 512),
+            Deconv(5, 2, 256),
+            Deconv(5, 2, 128),
+            Deconv(5, 2, 64),
+            Deconv(5, 2, None),
+        ],
+    ),
+}
+LARGEST = {"digits": 16, "mnist": 28, "cifar": 32}  # sides of images, pixels
+
+
+def table(name: str) -> Table:
+    """The row of a name.
+
+    Raises:
+      NetworkError: if there is none.
+    """
+    if name not in TABLES:
+        raise NetworkError(
+            f"`network` must be one of {', '.join(TABLES)}. Received: network={name!r}."
+            + nearest(name, TABLES)
+        )
+    return TABLES[name]
+
+
+def for_images(image_shape: tuple[int, ...]) -> str:
+    """The name of the table made for images of about that size."""
+    sizes = LARGEST.items()
+    return next((name for name, side in sizes if image_shape[0] <= side), "scene")
+
+
+def descriptor(
+    name: str, image_shape: tuple[int, int, int], *, num_outputs: int = 100
+) -> keras.Model:
+    """A bottom-up network: images [batch, *image_shape] -> scores [batch].
+
+    ```python
+    from coopnets_tf import networks
+
+    network = networks.descriptor("mnist", (28, 28, 1))
+    ```
+
+    Args:
+      name: a key of `TABLES`.
+      image_shape: (height, width, channels) of the images.
+      num_outputs: linear outputs at the top, whose sum are the scores.
+
+    Raises:
+      NetworkError: on an unknown name.
+    """
+    images = maps = keras.Input(image_shape)
+    for position, conv in enumerate(table(name).descriptor):
+        # The gradient with respect to the image is taken in every Langevin step.
+        layer, padding = keras.layers.Conv2D, {"padding": "same"}
+        if position == 0:
+            layer, padding = ImageConv, {}
+        maps = layer(
+            conv.filters,
+            conv.size,
+            conv.strides,
+            activation=leaky_relu,
+            kernel_initializer=keras.initializers.RandomNormal(
+                stddev=DESCRIPTOR_STDDEV
+            ),
+            name=f"conv_{position}",
+            **padding,
+        )(maps)
+    top = SummedOutputs(num_outputs, stddev=DESCRIPTOR_STDDEV, name="outputs_sum")
+    return keras.Model(images, top(maps), name=f"{name}_descriptor")
+
+
+def generator(
+    name: str, image_shape: tuple[int, int, int], latent_shape: tuple[int, ...] = (100,)
+) -> keras.Model:
+    """A top-down network: latents [batch, d] -> images [batch, *image_shape].
+
+    ```python
+    from coopnets_tf import networks
+
+    network = networks.generator("mnist", (28, 28, 1))
+    ```
+
+    Args:
+      name: a key of `TABLES`.
+      image_shape: (height, width, channels) of the images.
+      latent_shape: (d,).
+
+    Raises:
+      NetworkError: on an unknown name, or latents that are no vectors.
+    """
+    if len(latent_shape) != 1:
+        raise NetworkError(
+            "The built-in networks take vectors. Received: "
+            f"`latent_size`={'x'.join(map(str, latent_shape))}. Give one number."
+        )
+    rows = table(name).generator
+    sizes = map_sizes(image_shape[:2], [row.strides for row in rows])
+    latents = keras.Input(latent_shape)
+    maps = keras.layers.Reshape((1, 1, *latent_shape))(latents)
+    for position, (row, size) in enumerate(zip(rows, sizes, strict=True)):
+        maps = ConvTranspose(
+            row.filters or image_shape[2],
+            (row.size, row.size) if row.size else size,
+            row.strides,
+            size,
+            padding="same" if row.size else "valid",
+            stddev=GENERATOR_STDDEV,
+            name=f"deconv_{position}",
+        )(maps)
+        if row is rows[-1]:
+            break
+        maps = BatchNorm(name=f"norm_{position}")(maps)
+        maps = keras.layers.Activation(leaky_relu)(maps)
+    images = keras.layers.Activation("tanh")(maps)
+    return keras.Model(latents, images, name=f"{name}_generator")
+
+
+def map_sizes(image_size: tuple[int, int], strides: list[int]) -> list[tuple[int, int]]:
+    """Sizes of a network's maps from the first to the image: each is the next one
+    divided by that layer's stride, rounded up.
+    """
+    sizes = [image_size]
+    for stride in reversed(strides[1:]):
+        sizes.insert(0, tuple(-(-length // stride) for length in sizes[0]))
+    return sizes
+
+
+def shape_of_input(
+    network: keras.Model, given: tuple[int, ...] | None, argument: str
+) -> tuple[int, ...]:
+    """The shape of one input of a network, without the batch.
+
+    Args:
+      network: a built Keras model with one input.
+      given: that shape, where the network takes any; None: its own.
+      argument: what `given` is called where it comes from.
+
+    Raises:
+      NetworkError: if it is no built Keras model with one input, takes another shape,
+        or any shape and none is given.
+    """
+    if not isinstance(network, keras.Model):
+        raise NetworkError(
+            "`network` must be a built Keras model, such as those of "
+            f"`coopnets_tf.networks`. Received: {network!r}"
+        )
+    if not network.built:
+        raise NetworkError(
+            f"`network` {network.name} was never built, so that it has no weights yet. "
+            "Begin it with keras.Input, or call it once."
+        )
+    own = getattr(network, "input_shape", None)
+    if isinstance(own, list | dict):
+        raise NetworkError(
+            f"`network` {network.name} must have one input. Received: {len(own)}."
+        )
+    if given is None and (own is None or None in own[1:]):
+        raise NetworkError(
+            f"`network` {network.name} does not say the shape of its input. Give "
+            f"`{argument}`."
+        )
+    shape = tuple(own[1:] if given is None else given)
+    fits = own is None or len(own) == len(shape) + 1
+    if not fits or any(
+        one not in (None, other) for one, other in zip((own or [])[1:], shape)
+    ):
+        raise NetworkError(
+            f"`network` {network.name} takes inputs of shape {list(own[1:])}. "
+            f"Received: `{argument}`={list(shape)}."
+        )
+    return shape
+
+
+def outputs_of(network: keras.Model, shape: tuple[int, ...], expected: str) -> tf.Tensor:
+    """What a network makes of two random inputs of a shape.
+
+    Args:
+      network: a built Keras model.
+      shape: of one input.
+      expected: what outputs should be, for errors.
+
+    Raises:
+      NetworkError: if it has no trainable weights, cannot be called with this shape, or
+        gives anything but finite numbers for each input.
+    """
+    name = f"`network` {network.name}"
+    if not network.trainable_variables:
+        raise NetworkError(f"{name} has no trainable weights: nothing could be learned.")
+    inputs = seeds.standard_normal([2, *shape], seed=tf.constant([0, 0]))
+    try:
+        outputs = network(inputs, training=False)
+    except Exception as error:  # a layer of the user's may raise anything
+        raise NetworkError(
+            f"{name} cannot be called with inputs of shape {list(inputs.shape)}: "
+            f"{str(error).strip()}"
+        ) from error
+    tensor = tf.is_tensor(outputs)
+    if not tensor or outputs.shape.rank == 0 or outputs.shape[0] != 2:
+        found = list(outputs.shape) if tensor else type(outputs).__name__
+    elif not outputs.dtype.is_floating:
+        found = f"{outputs.dtype.name} numbers"
+    elif not tf.reduce_all(tf.math.is_finite(outputs)):
+        found = "NaN or infinity"
+    else:
+        return outputs
+    raise NetworkError(
+        f"{name} must give {expected} for inputs of shape {list(inputs.shape)}. "
+        f"Received: {found}."
+    )

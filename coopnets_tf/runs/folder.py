@@ -1,0 +1,238 @@
+"""A run: what it is to do, and its folder, never deleted, never overwritten."""
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from coopnets_tf.errors import RunError
+from coopnets_tf.files import RUN_DESCRIPTION, write_json
+from coopnets_tf.network_files import NetworkFile
+
+ROLLBACKS = "rollbacks.json"
+DATA = "data.json"
+CONTENTS = (
+    RUN_DESCRIPTION,
+    "metrics.jsonl",
+    "tensorboard",
+    "samples",
+    "checkpoints",
+    "export",
+    "evaluations",
+    DATA,
+    "flags.cfg",  # of the command line
+)
+_locked: set[Path] = set()  # by this process
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A training: where it is kept, how long it is, what it leaves on the way.
+
+    ```python
+    from coopnets_tf import Run
+
+    run = Run("runs/mine", num_iterations=3000, log_every=20)
+    ```
+
+    Args:
+      folder: is made; of an earlier session where it goes on.
+      num_iterations: training steps, those of earlier sessions included.
+      log_every: steps between two lines of metrics.
+      checkpoint_every: steps between two checkpoints.
+      keep_checkpoints: how many of the newest checkpoints to keep.
+      keep_best: metric by which one more is kept, see `Checkpoints`.
+      max_rollbacks: of the whole run after divergences, before it gives up.
+      dataset: arguments of `datasets.load_splits`, for who uses the run later; None:
+        the images are known to their owner alone.
+      steps_per_epoch: for the epoch of a line of metrics.
+      settings: hyper-parameters to show in TensorBoard.
+      network_file: the Python file of the networks, which the run keeps.
+    """
+
+    folder: Path
+    num_iterations: int
+    log_every: int = 10
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 3
+    keep_best: str | None = None
+    max_rollbacks: int = 3
+    dataset: Mapping[str, Any] | None = None
+    steps_per_epoch: int | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    network_file: NetworkFile | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "folder", Path(self.folder).expanduser())
+
+
+def create_run(
+    workdir: Path | str | None, *, dataset: str, root: Path = Path("runs")
+) -> Path:
+    """Makes the folder of a new run.
+
+    Args:
+      workdir: path, or None for the next free `<root>/<dataset>-<number>`.
+      dataset: a name, or a path whose last part is used.
+      root: where unnamed runs go.
+
+    Returns:
+      The folder, which holds no run yet.
+
+    Raises:
+      RunError: if `workdir` is a file, holds a run, or cannot be made.
+    """
+    try:
+        if workdir is None:
+            return _next_run(root, Path(dataset).resolve().name or "run")
+        folder = Path(workdir).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"`workdir` cannot be made: {error}. Give another.") from error
+    if any((folder / name).exists() for name in CONTENTS):
+        raise RunError(
+            f"Run folder {folder} holds a run already, which is never overwritten. "
+            "Give another `workdir`, none for a new one, or `resume` to go on with it."
+        )
+    return folder
+
+
+def new_output(
+    chosen: Path | str | None, run_dir: Path, mode: str, *, argument: str = "output"
+) -> Path:
+    """The folder for the results of a mode; never one that is in use.
+
+    Args:
+      chosen: path, or None for the next free `<mode>-<number>` in the run's folder.
+      run_dir: folder of the run.
+      mode: what is done with it.
+      argument: what `chosen` is called where it comes from.
+
+    Raises:
+      RunError: if the chosen folder holds anything, or cannot be made.
+    """
+    try:
+        if chosen is None:
+            return _next_run(run_dir, mode)
+        folder = Path(chosen).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise RunError(f"`{argument}` cannot be made: {error}. Give another.") from error
+    if used:
+        raise RunError(
+            f"`{argument}`={chosen} holds files already, which are never overwritten. Give "
+            f"another{', or none for a new one' if argument == 'output' else ''}."
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keeps other processes out of a run folder.
+
+    The lock belongs to the process, so a crash of its owner frees it.
+
+    Raises:
+      RunError: if another process trains in the folder, or it cannot be written to.
+    """
+    import fcntl
+
+    if (place := run_dir.resolve()) in _locked:
+        yield
+        return
+    try:
+        file = (run_dir / ".lock").open("a")
+    except OSError as error:
+        raise RunError(
+            f"The run folder cannot be written to: {error}. Give another `workdir`."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"Another process trains in {run_dir}. Wait for it, or stop it."
+            ) from error
+        _locked.add(place)
+        try:
+            yield
+        finally:
+            _locked.remove(place)
+
+
+def find_run(workdir: Path | str | None) -> Path:
+    """The folder of an existing run.
+
+    Raises:
+      RunError: if there is no run in it.
+    """
+    if workdir is None:
+        raise RunError("runs/ holds no run. Name the folder of one by `workdir`.")
+    folder = Path(workdir)
+    if not (folder / RUN_DESCRIPTION).is_file():
+        raise RunError(
+            f"`workdir`={workdir} holds no run: it has no {RUN_DESCRIPTION}."
+        )
+    return folder
+
+
+def check_data(run_dir: Path, *, fingerprint: str, way_out: str) -> None:
+    """Compares images with those that a run was begun with, as far as it is known.
+
+    Args:
+      run_dir: folder of the run.
+      fingerprint: of the images at hand.
+      way_out: what to do if they are others.
+
+    Raises:
+      RunError: if they are others.
+    """
+    record = run_dir / DATA
+    if record.exists() and _read_json(record).get("fingerprint") != fingerprint:
+        raise RunError(
+            f"The images are not those with which {run_dir} was begun. {way_out}"
+        )
+
+
+def record_data(run_dir: Path, *, fingerprint: str) -> None:
+    """Remembers which images a run was begun with."""
+    if not (run_dir / DATA).exists():
+        write_json(run_dir / DATA, {"fingerprint": fingerprint})
+
+
+def rollbacks(run_dir: Path) -> list[dict[str, Any]]:
+    """The run's rollbacks so far: a list of dicts, `step` and `story`."""
+    record = run_dir / ROLLBACKS
+    return _read_json(record) if record.exists() else []
+
+
+def add_rollback(run_dir: Path, *, step: int, story: str) -> None:
+    """Remembers that the run went back to a step, and why."""
+    stories = [*rollbacks(run_dir), {"step": step, "story": story}]
+    write_json(run_dir / ROLLBACKS, stories)
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is not as the run wrote it: {error}.") from error
+
+
+def _next_run(root, name):
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [pattern.fullmatch(folder.name) for folder in root.iterdir()]
+    number = max((int(match[1]) for match in taken if match), default=0)
+    while True:
+        number += 1
+        try:
+            folder = root / f"{name}-{number}"
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue  # another process was faster

@@ -1,0 +1,159 @@
+"""A trained model on disk: described in its run, loaded in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from coopnets_tf import network_files
+from coopnets_tf.algorithms import AlgorithmD, AlgorithmG, CoopNets  # registers them
+from coopnets_tf.errors import NetworkError, RunError
+from coopnets_tf.files import RUN_DESCRIPTION, write_json
+from coopnets_tf.learner import Learner
+from coopnets_tf.runs import checkpoints
+from coopnets_tf.runs.folder import Run
+from coopnets_tf.version import __version__
+
+
+def describe(model: Learner, run: Run) -> None:
+    """Writes `model.json`, from which `load` builds the nets again."""
+    config = keras.saving.serialize_keras_object(model)
+    config.pop("compile_config", None)  # loaded for use, it needs no optimizers
+    file = run.network_file
+    content = {
+        "package_version": __version__,
+        "dataset": run.dataset and dict(run.dataset),
+        "network_file": file and network_files.keep(file, run.folder),
+        "model": config,
+    }
+    write_json(run.folder / RUN_DESCRIPTION, content)
+
+
+def description(run_dir: Path) -> dict[str, Any]:
+    """What `describe` wrote.
+
+    Raises:
+      RunError: if it is missing or cannot be read.
+    """
+    try:
+        text = (run_dir / RUN_DESCRIPTION).read_text(encoding="utf-8")
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("it is not a JSON object")
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{run_dir} holds no trained model: {RUN_DESCRIPTION} cannot be read "
+            f"({error})."
+        ) from error
+    return found
+
+
+def dataset_of(run_dir: Path) -> dict[str, Any]:
+    """The images a run was trained on: arguments of `datasets.load_splits`.
+
+    Raises:
+      RunError: if it does not say.
+    """
+    found = description(run_dir).get("dataset")
+    if not found:
+        raise RunError(
+            f"{run_dir} does not say which images it was trained on. Name them by "
+            "`dataset`, or give your own by `images`."
+        )
+    return found if isinstance(found, dict) else {"dataset": found}  # of version 0.1
+
+
+def load(
+    path: Path | str,
+    *,
+    checkpoint: str | int = "newest",
+    trust_network: bool = False,
+) -> CoopNets | AlgorithmD | AlgorithmG:
+    """Loads a trained model, frozen for use.
+
+    ```python
+    import coopnets_tf
+
+    model = coopnets_tf.load("runs/digits-1")
+    images = model.sample(64, seed=0)
+    ```
+
+    Args:
+      path: the folder of a run (its newest checkpoint), a checkpoint of a run such as
+        `runs/digits-1/checkpoints/ckpt-3000`, a `.keras` file, or an address of the
+        Hugging Face hub, `hf://user/name`.
+      checkpoint: of a run, "newest", "best" or the number of a step.
+      trust_network: run Python code that comes with the model, where its networks need
+        it. What this user has trained with before needs no such consent.
+
+    Returns:
+      The model. Not compiled if it comes from a run; its generator has averaged weights,
+      where the run kept them, and exact batch norm statistics.
+
+    Raises:
+      RunError: if there is no trained model, or another version wrote it.
+      NetworkError: if it needs code that is missing, was changed, or is not trusted.
+    """
+    if str(path).startswith("hf://") or str(path).endswith(".keras"):
+        model = _keras_file(str(path), trust_network)
+    else:
+        model = _run(path, checkpoint, trust_network)
+    model.freeze()
+    return model
+
+
+def _keras_file(path, trust_network):
+    if trust_network and path.startswith("hf://"):
+        import huggingface_hub
+
+        snapshot = Path(huggingface_hub.snapshot_download(path.removeprefix("hf://")))
+        if (snapshot / network_files.COPY).is_file():
+            network_files.functions(network_files.read(snapshot / network_files.COPY))
+    try:
+        model = keras.saving.load_model(path, safe_mode=not trust_network)
+    except ImportError:
+        raise  # Keras says what to install
+    except Exception as error:  # another program's file fails in many ways
+        raise RunError(
+            f"{path} cannot be loaded: {error} If its networks come with Python code, "
+            "read that code, and load it with `trust_network`."
+        ) from error
+    if not hasattr(model, "freeze"):
+        raise RunError(
+            f"{path} holds no model of coopnets_tf but {type(model).__name__}."
+        )
+    return model
+
+
+def _run(path, which, trust_network):
+    checkpoint = checkpoints.find(path, which)
+    run_dir = Path(checkpoint).parent.parent
+    found = description(run_dir)
+    trusted = trust_network
+    if record := found.get("network_file"):
+        file = network_files.kept(run_dir, record)
+        trusted = trusted or network_files.is_trusted(file)
+        if trusted:
+            network_files.functions(file)  # registers the classes of its layers
+    try:
+        model = keras.saving.deserialize_keras_object(
+            found["model"], safe_mode=not trusted
+        )
+    except Exception as error:  # what another version wrote fails in many ways
+        if record and not trusted:
+            raise NetworkError(
+                f"The networks of {run_dir} need its Python code, which you have not "
+                f"run before. Read {file.path}, and give `trust_network` to run it."
+            ) from error
+        raise RunError(
+            f"{run_dir} was written by coopnets_tf {found.get('package_version')} and "
+            f"cannot be read by {__version__}: {error}"
+        ) from error
+    _, misfits = checkpoints.load_networks(model, checkpoint, for_use=True)
+    if misfits:
+        raise RunError(
+            f"{checkpoint} does not fit {RUN_DESCRIPTION}: {'; '.join(misfits)}"
+        )
+    model.step.assign(checkpoints.step_of(checkpoint))
+    return model

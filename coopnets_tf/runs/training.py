@@ -1,0 +1,317 @@
+"""The training loop: steps, metrics, checkpoints, and hooks for all else."""
+
+import contextlib
+import itertools
+import logging
+import math
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from coopnets_tf.data import images
+from coopnets_tf.errors import DatasetError, Diverged, NotFinite, NotSaved, Stopped
+from coopnets_tf.evaluation import reports
+from coopnets_tf.files import write_json
+from coopnets_tf.image_model import ImageModel
+from coopnets_tf.runs import folder, saving
+from coopnets_tf.runs.checkpoints import Checkpoints
+from coopnets_tf.runs.export import export
+from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.logs import RunLog
+from coopnets_tf.seeds import Purpose, draw_seed
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Moment(NamedTuple):
+    """When a hook is called: after step `step`, 0 before the first one."""
+
+    model: ImageModel
+    run: Run
+    log: RunLog
+    step: int
+
+
+class Hook(NamedTuple):
+    """What a training does every so many steps besides metrics and checkpoints.
+
+    Args:
+      every: steps from one time to the next.
+      act: function of a `Moment`. It may raise `Diverged`.
+      at_end: also after the last step.
+      at_start: None, or a function of a `Moment`, called once before the first step.
+    """
+
+    every: int
+    act: Callable[[Moment], None]
+    at_end: bool = True
+    at_start: Callable[[Moment], None] | None = None
+
+
+def build_step(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """The compiled training step: a batch -> means of the metrics, by name."""
+    # No Python branch depends on a tensor, so nothing needs AutoGraph's translation.
+    return tf.function(model.train_step, autograph=False)
+
+
+def train(
+    model: ImageModel,
+    batches: Callable[[int], Iterable[Any]],
+    run: Run,
+    hooks: Sequence[Hook] = (),
+) -> None:
+    """Trains a compiled model and leaves everything in the run's folder.
+
+    A run that has checkpoints is continued from the newest that can be read, and
+    becomes what it would have been without the interruption. When a metric is out of
+    bounds the run goes back to a healthy checkpoint and on with other noise.
+
+    ```python
+    import keras
+    from coopnets_tf import AlgorithmD, Descriptor, Langevin, Run, networks, train
+    from coopnets_tf.data import datasets
+
+    descriptor = Descriptor(
+        networks.descriptor("digits", (8, 8, 1)),
+        revision=Langevin(1, 0.002),
+        reference_stddev=0.016,
+    )
+    model = AlgorithmD(descriptor, num_chains=4, chain_init="noise")
+    model.compile(keras.optimizers.Adam(0.001, 0.5))
+    digits = datasets.load("digits")
+    train(model, digits.batches(4, run_seed=0), Run("runs/mine", num_iterations=2))
+    ```
+
+    Args:
+      model: `CoopNets`, `AlgorithmD` or `AlgorithmG`, compiled.
+      batches: function of the number of steps done that returns the batches of the
+        steps to come (see `learner.as_batch`), such as `ImageDataset.batches`. To go on
+        exactly, it must give a step the same batch whenever it is asked.
+      run: where, and how long.
+      hooks: such as `pictures` and `evaluations`, called in their order.
+
+    Raises:
+      Diverged: if a metric is out of bounds and no rollback is left.
+      DatasetError: if an image can no longer be read, or the batches end; a checkpoint
+        was written.
+      RunError: if the folder is in use, or has no checkpoint that can be read.
+      NotSaved: if the checkpoint at the end could not be written.
+      Stopped: after SIGINT or SIGTERM; the step was finished and a checkpoint written.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with folder.locked(run.folder):
+        checkpoints = Checkpoints(model, run)
+        checkpoints.restore()
+        saving.describe(model, run)
+        model.rollbacks.assign(len(folder.rollbacks(run.folder)))
+        step_fn = build_step(model)
+        with _stop_signals() as received:
+            while True:
+                try:
+                    _go_on(model, batches, run, hooks, checkpoints, step_fn, received)
+                    break
+                except Diverged as error:
+                    _roll_back(model, run, checkpoints, error)
+        with model.frozen():
+            name = (run.dataset or {}).get("dataset")
+            export(model, run.folder / "export", dataset=name)
+
+
+def pictures(
+    every: int, *, num_images: int = 64, observed: np.ndarray | None = None
+) -> Hook:
+    """A hook that draws the nets' images, always from the same random numbers.
+
+    Args:
+      every: steps from one time to the next.
+      num_images: of a picture.
+      observed: float [number, *image_shape]; real images, shown once.
+    """
+
+    def start(moment):
+        if observed is not None:
+            moment.log.picture(0, "observed", images.grid(observed))
+
+    return Hook(every, lambda moment: _show(moment, num_images), at_start=start)
+
+
+def evaluations(every: int, evaluate: Callable[[ImageModel], Any]) -> Hook:
+    """A hook that scores the nets, for TensorBoard, metrics.jsonl and evaluations/.
+
+    Args:
+      every: steps from one time to the next.
+      evaluate: function of the model that returns an `Evaluation`.
+    """
+    return Hook(every, lambda moment: _evaluate(moment, evaluate), at_end=False)
+
+
+def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
+    """Trains from the model's step to the last, or until a signal was received."""
+    first_step = int(model.step)
+    log = RunLog(run, first_step=first_step)
+    with log, _open(batches, first_step) as upcoming:
+        if first_step == 0:
+            log.settings(run.settings)
+            for hook in hooks:
+                if hook.at_start:
+                    hook.at_start(Moment(model, run, log, 0))
+            _save(checkpoints, log, 0)
+        for step in range(first_step + 1, run.num_iterations + 1):
+            last = step == run.num_iterations
+            try:
+                batch = next(upcoming)
+            except DatasetError:
+                _refuse_alarm(model)
+                _save(checkpoints, log, step - 1, needed=True)
+                raise
+            metrics = step_fn(batch)
+            to_log, to_save = (
+                last or step % every == 0
+                for every in (run.log_every, run.checkpoint_every)
+            )
+            due = [
+                hook for hook in hooks if step % hook.every == 0 or last and hook.at_end
+            ]
+            if to_log or due or to_save or received:
+                _refuse_alarm(model)
+            if to_log:
+                metrics = {name: float(value) for name, value in metrics.items()}
+                metrics |= _learning_rates(model)
+                log.metrics(step, metrics, batch_size=_size(batch))
+            if step % run.log_every == 0:  # not after the last line: it may go on
+                model.reset_metrics()
+            for hook in due:
+                hook.act(Moment(model, run, log, step))
+            if to_save or received:  # at the end: what it holds has been shown
+                _save(checkpoints, log, step, needed=received or last)
+            if received:
+                raise Stopped(received[0], step)
+
+
+@contextlib.contextmanager
+def _open(batches, first_step) -> Iterator[Iterator]:
+    """The batches of the steps to come; whoever reads them ahead is told to end."""
+    upcoming = iter(batches(first_step))
+    try:
+        yield itertools.chain(upcoming, _ended())
+    finally:
+        if hasattr(upcoming, "close"):
+            upcoming.close()
+
+
+def _ended():
+    raise DatasetError(
+        "`batches` ended before the training did. Let them repeat, or train for fewer "
+        "`num_iterations`."
+    )
+    yield
+
+
+def _size(batch):
+    """Observed images of a batch."""
+    return len(tf.nest.flatten(batch)[0])
+
+
+def _refuse_alarm(model):
+    alarm = model.alarm()
+    if alarm:
+        raise Diverged(*alarm)
+
+
+def _save(checkpoints, log, step, *, needed=False):
+    """Writes a checkpoint; one that is not needed may fail, for another will come."""
+    log.flush()
+    try:
+        checkpoints.save(step)
+    except NotSaved as error:
+        if needed:
+            raise
+        logging.warning("%s. Training goes on; free some space.", error)
+
+
+def _roll_back(model, run, checkpoints, error):
+    """Goes back to a healthy checkpoint and on to another stream of noise."""
+    rollbacks = int(model.rollbacks) + 1
+    if rollbacks > run.max_rollbacks:
+        raise error
+    before = folder.rollbacks(run.folder)
+    last = before[-1]["step"] if before else None
+    step = checkpoints.roll_back(diverged=error.step, last=last)
+    if step is None:
+        raise error
+    story = f"{error}. Back to step {step}, {rollbacks} of {run.max_rollbacks} times"
+    logging.warning("%s", story)
+    folder.add_rollback(run.folder, step=step, story=story)
+    model.rollbacks.assign(rollbacks)
+
+
+@contextlib.contextmanager
+def _stop_signals():
+    """Collects SIGINT and SIGTERM in a list; a second SIGINT acts at once.
+
+    A signal that is ignored (SIGINT, in a job in the background) stays ignored.
+    """
+    received: list[int] = []
+    kept = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    kept = {key: value for key, value in kept.items() if value != signal.SIG_IGN}
+
+    def note(number, frame):
+        received.append(number)
+        os.write(2, b"\nFinishing the step and a checkpoint; Ctrl-C stops at once.\n")
+        if signal.SIGINT in kept:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in kept:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _evaluate(moment, evaluate):
+    try:
+        found = evaluate(moment.model)
+    except NotFinite as error:
+        what = f"a pixel of the {error.net}'s samples"
+        raise Diverged(moment.step, what) from error
+    moment.log.evaluation(moment.step, reports.scalars(found.report), found.pictures)
+    try:
+        name = f"{moment.step:06d}.json"
+        write_json(moment.run.folder / "evaluations" / name, found.report)
+    except OSError as error:
+        logging.warning("The report of step %s is not written: %s", moment.step, error)
+
+
+def _learning_rates(model):
+    return {
+        f"{name}_learning_rate": float(net.optimizer.learning_rate)
+        for name, net in model.nets.items()
+    }
+
+
+def _show(moment, num_images):
+    """Pictures of the nets, and histograms."""
+    model, log, step = moment.model, moment.log, moment.step
+    seed = draw_seed(model.run_seed, step=0, purpose=Purpose.SAMPLING)
+    with model.frozen():
+        shown, latents = model.shown(num_images, seed=seed)
+    # A step's metrics are older than its updates, which only the pictures show.
+    for name, picture in shown.items():
+        if not np.isfinite(picture).all():
+            raise Diverged(step, f"a pixel of the picture {name}", math.nan)
+    for name, picture in shown.items():
+        log.picture(step, name, images.grid(picture))
+    histograms = {
+        f"weights/{name}/{weight.path}": weight
+        for name, net in model.nets.items()
+        for weight in net.trainable_variables
+    }
+    if latents is not None:
+        histograms["latents"] = latents
+    log.histograms(step, histograms)
