@@ -104,7 +104,7 @@ def measure(argv):
     # Read before the flags of the runs take their place.
     path, number = FIGURE.value, step.NUM_STEPS.value
     main.load_tensorflow()
-    from coopnets_tf import reports
+    from coopnets_tf.evaluation import reports
 
     functions, flops = zip(*map(prepared, run_dirs), strict=True)
     seconds = step.median_seconds(functions, number)

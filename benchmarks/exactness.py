@@ -32,7 +32,7 @@ def compare(model, dataset, seed):
     """Discrepancies of one draw of latents and of training images, by name."""
     import tensorflow as tf
 
-    from coopnets_tf import metrics
+    from coopnets_tf.evaluation import metrics
 
     order = np.random.default_rng(seed).permutation(dataset.num_images)
     real, again = dataset[order[:NUMBER]], dataset[order[NUMBER : 2 * NUMBER]]

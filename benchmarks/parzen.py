@@ -27,7 +27,7 @@ def measure():
     main.load_tensorflow()
     import numpy as np
 
-    from coopnets_tf import parzen
+    from coopnets_tf.evaluation import parzen
 
     random = np.random.default_rng(0)
     samples, validation, test = (

@@ -136,7 +136,6 @@ def checkpoint_seconds(model, number=5):
 def measure():
     main.load_tensorflow()
     import tensorflow as tf
-
     from coopnets_tf.training import build_step
 
     batch_size = f.BATCH_SIZE.value

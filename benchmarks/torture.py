@@ -61,7 +61,7 @@ def contents(run_dir):
     """All of a run that must not hang on interruptions, by name."""
     import tensorflow as tf
 
-    from coopnets_tf import checkpoints
+    from coopnets_tf.runs import checkpoints
 
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     found = {
@@ -134,7 +134,8 @@ def divergences(place, rng, number):
     """Every training is spoilt once, at another step."""
     import numpy as np
 
-    from coopnets_tf import datasets, training
+    from coopnets_tf.data import datasets
+    from coopnets_tf.runs import training
 
     logging.disable(logging.WARNING)
     survived = 0
@@ -196,7 +197,7 @@ def fuzz(place, rng, number):
     import numpy as np
     from PIL import Image
 
-    from coopnets_tf import folders
+    from coopnets_tf.data import folders
 
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     originals = {}

@@ -93,8 +93,8 @@ def model(
     needed = NETS if algorithm == "coopnets" else (algorithm,)
     if file and not set(needed) & set(network_files.functions(file)):
         raise NetworkError(
-            f"`network`={file.path} must have a function "
-            f"{network_files.FUNCTIONS[algorithm]}, which `algorithm`={algorithm} needs."
+            f"`network`={file.path} must have {network_files.FUNCTIONS[algorithm]}, a "
+            f"function that `algorithm`={algorithm} needs."
         )
     nets = {name: NETS[name](settings, image_shape, file) for name in needed}
     common = {"run_seed": settings["seed"], "limits": limits(settings)}
@@ -135,7 +135,11 @@ def descriptor(
     keras.utils.set_random_seed(2 * settings["seed"])
     return Descriptor(
         _network(
-            settings, file, "descriptor", image_shape, num_outputs=settings["num_outputs"]
+            settings,
+            file,
+            "descriptor",
+            image_shape,
+            num_outputs=settings["num_outputs"],
         ),
         revision=Langevin(
             settings["descriptor_num_steps"],
@@ -168,8 +172,9 @@ def generator(
     )
     if built.image_shape != image_shape:
         raise NetworkError(
-            f"`network` {network.name} makes images of shape {list(built.image_shape)}, "
-            f"and the training images have {list(image_shape)}."
+            f"`network` {network.name} makes images of shape "
+            f"{list(built.image_shape)}, and the training images have "
+            f"{list(image_shape)}."
         )
     return built
 

@@ -433,7 +433,9 @@ def _training_images(run_dir, number, data, training_mask):
     )
     first = slice(number)
     visible = seen.visible(first)
-    print(f"{whole.name}: the first {len(visible)} {whole.kind}, as they were trained on")
+    print(
+        f"{whole.name}: the first {len(visible)} {whole.kind}, as they were trained on"
+    )
     masks.refuse_extremes(
         visible, f"`training_mask`={training_mask}", "Take fewer `num_images`."
     )

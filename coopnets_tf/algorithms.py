@@ -31,9 +31,7 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import energies, seeds
-from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import DatasetError
-from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import as_batch
 from coopnets_tf.seeds import Purpose, draw_seed

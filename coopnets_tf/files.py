@@ -37,5 +37,5 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def keras_folder() -> Path:
-    """Where Keras keeps what it downloads, and this package what it keeps for a user."""
+    """Where Keras keeps what it downloads, and this package what it remembers."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()

@@ -92,8 +92,8 @@ class Statistics:
         for layer in layers_inside(network):
             if is_batch_norm(layer) and not any(layer is norm for norm in reached):
                 raise NetworkError(
-                    f"`network` {network.name} has the batch norm {layer.name} inside a "
-                    "subclassed model or layer, where its statistics cannot be "
+                    f"`network` {network.name} has the batch norm {layer.name} inside "
+                    "a subclassed model or layer, where its statistics cannot be "
                     "measured. Build it from functional or sequential parts."
                 )
 

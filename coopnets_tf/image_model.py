@@ -294,8 +294,8 @@ class ImageModel(Learner):
           visible: as `images`; 1 visible, 0 hidden.
           infer_steps: Langevin steps of G1.
           revise_steps: Langevin steps of D1. Default: as in training.
-          num_draws: latents of the posterior, over whose images the mean is taken. 1 is one plausible image; more have smaller errors
-            and less contrast.
+          num_draws: latents of the posterior, over whose images the mean is taken. 1 is
+            one plausible image; more have smaller errors and less contrast.
           seed: int in [0, 2**31).
 
         Returns:

@@ -23,9 +23,7 @@ class ImageConv(keras.layers.Conv2D):
     """
 
     def __init__(self, filters, kernel_size, strides, **kwargs):
-        super().__init__(
-            filters, kernel_size, strides, **{**kwargs, "padding": "same"}
-        )
+        super().__init__(filters, kernel_size, strides, **{**kwargs, "padding": "same"})
 
     def convolution_op(self, inputs, kernel):
         return strided_conv(
@@ -112,7 +110,8 @@ class ConvTranspose(keras.layers.Layer):
     """A transposed convolution onto maps of a given size.
 
     Keras' own layer cannot be told the size of its output; a map of 7x7 pixels has to
-    come from 4x4 ones here. The kernel is [height, width, filters, input channels], as TF's.
+    come from 4x4 ones here. The kernel is [height, width, filters, input channels], as
+    TF's.
 
     Args:
       filters: int.

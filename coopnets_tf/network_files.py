@@ -48,8 +48,8 @@ def read(path: Path | str) -> NetworkFile:
     path = Path(path).expanduser()
     if path.suffix == ".keras":
         raise NetworkError(
-            f"`network` must be a Python file. Received: {path}. Load it in one: "
-            f"def descriptor(image_shape): return keras.saving.load_model({path.name!r})"
+            f"`network` must be a Python file. Received: {path}. Load it in one: def "
+            f"descriptor(image_shape): return keras.saving.load_model({path.name!r})"
         )
     try:
         return NetworkFile(path, path.read_bytes())
@@ -138,8 +138,8 @@ def refuse_changed(file: NetworkFile, record: dict[str, str]) -> None:
     """Stops where a file is no longer that of the run."""
     if file.sha256 != record["sha256"]:
         raise NetworkError(
-            f"{file.path} was changed since the run was begun, so that its networks may "
-            "be others. Bring the old text back, or begin a new run."
+            f"{file.path} was changed since the run was begun, so that its networks "
+            "may be others. Bring the old text back, or begin a new run."
         )
 
 

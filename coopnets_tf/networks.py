@@ -242,10 +242,7 @@ def shape_of_input(
             f"`{argument}`."
         )
     shape = tuple(own[1:] if given is None else given)
-    fits = own is None or len(own) == len(shape) + 1
-    if not fits or any(
-        one not in (None, other) for one, other in zip((own or [])[1:], shape)
-    ):
+    if own is not None and not tf.TensorShape(own[1:]).is_compatible_with(shape):
         raise NetworkError(
             f"`network` {network.name} takes inputs of shape {list(own[1:])}. "
             f"Received: `{argument}`={list(shape)}."
@@ -253,7 +250,9 @@ def shape_of_input(
     return shape
 
 
-def outputs_of(network: keras.Model, shape: tuple[int, ...], expected: str) -> tf.Tensor:
+def outputs_of(
+    network: keras.Model, shape: tuple[int, ...], expected: str
+) -> tf.Tensor:
     """What a network makes of two random inputs of a shape.
 
     Args:
@@ -267,7 +266,9 @@ def outputs_of(network: keras.Model, shape: tuple[int, ...], expected: str) -> t
     """
     name = f"`network` {network.name}"
     if not network.trainable_variables:
-        raise NetworkError(f"{name} has no trainable weights: nothing could be learned.")
+        raise NetworkError(
+            f"{name} has no trainable weights: nothing could be learned."
+        )
     inputs = seeds.standard_normal([2, *shape], seed=tf.constant([0, 0]))
     try:
         outputs = network(inputs, training=False)

@@ -176,7 +176,9 @@ def _refuse_of_other_algorithms():
             continue
         if algorithm in owners:
             given = f"--{name}={value}"
-            owners = [one for one in owners if value in facts.by_algorithm.get(one, (value,))]
+            owners = [
+                one for one in owners if value in facts.by_algorithm.get(one, (value,))
+            ]
         if value is not None and changed and name not in _names_in_presets():
             _refuse(f"{given} is for --algorithm={'|'.join(owners)}. {received}")
     for net in {algorithm} & {"descriptor", "generator"}:
@@ -235,7 +237,9 @@ def _parse_alone(program, flagfile):
     except (absl_flags.Error, OSError, UnicodeDecodeError) as error:
         _refuse(f"{flagfile} is not as the run wrote it: {error}. Mend that line.")
     if words:
-        _refuse(f"{flagfile} contains what is not a flag: {words[0]}. Remove that line.")
+        _refuse(
+            f"{flagfile} contains what is not a flag: {words[0]}. Remove that line."
+        )
     return {name: FLAGS[name].value for name in saved_names()}
 
 

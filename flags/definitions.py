@@ -205,9 +205,11 @@ nets.string(
     "100",
     "d, length of a latent vector X; of a network file also the shape of a latent map, "
     "such as 7x7x1.",
-    check=lambda value: None
-    if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", value, re.ASCII)
-    else "must be a number of 1 or more, or some with x between them, such as 7x7x1",
+    check=lambda value: (
+        None
+        if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", value, re.ASCII)
+        else "must be a number of 1 or more, or some with x between them, such as 7x7x1"
+    ),
     algorithms=WITH_GENERATOR,
 )
 nets.integer(
@@ -405,9 +407,7 @@ divergence.positive(
     2.0,
     "Displacement of an image by the chains, root mean square, in pixel units.",
 )
-divergence.positive(
-    "max_saturation", 0.99, "Share of revised pixels outside [-1, 1]."
-)
+divergence.positive("max_saturation", 0.99, "Share of revised pixels outside [-1, 1].")
 divergence.integer(
     "max_rollbacks", 3, "Rollbacks of a run before it gives up.", low=0, may_change=True
 )
@@ -439,9 +439,11 @@ evaluation.list(
     "What to measure, with commas: "
     + ", ".join(f"{name} ({meaning})" for name, meaning in METRICS.items())
     + ". Default: all that are available.",
-    check=lambda value: None
-    if value and set(value) <= set(METRICS)
-    else f"must be some of {','.join(METRICS)}",
+    check=lambda value: (
+        None
+        if value and set(value) <= set(METRICS)
+        else f"must be some of {','.join(METRICS)}"
+    ),
     **both,
 )
 evaluation.integer(
@@ -621,9 +623,11 @@ use.string(
     None,
     "user/name on the Hugging Face hub, where --export_format=hub pushes to. Public, "
     "unless it is there already and private.",
-    check=lambda value: None
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII)
-    else "must be user/name",
+    check=lambda value: (
+        None
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII)
+        else "must be user/name"
+    ),
     modes=("export",),
 )
 absl_flags.register_multi_flags_validator(
@@ -636,8 +640,10 @@ use.string(
     None,
     "Licence of the nets in the model card, by the hub's name for it: mit, cc-by-4.0, "
     "... Default: none is given.",
-    check=lambda value: None
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", value)
-    else "must be a name of letters, digits, . and -, such as mit",
+    check=lambda value: (
+        None
+        if re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", value)
+        else "must be a name of letters, digits, . and -, such as mit"
+    ),
     modes=("export",),
 )

@@ -39,7 +39,9 @@ class Facts:
     may_change: bool = False
     fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
-    by_algorithm: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    by_algorithm: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 FACTS: dict[str, Facts] = {}
@@ -92,7 +94,10 @@ class Group:
         )
 
     def positive(self, name, default, help, **facts):
-        good = {"good": lambda value: 0 < value < math.inf, "must": "be a positive number"}
+        good = {
+            "good": lambda value: 0 < value < math.inf,
+            "must": "be a positive number",
+        }
         return self.number(name, default, help, **good, **facts)
 
     def seed(self, name, default, help, **facts):

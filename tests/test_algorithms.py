@@ -8,10 +8,10 @@ import tensorflow as tf
 from coopnets_tf import descriptor as descriptors
 from coopnets_tf import generator as generators
 from coopnets_tf import seeds
+from coopnets_tf.runs.training import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
-from coopnets_tf.training import build_step
 from tests import oracle
-from tests.conftest import make_descriptor_model, make_generator_model, make_model
+from tests.helpers import make_descriptor_model, make_generator_model, make_model
 
 # float32 has 1.2e-7; sums of some thousand terms and a chain of ten layers lose two to
 # three digits of that.
@@ -654,13 +654,13 @@ def test_what_is_shown_within_what_is_shown_is_measured_once(observed, monkeypat
     monkeypatch.setattr(generators, "measure_statistics", counted)
     before = [weight.numpy() for weight in model.generator.weights]
     plain = model.sample(5)
-    with model.as_shown():
+    with model.frozen():
         np.testing.assert_array_equal(model.sample(5), plain)
-        with model.as_shown():
+        with model.frozen():
             np.testing.assert_array_equal(model.sample(5), plain)
     assert len(calls) == 2  # of the first `sample`, and of the outer context
     for weight, value in zip(model.generator.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
     model.train_step(observed)
-    with model.as_shown():
+    with model.frozen():
         assert (model.sample(5).numpy() != plain.numpy()).any()

@@ -13,18 +13,9 @@ import tensorflow as tf
 from coopnets_tf import endpoints, energies, langevin_chain, seeds
 from coopnets_tf.langevin import Langevin, energy_gradient
 from coopnets_tf.seeds import Purpose, draw_seed, fold_in, standard_normal
-from tests.conftest import make_model
+from tests.helpers import make_model, sharpen
 
 ROUNDING = {"rtol": 0, "atol": 1e-5}
-
-
-def sharpen(model):
-    """Images that differ from each other and a descriptor that has a say in them."""
-    for net, factor in ((model.generator, 20.0), (model.descriptor, 8.0)):
-        for weight in net.trainable_variables:
-            if weight.path.endswith("kernel"):
-                weight.assign(factor * weight)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +187,7 @@ def test_gradient_of_the_masked_latent_energy_is_that_of_a_linear_map():
 def test_inference_is_the_chain_of_the_masked_energy(model, images, visible):
     """Two steps by hand, one image at a time, on the weights as shown."""
     found = model.infer(images, num_steps=2, seed=4, visible=visible)
-    with model.as_shown():
+    with model.frozen():
         for number, (image, mask) in enumerate(zip(images, visible, strict=True)):
             own = own_seed(4, number, Purpose.INFERENCE)
             start = standard_normal([6], seed=fold_in(own, Purpose.LATENTS))
@@ -318,7 +309,7 @@ def test_looking_leaves_everything_as_it_was(observed, visible):
     before = [np.array(variable) for variable in variables]
     shown = [model.generator.get_weights()]
     with pytest.raises(KeyError):
-        with model.as_shown():
+        with model.frozen():
             shown.append(model.generator.get_weights())
             raise KeyError
     assert any((one != other).any() for one, other in zip(*shown, strict=True))
@@ -333,7 +324,7 @@ def test_looking_leaves_everything_as_it_was(observed, visible):
 
 def test_averaged_weights_are_shown(observed):
     model = averaging_model(observed)
-    with model.as_shown():
+    with model.frozen():
         shown = [np.array(weight) for weight in model.generator.trainable_variables]
     weights = model.generator.trainable_variables
     model.generator.optimizer.finalize_variable_values(weights)
@@ -358,7 +349,7 @@ def test_samples_follow_the_training(observed):
     after = model.sample(2)
     assert np.abs(after - before).max() > 1e-3
     fresh = endpoints.build(model)["draw"]
-    with model.as_shown():
+    with model.frozen():
         np.testing.assert_array_equal(after, fresh(0, 2, 1, 0))
 
 

@@ -7,9 +7,8 @@ import textwrap
 import pytest
 
 import coopnets_tf
-from coopnets_tf import saving
-from tests.conftest import make_model
-from tests.test_training import train
+from coopnets_tf.runs import saving
+from tests.helpers import make_model, train
 
 NAMES = [name for name in coopnets_tf.__all__ if not name.startswith("__")]
 # A method's example goes on from a model.

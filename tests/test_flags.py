@@ -1,16 +1,16 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import flags
-from coopnets_tf import datasets, descriptor, evaluation, generator
+from coopnets_tf import descriptor, generator
+from coopnets_tf.data import datasets
+from coopnets_tf.evaluation import protocol as evaluation
 from flags import definitions
-from tests.conftest import make_model
+from tests.helpers import ROOT, make_model
 
-ROOT = Path(__file__).parent.parent
 NAMES = [name for name in dir(definitions) if name.isupper()]
 
 

@@ -1,11 +1,11 @@
 """Who may import whom: a module knows only modules of lower levels."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers import ROOT
+
 LEVELS = [
     {"seeds", "files", "version"},
     {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"}

@@ -1,41 +1,15 @@
 """main.py as a user runs it, in a process of its own."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
-TINY = [
-    "--num_iterations=2",
-    "--batch_size=4",
-    "--num_chains=4",
-    "--descriptor_num_steps=1",
-    "--latent_size=4",
-    "--num_samples=4",
-]
-
-
-def run(*arguments, cwd):
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("TF_CPP_MIN_LOG_LEVEL", "PYTHONPATH")
-    }
-    return subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+from tests.helpers import ROOT, TINY, run
 
 
 @pytest.fixture(scope="module")

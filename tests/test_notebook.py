@@ -5,9 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers import ROOT
+
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 
 # Stands before the notebook's code: `display` as Jupyter has it, here it counts images;

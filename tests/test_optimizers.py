@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from coopnets_tf import optimizers
 from tests import oracle
-from tests.conftest import make_model
+from tests.helpers import make_model
 
 RNG = np.random.default_rng(3)
 

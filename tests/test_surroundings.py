@@ -13,11 +13,9 @@ import pytest
 from PIL import Image
 
 import flags
-from coopnets_tf import datasets, folders, logs
-from tests.conftest import make_model
-from tests.test_main import ROOT, TINY, run
-from tests.test_resume import assert_same_run
-from tests.test_training import train
+from coopnets_tf.data import datasets, folders
+from coopnets_tf.runs import logs
+from tests.helpers import ROOT, TINY, assert_same_run, make_model, run, train
 
 
 def save_images(folder, number, size=8):

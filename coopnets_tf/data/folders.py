@@ -85,8 +85,8 @@ def read(
     Args:
       folder: `Path`.
       image_size, color_mode, resize: see `LazyImages`.
-      skip_bad_images: bool; leave out what cannot be decoded, instead of stopping. To know
-        them, every file is decoded at the start, whether or not it is kept.
+      skip_bad_images: bool; leave out what cannot be decoded, instead of stopping. To
+        know them, every file is decoded at the start, whether or not it is kept.
       cache_bytes: int.
 
     Returns:

@@ -50,8 +50,8 @@ def grid(
     """Lays images out row by row; of moving images each is a row of its frames.
 
     Args:
-      images: float [num_images, height, width, channels] or [num_images, frames, height,
-        width, channels] in [-1, 1]; clipped.
+      images: float [num_images, height, width, channels] or [num_images, frames,
+        height, width, channels] in [-1, 1]; clipped.
       num_columns: the default makes the grid about square.
       gap: pixels between two images.
 

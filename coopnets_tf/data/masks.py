@@ -30,14 +30,14 @@ def parse_mask(text, image_shape, *, argument="mask"):
         amount = {"square": int, "random": float, "salt_pepper": float}[kind](amount)
     except (KeyError, ValueError) as error:
         raise MaskError(
-            f"`{argument}` must be square:<pixels>, random:<share>, salt_pepper:<share> or "
-            f"an image file. Received: {text}"
+            f"`{argument}` must be square:<pixels>, random:<share>, "
+            f"salt_pepper:<share> or an image file. Received: {text}"
         ) from error
     largest = shortest if kind == "square" else 1
     if not 0 < amount < largest:
         raise MaskError(
-            f"`{argument}` hides nothing or everything of an image of {shortest} pixels. "
-            f"Received: {text}"
+            f"`{argument}` hides nothing or everything of an image of {shortest} "
+            f"pixels. Received: {text}"
         )
     return kind, amount
 

@@ -246,7 +246,7 @@ def plot(trace, *, trained, real_energy):
 
 
 def _plot_chains(panel, values, title):
-    """The median chain and most of the others; steps without finite numbers are left out."""
+    """The median chain and most others; steps without finite numbers are left out."""
     steps = np.flatnonzero(np.isfinite(values).any(axis=1))
     low, middle, high = np.nanpercentile(values[steps], [10, 50, 90], axis=1)
     panel.fill_between(steps, low, high, alpha=0.3, label="10 % to 90 % of chains")

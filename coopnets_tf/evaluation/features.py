@@ -185,8 +185,8 @@ def inception(*, inception_weights: str | None = None) -> Extractor:
     scores can be compared among themselves only.
 
     Args:
-      inception_weights: path of its weights, with the classes on top. Default: Keras downloads
-        them into its cache, or finds them there.
+      inception_weights: path of its weights, with the classes on top. Default: Keras
+        downloads them into its cache, or finds them there.
 
     Returns:
       `Extractor` with 2,048 features, on images of any size, grey or RGB.

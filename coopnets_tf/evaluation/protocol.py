@@ -13,8 +13,8 @@ import dataclasses
 import os
 import platform
 import time
-from importlib import metadata
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -17,11 +17,11 @@ from keras.src.saving import saving_lib
 from PIL import Image
 
 import coopnets_tf
-from coopnets_tf import cards, saving
-from coopnets_tf.runs import RunError
-from tests.conftest import make_descriptor_model, make_generator_model, make_model
+from commands import cards
+from coopnets_tf.errors import RunError
+from coopnets_tf.runs import saving
+from tests.helpers import ROOT, make_descriptor_model, make_generator_model, make_model
 
-ROOT = Path(__file__).parent.parent
 FAKE = Path(__file__).parent / "fake_hub"
 FLAGS = """\
 # python /home/me/code/main.py '--workdir=/home/me/a b' --data_dir ~/c/d --seed=3

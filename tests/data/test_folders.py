@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coopnets_tf import folders
-from coopnets_tf.folders import DatasetError
+from coopnets_tf.data import folders
+from coopnets_tf.errors import DatasetError
 
 SMALL = {"image_size": 8, "color_mode": "rgb", "resize": "crop"}
 

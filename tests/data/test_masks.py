@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coopnets_tf import recovery
-from coopnets_tf.folders import DatasetError
+from coopnets_tf.data import masks as recovery
+from coopnets_tf.errors import DatasetError
 
 KINDS = [("square", 3), ("random", 0.4), ("salt_pepper", 0.4)]
 

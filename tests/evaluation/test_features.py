@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from coopnets_tf import datasets, features
-from coopnets_tf.datasets import ImageDataset
+from coopnets_tf.data import datasets
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.evaluation import features
 
 
 @pytest.fixture(scope="module")

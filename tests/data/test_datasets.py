@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coopnets_tf import datasets
-from coopnets_tf.datasets import DatasetError, ImageDataset
+from coopnets_tf.data import datasets
+from coopnets_tf.errors import DatasetError, ImageDataset
 
 
 def numbered(num_images):

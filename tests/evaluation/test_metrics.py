@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from coopnets_tf import metrics
+from coopnets_tf.evaluation import metrics
 
 
 def gaussian(mean, covariance, *, number=500, seed=0):

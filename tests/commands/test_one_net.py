@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 import coopnets_tf
-from coopnets_tf import datasets, recovery
-from tests.test_main import TINY
-from tests.test_modes import names, serving
+from coopnets_tf.data import datasets
+from coopnets_tf.data import masks as recovery
+from tests.helpers import TINY, names
 
 EVALUATE = (
     "--mode=evaluate --metrics=parzen,frechet,diagnostics --evaluation_samples=20"

@@ -5,36 +5,14 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from coopnets_tf import datasets, training
-from coopnets_tf.checkpoints import Checkpoints, listed
-from tests.conftest import make_model
+from coopnets_tf.data import datasets
+from coopnets_tf.runs import training
+from coopnets_tf.runs.checkpoints import Checkpoints, listed
+from tests.helpers import make_model, read_lines, train
 
 SAMPLED = ("observed", "generator", "descriptor")
 
 
-def train(model, run_dir, *, keep=3, best=None, data=None, **changes):
-    options = {
-        "num_iterations": 5,
-        "batch_size": 8,
-        "log_every": 2,
-        "sample_every": 4,
-        "checkpoint_every": 3,
-        "max_rollbacks": 0,
-        "num_samples": 6,
-        "settings": {"dataset": "digits"},
-        **changes,
-    }
-    checkpoints = Checkpoints(
-        model,
-        run_dir,
-        every=options["checkpoint_every"],
-        keep=keep,
-        margin=options["log_every"],
-        best=best,
-    )
-    data = data or datasets.load("digits")
-    training.train(model, data, run_dir, checkpoints, **options)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +21,6 @@ def trained(tmp_path_factory):
     return train(make_model(), run_dir), run_dir
 
 
-def read_lines(run_dir):
-    return (run_dir / "metrics.jsonl").read_text().splitlines()
 
 
 def test_metrics_lines(trained):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coopnets_tf import images
+from coopnets_tf.data import images
 
 
 def test_uint8_round_trip_and_scale():

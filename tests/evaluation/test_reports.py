@@ -1,6 +1,6 @@
 """Reports as text: the columns end under one another."""
 
-from coopnets_tf import reports
+from coopnets_tf.evaluation import reports
 
 
 def test_a_table_of_numbers_and_texts():

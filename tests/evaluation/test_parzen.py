@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KernelDensity
 
-from coopnets_tf import parzen
+from coopnets_tf.evaluation import parzen
 
 
 def density(samples, bandwidth):

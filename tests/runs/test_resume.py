@@ -14,66 +14,23 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from coopnets_tf import logs, runs, training
-from coopnets_tf.checkpoints import Checkpoints, listed
-from tests.conftest import make_model
-from tests.test_runs import write_checkpoint
-from tests.test_training import train
+from coopnets_tf.runs import folder as runs
+from coopnets_tf.runs import logs, training
+from coopnets_tf.runs.checkpoints import Checkpoints, listed
+from tests.helpers import ROOT, assert_same_run, checkpoint, make_model, metrics, new_model, train, write_checkpoint
 
-ROOT = Path(__file__).parent.parent
 # A checkpoint every 3 steps, a line every 2, pictures every 4: all of them meet.
 LENGTH = {"num_iterations": 7}
 
 
-def new_model():
-    """What a new process would build."""
-    return make_model(inference_steps=1, unroll=False)
 
 
-def metrics(run_dir):
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
-    lines = [json.loads(line) for line in lines]
-    return [
-        {key: line[key] for key in line if "per_second" not in key} for line in lines
-    ]
 
 
-def scalars(run_dir):
-    folder = str(run_dir / "tensorboard")
-    events = EventAccumulator(folder, size_guidance={"tensors": 0}).Reload()
-    return {
-        tag: [
-            (event.step, event.tensor_proto.SerializeToString())
-            for event in events.Tensors(tag)
-        ]
-        for tag in events.Tags()["tensors"]
-        if "per_second" not in tag
-    }
 
 
-def checkpoint(run_dir):
-    path = listed(run_dir / "checkpoints")[-1]
-    reader = tf.train.load_checkpoint(str(path))
-    return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if "VARIABLE_VALUE" in name
-    }
 
 
-def assert_same_run(one, other):
-    assert metrics(one) == metrics(other)
-    assert scalars(one) == scalars(other)
-    first, second = checkpoint(one), checkpoint(other)
-    assert set(first) == set(second)
-    for name, value in first.items():
-        if "save_counter" not in name:
-            np.testing.assert_array_equal(value, second[name], err_msg=name)
-    pictures = sorted(path.name for path in (one / "samples").iterdir())
-    assert pictures == sorted(path.name for path in (other / "samples").iterdir())
-    for name in pictures:
-        same = (one / "samples" / name).read_bytes()
-        assert same == (other / "samples" / name).read_bytes(), name
 
 
 @pytest.fixture(scope="module")

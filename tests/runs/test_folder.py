@@ -1,7 +1,8 @@
 import pytest
 
-from coopnets_tf.checkpoints import last_step
-from coopnets_tf.runs import RunError, check_data, create_run, record_data
+from coopnets_tf.errors import RunError, check_data, create_run, record_data
+from coopnets_tf.runs.checkpoints import last_step
+from tests.helpers import write_checkpoint
 
 
 def test_unnamed_runs_are_numbered(tmp_path):
@@ -43,12 +44,6 @@ def test_other_images_are_refused_for_a_run(tmp_path):
         check_data(tmp_path, fingerprint="b", **options)
 
 
-def write_checkpoint(folder, step):
-    """What TensorFlow leaves of a checkpoint, without its contents."""
-    folder.mkdir()
-    (folder / f"ckpt-{step}.index").touch()
-    (folder / f"ckpt-{step}.data-00000-of-00001").touch()
-    (folder / "checkpoint").write_text(f'model_checkpoint_path: "ckpt-{step}"\n')
 
 
 def test_last_step(tmp_path):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import coopnets_tf
-from coopnets_tf import checkpoints, optimizers, saving
-from coopnets_tf.runs import RunError
-from tests.conftest import make_model
-from tests.test_training import train
+from coopnets_tf import optimizers
+from coopnets_tf.errors import RunError
+from coopnets_tf.runs import checkpoints, saving
+from tests.helpers import make_model, train
 
 STEPS = {"num_iterations": 4, "log_every": 1, "checkpoint_every": 2, "sample_every": 4}
 
@@ -119,7 +119,7 @@ def test_a_loaded_run_is_frozen(plain):
     _, run_dir = plain
     loaded = coopnets_tf.load(run_dir)
     before = loaded.generator.get_weights()
-    with loaded.as_shown():
+    with loaded.frozen():
         inside = loaded.generator.get_weights()
     assert not loaded.generator.compiled
     for one, other in zip(before, inside, strict=True):

@@ -8,17 +8,16 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import serving
-from coopnets_tf.export import export
-from tests.conftest import make_model
+from coopnets_tf.runs.export import export
+from tests.helpers import ROOT, make_model
 
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving") / "export"
     model = make_model()
-    with model.as_shown():
+    with model.frozen():
         export(model, folder, dataset="toy")
     return folder
 

@@ -10,11 +10,10 @@ import pytest
 import tensorflow as tf
 
 import coopnets_tf
-from coopnets_tf import export as exporting
 from coopnets_tf.generator import exact_statistics
+from coopnets_tf.runs import export as exporting
 from coopnets_tf.seeds import Purpose, draw_seed
-from tests.conftest import make_generator_model, make_model
-from tests.test_training import train
+from tests.helpers import make_generator_model, make_model, train
 
 # Calls an export with the arguments in one file and keeps the answers in another.
 CLIENT = """
@@ -162,7 +161,7 @@ def test_a_new_export_replaces_the_old(tmp_path, observed):
         exporting.export(model, folder)
     assert [path.name for path in tmp_path.rglob("*")] == ["export", "letter.txt"]
     (folder / "letter.txt").unlink()
-    with model.as_shown():
+    with model.frozen():
         exporting.export(model, folder)
         (folder / "variables" / "old").write_text("of the old one")
         model.step.assign(7)
@@ -181,7 +180,7 @@ def test_a_new_export_replaces_the_old(tmp_path, observed):
 def test_litert_has_the_generator(trained, tmp_path):
     model, _ = trained
     path = tmp_path / "generator.tflite"
-    with model.as_shown():
+    with model.frozen():
         exporting.export_litert(model.generator, path)
     interpreter = tf.lite.Interpreter(str(path))
     found = interpreter.get_signature_runner()(latents=LATENTS)
@@ -205,7 +204,7 @@ def test_the_keras_file_has_both_nets(trained, tmp_path, observed):
 
 def test_an_export_of_a_generator_has_no_latents_of_its_training_images(tmp_path):
     model = make_generator_model(num_images=1_234)
-    with model.as_shown():
+    with model.frozen():
         exporting.export(model, tmp_path / "export")
     listed = tf.train.list_variables(str(tmp_path / "export/variables/variables"))
     assert listed and all(1_234 not in shape for _, shape in listed)

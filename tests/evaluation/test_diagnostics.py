@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from coopnets_tf import Langevin, diagnostics
-from tests.conftest import make_model
+from coopnets_tf import Langevin
+from coopnets_tf.evaluation import diagnostics
+from tests.helpers import make_model
 
 STDDEV, STEP_SIZE = 0.3, 0.05  # of the toy model
 SHRINK = 1 - STEP_SIZE**2 / (2 * STDDEV**2)

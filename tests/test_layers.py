@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf.convolutions import ConvTranspose, strided_conv
+from coopnets_tf.layers import ConvTranspose, strided_conv
 from tests import oracle
 
 # Sums of up to some hundred float32 products.

@@ -7,34 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import training
 from coopnets_tf.optimizers import RateAfterRollbacks
-from tests.conftest import make_model
-from tests.test_training import read_lines, train
+from coopnets_tf.runs import training
+from tests.helpers import make_model, poison, read_lines, train
 
 LIMITS = {"displacement": 1.0}
 LENGTH = {"num_iterations": 12, "log_every": 2, "checkpoint_every": 3}
 
 
-def poison(monkeypatch, step, value=np.nan, times=1):
-    """Spoils the descriptor once the given step is done, so often in all."""
-    original, left = training.build_step, [times]
-
-    def build(model):
-        step_fn = original(model)
-
-        def spoiling(batch):
-            metrics = step_fn(batch)
-            if int(model.step) == step and left[0]:
-                left[0] -= 1
-                model.descriptor.outputs_sum.kernel.assign(
-                    model.descriptor.outputs_sum.kernel * value
-                )
-            return metrics
-
-        return spoiling
-
-    monkeypatch.setattr(training, "build_step", build)
 
 
 def halving_model():

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from coopnets_tf.logs import Progress
+from coopnets_tf.runs.logs import Progress
 
 
 @pytest.mark.parametrize("terminal", [True, False])

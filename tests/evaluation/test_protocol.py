@@ -7,26 +7,26 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from coopnets_tf import (
-    datasets,
-    evaluation,
-    features,
-    metrics,
-    modes,
-    parzen,
-    reports,
-    runs,
-    training,
+from commands import use as modes
+from coopnets_tf.data import datasets
+from coopnets_tf.data import images as pictures
+from coopnets_tf.errors import DatasetError, ImageDataset
+from coopnets_tf.evaluation import features, metrics, parzen, reports
+from coopnets_tf.evaluation import protocol as evaluation
+from coopnets_tf.evaluation.protocol import Protocol
+from coopnets_tf.runs import folder as runs
+from coopnets_tf.runs import training
+from coopnets_tf.runs.checkpoints import listed
+from coopnets_tf.runs.logs import read_lines
+from tests.helpers import (
+    assert_same_run,
+    checkpoint,
+    make_model,
+    new_model,
+    run,
+    sharpen,
+    train,
 )
-from coopnets_tf import images as pictures
-from coopnets_tf.checkpoints import listed
-from coopnets_tf.datasets import DatasetError, ImageDataset
-from coopnets_tf.evaluation import Protocol
-from coopnets_tf.logs import read_lines
-from tests.conftest import make_model
-from tests.test_endpoints import sharpen
-from tests.test_resume import assert_same_run, checkpoint, new_model
-from tests.test_training import train
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,6 @@ def pixel_extractor():
         return flat(images), np.stack([light, 1 - light], axis=1)
 
     return features.Extractor("pixels", "Frechet", {"network": "none"}, network)
-
-
-def run(model, splits, **options):
-    protocol = Protocol(**{"num_samples": 200, **options})
-    found = evaluation.evaluate(model, splits, protocol, extractor=pixel_extractor())
-    return found.report, found.pictures, found.scored
 
 
 def test_scores_are_those_of_the_saved_samples(model, splits):

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import checkpoints, logs
-from coopnets_tf.checkpoints import Checkpoints, NotSaved
-from coopnets_tf.runs import RunError
-from tests.conftest import make_model
-from tests.test_guard import poison
-from tests.test_training import train
+from coopnets_tf.errors import RunError
+from coopnets_tf.runs import checkpoints, logs
+from coopnets_tf.runs.checkpoints import Checkpoints, NotSaved
+from tests.helpers import make_model, poison, train
 
 LENGTH = {"num_iterations": 8, "log_every": 1, "checkpoint_every": 2}
 

@@ -11,11 +11,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import coopnets_tf
-from coopnets_tf import datasets, modes
-from coopnets_tf import images as pictures
-from tests.conftest import make_model
-from tests.test_endpoints import sharpen
-from tests.test_main import ROOT, TINY, run
+from commands import use as modes
+from coopnets_tf.data import datasets
+from coopnets_tf.data import images as pictures
+from tests.helpers import ROOT, TINY, make_model, names, run, sharpen
 
 # main.py for one line of arguments after the other, without TensorFlow's start.
 SERVER = """
@@ -108,12 +107,6 @@ def use(call, run_dir):
         return folder, names(folder), output
 
     return use
-
-
-def names(folder):
-    return {
-        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
-    }
 
 
 def read(path):
