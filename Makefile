@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo test lint format benchmark
+.PHONY: demo test test-slow test-all lint format benchmark
 
 demo: .venv/installed  ## trains on the embedded digits, about four minutes on two cores
 	$(VENV)/python main.py
@@ -9,9 +9,15 @@ demo: .venv/installed  ## trains on the embedded digits, about four minutes on t
 test: lint
 	$(VENV)/python -m pytest -n 2
 
+test-slow: .venv/installed  ## what needs a process each: kills, signals, full disks
+	$(VENV)/python -m pytest -n 2 -m slow
+
+test-all: test test-slow
+
 lint: .venv/installed
 	$(VENV)/ruff check
 	$(VENV)/ruff format --check
+	$(VENV)/mypy
 
 format: .venv/installed
 	$(VENV)/ruff check --fix
@@ -26,5 +32,5 @@ benchmark: .venv/installed
 	    sys.exit(0 if ok else 'Python 3.11 to 3.13 is needed, this is ' + sys.version \
 	    + '. Name another: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install --quiet -r requirements.txt "ruff>=0.14,<1"
+	$(VENV)/python -m pip install --quiet -r requirements.txt "ruff>=0.14,<1" "mypy>=1.10,<3"
 	touch $@

@@ -20,19 +20,21 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from absl import app, logging
 from absl import flags as absl_flags
 
 import flags
-from flags import definitions
+from flags import facts
 
 __doc__ += flags.overview()
-absl_flags.adopt_module_key_flags(definitions)
+absl_flags.adopt_module_key_flags(facts)
 
 
 @contextlib.contextmanager
-def quiet_stderr():
+def quiet_stderr() -> Iterator[None]:
     """Holds back what C++ libraries print; it is shown if an exception passes."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -49,7 +51,7 @@ def quiet_stderr():
             os.close(kept)
 
 
-def load_tensorflow(*, deterministic=False):
+def load_tensorflow(*, deterministic: bool = False) -> None:
     """Imports TensorFlow, which `--help` and a wrong flag do without."""
     logging.set_verbosity(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -64,7 +66,7 @@ def load_tensorflow(*, deterministic=False):
             tf.config.experimental.enable_op_determinism()
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     settings = flags.settings()
     if len(argv) > 1:
         text = f"Flags begin with --. Received: {shlex.join(argv[1:])}. See --help."
@@ -77,7 +79,7 @@ def main(argv):
         sys.exit(_failed(error, settings, code=130, text=text))
 
 
-def run(settings):
+def run(settings: Mapping[str, Any]) -> None:
     """Runs the mode that was asked for; errors of the user's end in an exit code."""
     import tensorflow as tf
     from PIL import Image

@@ -20,7 +20,6 @@ from absl import flags as absl_flags
 import flags
 import main
 from benchmarks import step
-from flags import definitions as f
 
 FIGURE = absl_flags.DEFINE_string("figure", "curves.png", "PNG file to write.")
 SCORES = {
@@ -33,11 +32,13 @@ STYLES = {"generator": "--", "descriptor": "-"}
 
 def prepared(run_dir):
     """The training step of a run as a function without arguments; its operations."""
-    from coopnets_tf.training import build_step
+    from commands import build
+    from coopnets_tf.runs.training import build_step
 
-    flags.parse(["curves", f"--flagfile={run_dir / 'flags.cfg'}"])
-    batch_size = f.BATCH_SIZE.value
-    model = main.build_model(step.image_shape(), batch_size)
+    flags.parse(["curves", f"--flagfile={run_dir / flags.SAVED}"])
+    settings = flags.settings()
+    batch_size = settings["batch_size"]
+    model = build.model(settings, step.image_shape(settings), batch_size)
     batch, step_fn = step.random_batch(model, batch_size), build_step(model)
     return lambda: step.finish(step_fn(batch)), step.step_flops(model, batch_size)
 

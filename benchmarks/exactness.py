@@ -36,20 +36,17 @@ def compare(model, dataset, seed):
 
     order = np.random.default_rng(seed).permutation(dataset.num_images)
     real, again = dataset[order[:NUMBER]], dataset[order[NUMBER : 2 * NUMBER]]
-    shape = [NUMBER, model.generator.latent_size]
+    shape = [NUMBER, *model.generator.latent_shape]
     latents = tf.random.stateless_normal(shape, [seed, 0])
+    ways = {"batch": model.generator.on_batch, "exact": model.generator}
     made = {
         name: np.concatenate(
             [
-                model.generator(
-                    latents[first : first + BATCH],
-                    training=name == "batch",
-                    move_averages=False,
-                )
+                generate(latents[first : first + BATCH])
                 for first in range(0, NUMBER, BATCH)
             ]
         )
-        for name in ("batch", "exact")
+        for name, generate in ways.items()
     }
     mmd = {
         name: float(metrics.discrepancy(rows(real), rows(images)))
@@ -64,9 +61,15 @@ def compare(model, dataset, seed):
 
 
 def measure():
+    settings = flags.settings()
     main.load_tensorflow()
-    _, model = main.run_folder()
-    dataset = main.load_dataset()
+    from commands import build, use
+    from coopnets_tf.data import datasets
+
+    run_dir, model = use.opened(
+        settings["workdir"], settings["checkpoint"], settings["trust_network"]
+    )
+    dataset = datasets.load(**use.data_of(run_dir, build.data_options(settings)))
     draws = [compare(model, dataset, seed) for seed in range(DRAWS)]
     result = {}
     for name in draws[0]:

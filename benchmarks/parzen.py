@@ -2,7 +2,7 @@
 
     python -m benchmarks.parzen
 
-Random pixels; time and memory do not hang on what they are. Prints one JSON line: the
+Random pixels; time and memory do not depend on what they are. Prints one JSON line: the
 choice of the bandwidth among ten on 5,000 images, the score on 10,000, and the peak
 memory of the process with what it took before, TensorFlow's start for the most part.
 """
@@ -11,10 +11,12 @@ import json
 import resource
 import time
 
+import numpy as np
 from absl import app
 
 import flags
 import main
+from benchmarks import step
 
 PIXELS = 28 * 28
 
@@ -25,8 +27,6 @@ def peak_mb():
 
 def measure():
     main.load_tensorflow()
-    import numpy as np
-
     from coopnets_tf.evaluation import parzen
 
     random = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def measure():
         "score_seconds": round(time.perf_counter() - chosen, 2),
         "peak_memory_mb": peak_mb(),
         "memory_before_mb": before,
-        "device": main.device(),
+        "device": step.device(),
     }
 
 

@@ -23,7 +23,7 @@ from absl import app
 from absl import flags as absl_flags
 
 import main
-from benchmarks.step import commit, processor
+from benchmarks.step import commit, device, processor
 
 EXPORT = absl_flags.DEFINE_string(
     "export", "runs/digits-1/export", "Folder of the SavedModel."
@@ -44,14 +44,14 @@ def load(folder):
     return tf.saved_model.load(str(folder)), about
 
 
-def cases(model, latent_size):
+def cases(model, latent_shape):
     """What is timed: functions without arguments, by (signature, images)."""
     import tensorflow as tf
 
     generate, sample = model.signatures["generate"], model.signatures["sample"]
     functions, seed = {}, tf.constant(0)
     for size in SIZES:
-        latents = tf.random.stateless_normal([size, latent_size], [0, 0])
+        latents = tf.random.stateless_normal([size, *latent_shape], [0, 0])
         number = tf.constant(size)
         functions["generate", size] = partial(generate, latents=latents)
         functions["sample", size] = partial(sample, num_images=number, seed=seed)
@@ -91,7 +91,7 @@ def measure(folder, calls):
       OSError, ValueError: if there is no export that can be read.
     """
     model, about = load(folder)
-    functions = cases(model, about["latent_size"])
+    functions = cases(model, about["latent_shape"])
     seconds = call_seconds(functions.values(), calls)
     return {
         "cases": [
@@ -99,7 +99,7 @@ def measure(folder, calls):
         ],
         "calls": calls,
         "export": about,
-        "device": main.device(),
+        "device": device(),
         "machine": f"{platform.machine()} {processor()}",
         "tensorflow": metadata.version("tensorflow"),
         "commit": commit(),

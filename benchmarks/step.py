@@ -11,6 +11,8 @@ what the guard and the checkpoints cost at the flags' intervals, in parts of a s
 
 import itertools
 import json
+import math
+import os
 import platform
 import resource
 import statistics
@@ -25,7 +27,6 @@ from absl import flags as absl_flags
 
 import flags
 import main
-from flags import definitions as f
 
 NUM_STEPS = absl_flags.DEFINE_integer(
     "benchmark_steps", 7, "Steps that are timed, after two that are not.", lower_bound=1
@@ -35,20 +36,26 @@ MATRIX = 4096  # side of the matrices whose product is the yardstick
 IMAGE_SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar": (32, 32, 3)}
 
 
+def layers(net, prefix):
+    """The layers of a built-in network whose names begin with a prefix, in order."""
+    return [layer for layer in net.network.layers if layer.name.startswith(prefix)]
+
+
 def descriptor_flops(descriptor):
     """Operations of one image on its way up, by layer."""
     flops, shape = [], (None, *descriptor.image_shape)
-    for conv in descriptor.convs:
+    for conv in layers(descriptor, "conv_"):
         shape = conv.compute_output_shape(shape)
-        flops.append(2 * conv.kernel.shape.num_elements() * shape[1] * shape[2])
-    return [*flops, 2 * descriptor.outputs_sum.kernel.shape.num_elements()]
+        flops.append(2 * math.prod(conv.kernel.shape) * shape[1] * shape[2])
+    (top,) = layers(descriptor, "outputs_sum")
+    return [*flops, 2 * math.prod(top.kernel.shape)]
 
 
 def generator_flops(generator):
     """Operations of one latent vector on its way down, by layer."""
     flops, places = [], 1
-    for deconv in generator.deconvs:
-        flops.append(2 * deconv.kernel.shape.num_elements() * places)
+    for deconv in layers(generator, "deconv_"):
+        flops.append(2 * math.prod(deconv.kernel.shape) * places)
         places = deconv.output_size[0] * deconv.output_size[1]
     return flops
 
@@ -80,12 +87,12 @@ def random_batch(model, batch_size):
 
     shape = [batch_size, *model.image_shape]
     observed = tf.random.stateless_uniform(shape, [0, 0], -1, 1)
-    return observed, tf.range(batch_size)
+    return {"images": observed, "numbers": tf.range(batch_size)}
 
 
-def image_shape():
-    size, channels = f.IMAGE_SIZE.value, 3 if f.COLOR_MODE.value == "rgb" else 1
-    return IMAGE_SHAPES.get(f.NETWORK.value, (size, size, channels))
+def image_shape(settings):
+    size, channels = settings["image_size"], 3 if settings["color_mode"] == "rgb" else 1
+    return IMAGE_SHAPES.get(settings["network"], (size, size, channels))
 
 
 def median_seconds(functions, number):
@@ -107,7 +114,7 @@ def finish(metrics):
     return float(next(iter(metrics.values())))
 
 
-def guard_seconds(model, number=200):
+def guard_seconds(model, log_every, number=200):
     """The guard's part of one step, measured alone: an upper bound, for inside the step
     it is a few small operations of one graph and here a call of its own.
     """
@@ -120,26 +127,30 @@ def guard_seconds(model, number=200):
     watch_seconds, alarm_seconds = median_seconds(
         [lambda: watch(*values), model.alarm], number
     )
-    return watch_seconds + alarm_seconds / f.LOG_EVERY.value
+    return watch_seconds + alarm_seconds / log_every
 
 
 def checkpoint_seconds(model, number=5):
     """The time of one checkpoint, on the disk of the temporary folder."""
-    from coopnets_tf.checkpoints import Checkpoints
+    from coopnets_tf import Run
+    from coopnets_tf.runs.checkpoints import Checkpoints
 
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(model, Path(folder), every=1, keep=3, margin=1)
-        steps = itertools.count()
+        run = Run(folder, num_iterations=number, log_every=1, checkpoint_every=1)
+        checkpoints, steps = Checkpoints(model, run), itertools.count()
         return median_seconds([lambda: checkpoints.save(next(steps))], number)[0]
 
 
 def measure():
+    settings = flags.settings()
     main.load_tensorflow()
     import tensorflow as tf
-    from coopnets_tf.training import build_step
 
-    batch_size = f.BATCH_SIZE.value
-    model = main.build_model(image_shape(), batch_size)
+    from commands import build
+    from coopnets_tf.runs.training import build_step
+
+    batch_size = settings["batch_size"]
+    model = build.model(settings, image_shape(settings), batch_size)
     batch = random_batch(model, batch_size)
     step_fn = build_step(model)
     start = time.perf_counter()
@@ -154,7 +165,8 @@ def measure():
     )
     flops = step_flops(model, batch_size)
     gflops = flops / step_seconds / 1e9
-    checkpoint_share = checkpoint_seconds(model) / f.CHECKPOINT_EVERY.value
+    checkpoint_share = checkpoint_seconds(model) / settings["checkpoint_every"]
+    guard_share = guard_seconds(model, settings["log_every"]) / step_seconds
     matmul_gflops = 2 * MATRIX**3 / matmul_seconds / 1e9
     return {
         "step_seconds": round(step_seconds, 4),
@@ -162,26 +174,36 @@ def measure():
         "gflops": round(gflops, 1),
         "matmul_gflops": round(matmul_gflops, 1),
         "ratio": round(gflops / matmul_gflops, 3),
-        "guard_share": round(guard_seconds(model) / step_seconds, 6),
+        "guard_share": round(guard_share, 6),
         "checkpoint_share": round(checkpoint_share / step_seconds, 6),
         "trace_seconds": round(trace_seconds, 2),
         "peak_memory_mb": round(
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         ),
-        "algorithm": f.ALGORITHM.value,
-        "network": f.NETWORK.value,
+        "algorithm": settings["algorithm"],
+        "network": settings["network"],
         "batch_size": batch_size,
         "num_chains": model.num_chains if model.descriptor else batch_size,
-        "descriptor_num_steps": f.DESCRIPTOR_NUM_STEPS.value,
-        "generator_num_steps": f.GENERATOR_NUM_STEPS.value,
-        "langevin_loop": f.LANGEVIN_LOOP.value,
-        "device": main.device(),
+        "descriptor_num_steps": settings["descriptor_num_steps"],
+        "generator_num_steps": settings["generator_num_steps"],
+        "langevin_loop": settings["langevin_loop"],
+        "device": device(),
         "machine": f"{platform.machine()} {processor()}",
         "tensorflow": metadata.version("tensorflow"),
         "keras": metadata.version("keras"),
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def device():
+    """Where TensorFlow runs; without the package, which an export does without."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"CPU, {os.cpu_count()} cores"
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
 
 
 def processor():

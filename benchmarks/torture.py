@@ -25,9 +25,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from absl import app
 from absl import flags as absl_flags
+from PIL import Image
 
+import flags
 import main
 
 KILLS = absl_flags.DEFINE_integer("kills", 50, "SIGKILLs.", lower_bound=0)
@@ -58,7 +61,7 @@ def start(*arguments):
 
 
 def contents(run_dir):
-    """All of a run that must not hang on interruptions, by name."""
+    """All of a run that must not depend on interruptions, by name."""
     import tensorflow as tf
 
     from coopnets_tf.runs import checkpoints
@@ -132,29 +135,29 @@ def assert_ended(process):
 
 def divergences(place, rng, number):
     """Every training is spoilt once, at another step."""
-    import numpy as np
-
+    from commands import build, train
     from coopnets_tf.data import datasets
     from coopnets_tf.runs import training
 
     logging.disable(logging.WARNING)
     survived = 0
     for seed in range(number):
-        main.flags.parse(["", *SMALL, "--num_iterations=40", f"--seed={seed}"])
-        dataset = datasets.load("digits")
-        model = main.build_model(dataset.image_shape, dataset.num_images)
-        with spoilt_at(rng.randrange(1, 30), model, training):
+        flags.parse(["", *SMALL, "--num_iterations=40", f"--seed={seed}"])
+        settings, dataset = flags.settings(), datasets.load("digits")
+        model = build.model(settings, dataset.image_shape, dataset.num_images)
+        with spoilt_at(rng.randrange(1, 30), training):
             with contextlib.redirect_stdout(io.StringIO()):
                 run_dir = place / f"diverging-{seed}"
                 run_dir.mkdir()
-                main.train_in(run_dir, model, dataset, {})
+                run = train.run_of(settings, run_dir, dataset, None)
+                train.train_in(run, model, dataset, [], settings)
         finite = all(np.isfinite(weight).all() for weight in model.get_weights())
         survived += finite and int(model.step) == 40 and int(model.rollbacks) == 1
     return Row("NaN put into the descriptor", number, survived, number - survived)
 
 
 @contextlib.contextmanager
-def spoilt_at(step, model, training):
+def spoilt_at(step, training):
     """Multiplies the descriptor's last weights by NaN, once, after a step."""
     original, left = training.build_step, [True]
 
@@ -165,7 +168,7 @@ def spoilt_at(step, model, training):
             metrics = step_fn(batch)
             if left and int(model.step) == step:
                 left.clear()
-                kernel = model.descriptor.outputs_sum.kernel
+                kernel = model.descriptor.network.get_layer("outputs_sum").kernel
                 kernel.assign(kernel * float("nan"))
             return metrics
 
@@ -194,9 +197,6 @@ def mutate(content, rng):
 
 def fuzz(place, rng, number):
     """Decodes mutated files of several formats."""
-    import numpy as np
-    from PIL import Image
-
     from coopnets_tf.data import folders
 
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)

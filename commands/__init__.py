@@ -4,14 +4,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commands import build, evaluate, share, train, use
+from commands import build, evaluate, recover, share, train, use
 
 COMMANDS: dict[str, Callable] = {
     "train": train.train,
     "sample": use.sample,
     "interpolate": use.interpolate,
-    "reconstruct": use.reconstruct,
-    "recover": use.recover,
+    "reconstruct": recover.reconstruct,
+    "recover": recover.recover,
     "evaluate": evaluate.evaluate,
     "export": share.export,
 }
@@ -24,9 +24,9 @@ def run(mode: str, settings: Mapping[str, Any]) -> None:
     arguments of `datasets.load_splits`.
     """
     names = inspect.signature(COMMANDS[mode]).parameters
-    own = {name: settings[name] for name in names if name in settings}
+    chosen = {name: settings[name] for name in names if name in settings}
     if "settings" in names:
-        own["settings"] = settings
+        chosen["settings"] = settings
     if "data" in names:
-        own["data"] = build.data_options(settings)
-    COMMANDS[mode](**own)
+        chosen["data"] = build.data_options(settings)
+    COMMANDS[mode](**chosen)

@@ -40,18 +40,17 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
 
 def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:
     """The images without the pixels that a training never sees."""
-    mask = settings["training_mask"]
-    if mask is None:
+    if settings["algorithm"] != "generator" or settings["training_mask"] is None:
         return dataset
-    return dataset.incomplete(masks.training_masks(mask, dataset.image_shape))
+    mask = masks.training_masks(settings["training_mask"], dataset.image_shape)
+    return dataset.incomplete(mask)
 
 
 def network_file(settings: Settings, run_dir: Path | None) -> NetworkFile | None:
     """The Python file of a training's networks, with consent; None for built-in ones.
 
     Args:
-      settings: by the flags' names.
-      run_dir: folder of a run that goes on, whose own copy of the file is taken.
+      run_dir: folder of a run that goes on, whose copy of the file is taken.
 
     Raises:
       NetworkError: if the file cannot be read, was changed, or is not trusted.
@@ -63,7 +62,10 @@ def network_file(settings: Settings, run_dir: Path | None) -> NetworkFile | None
         record = saving.description(run_dir).get("network_file")
     if record and path.is_file():
         network_files.refuse_changed(network_files.read(path), record)
-    file = network_files.kept(run_dir, record) if record else network_files.read(path)
+    if run_dir and record:
+        file = network_files.kept(run_dir, record)
+    else:
+        file = network_files.read(path)
     if not settings["trust_network"] and not network_files.is_trusted(file):
         raise NetworkError(
             f"{file.path} is Python code that you have not run before. Read it, and "
@@ -78,12 +80,9 @@ def model(
     num_images: int,
     file: NetworkFile | None = None,
 ) -> ImageModel:
-    """The compiled model of a training.
+    """The compiled model of a training on `num_images` images.
 
     Args:
-      settings: by the flags' names.
-      image_shape: shape of one image.
-      num_images: training images.
       file: of the networks, see `network_file`.
 
     Raises:
@@ -96,32 +95,31 @@ def model(
             f"`network`={file.path} must have {network_files.FUNCTIONS[algorithm]}, a "
             f"function that `algorithm`={algorithm} needs."
         )
-    nets = {name: NETS[name](settings, image_shape, file) for name in needed}
-    common = {"run_seed": settings["seed"], "limits": limits(settings)}
-    descriptor_noise = {"revision_noise_until": settings["descriptor_noise_until"]}
-    generator_noise = {"inference_noise_until": settings["generator_noise_until"]}
+    options = {"run_seed": settings["seed"], "limits": limits(settings)}
+    options |= {name: NETS[name](settings, image_shape, file) for name in needed}
+    if "descriptor" in needed:
+        options["num_chains"] = settings["num_chains"]
+        options["revision_noise_until"] = settings["descriptor_noise_until"]
+    if "generator" in needed:
+        options["inference_noise_until"] = settings["generator_noise_until"]
     if algorithm == "descriptor":
         built = AlgorithmD(
-            **nets,
-            num_chains=settings["num_chains"],
+            **options,
             chain_init=settings["chain_init"],
             num_persistent_chains=settings["num_persistent_chains"],
             refresh_probability=settings["refresh_probability"],
-            **descriptor_noise,
-            **common,
         )
     elif algorithm == "generator":
-        built = AlgorithmG(**nets, num_images=num_images, **generator_noise, **common)
+        built = AlgorithmG(**options, num_images=num_images)
     else:
-        noise = descriptor_noise | generator_noise
-        built = CoopNets(**nets, num_chains=settings["num_chains"], **noise, **common)
+        built = CoopNets(**options)
     rates = {f"{name}_optimizer": optimizer(name, settings, built) for name in needed}
     built.compile(**rates)
     return built
 
 
 def _network(settings, file, kind, *shapes, **options):
-    """The file's own network; where it has none, the built-in one for such images."""
+    """The file's network; where it has none, the built-in one for such images."""
     if file and kind in network_files.functions(file):
         return network_files.build(file, kind, *shapes)
     name = networks.for_images(shapes[0]) if file else settings["network"]
@@ -131,16 +129,13 @@ def _network(settings, file, kind, *shapes, **options):
 def descriptor(
     settings: Settings, image_shape: tuple[int, ...], file: NetworkFile | None
 ) -> Descriptor:
-    # Initial weights: a net's own seed, so that they do not depend on the other net.
+    # Initial weights: a seed for each net, so that they do not depend on the other.
     keras.utils.set_random_seed(2 * settings["seed"])
+    network = _network(
+        settings, file, "descriptor", image_shape, num_outputs=settings["num_outputs"]
+    )
     return Descriptor(
-        _network(
-            settings,
-            file,
-            "descriptor",
-            image_shape,
-            num_outputs=settings["num_outputs"],
-        ),
+        network,
         revision=Langevin(
             settings["descriptor_num_steps"],
             settings["descriptor_step_size"],

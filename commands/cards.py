@@ -96,7 +96,7 @@ def card(
       run_dir: its `flags.cfg` and `metrics.jsonl` are read.
       name: "user/name" on the hub.
       dataset: what the model was trained on. Of a path the last part is given.
-      license: the hub's identifier, such as "mit". None: no such line.
+      license: the hub's identifier, such as "mit".
     """
     facts = metadata(model, Path(dataset or "images of its owner").name)
     *size, channels = facts["image_shape"]
@@ -154,7 +154,7 @@ def _metrics(path, step):
     if not lines:
         return ""
     last = lines[-1]["step"]
-    # An evaluation has a line of its own.
+    # An evaluation has a separate line.
     values = {
         name: value
         for line in lines
@@ -174,9 +174,9 @@ def push(
     dataset: str | None,
     license: str | None = None,
 ) -> None:
-    """Writes a model to the hub by Keras's `hf://`, and over Keras's card its own.
+    """Writes a model to the hub by Keras's `hf://`, and replaces Keras's card.
 
-    Arguments are those of `card`.
+    Arguments as for `card`.
 
     Raises:
       RunError: if the hub's client is not installed.
@@ -198,7 +198,7 @@ def push(
             shutil.copyfile(run_dir / COPY, Path(folder) / COPY)
         try:
             model.save(f"hf://{name}")
-            # Keras has just written a README.md of its own, the same in every model.
+            # Keras has just written a README.md, the same for every model.
             huggingface_hub.HfApi().upload_folder(
                 repo_id=name,
                 folder_path=folder,

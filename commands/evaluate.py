@@ -4,6 +4,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -21,11 +22,7 @@ from coopnets_tf.runs import folder, logs
 
 
 def evaluate(settings: Settings) -> Path:
-    """The scores of a run's nets by the protocol of `evaluation`.
-
-    Returns:
-      The folder with the report, its pictures, and TensorBoard's file.
-    """
+    """Scores a run's nets; returns the folder of the report, pictures and events."""
     run_dir, model = use.opened(
         settings["workdir"], settings["checkpoint"], settings["trust_network"]
     )
@@ -77,7 +74,7 @@ def on_the_way(
     )
 
 
-def protocol_of(settings: Settings, **options) -> Protocol:
+def protocol_of(settings: Settings, **options: Any) -> Protocol:
     """The choices of evaluations in and after training."""
     return Protocol(
         num_samples=settings["evaluation_samples"],
@@ -92,8 +89,7 @@ def choose_extractor(
 ) -> Extractor | None:
     """The feature extractor; None where no metric needs one, or none is available.
 
-    What was asked for and is not available is an error, what nobody asked for a
-    sentence.
+    One that was asked for and is not available is an error; otherwise a line says so.
     """
     chosen, weights = settings["extractor"], settings["inception_weights"]
     if not protocol.FEATURE_METRICS & set(choices.metrics):

@@ -29,13 +29,15 @@ def export(
       license: of the nets, by the hub's name for it.
 
     Raises:
-      RunError: if the run has not the net that a format is for.
+      RunError: if the run lacks the net that a format is for.
     """
     run_dir, model = use.opened(workdir, checkpoint, trust_network)
     dataset = saving.description(run_dir).get("dataset") and str(
         saving.dataset_of(run_dir)["dataset"]
     )
     if export_format == "hub":
+        if hub is None:
+            raise RunError("`export_format`=hub needs `hub`, such as user/name.")
         cards.push(model, run_dir, hub, dataset=dataset, license=license)
         print(f"Nets of step {int(model.step)} and their card: hf://{hub}")
         return

@@ -7,27 +7,26 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 import flags
 from commands import build, evaluate
 from commands.build import Settings
+from coopnets_tf import network_files
 from coopnets_tf.data import datasets
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import RunError, Stopped
 from coopnets_tf.image_model import ImageModel
+from coopnets_tf.learner import NETS
 from coopnets_tf.network_files import NetworkFile
 from coopnets_tf.runs import checkpoints, folder, training
 from coopnets_tf.runs.folder import Run
 
 
 def train(settings: Settings) -> Path:
-    """Trains as the settings, by the flags' names, say.
-
-    Returns:
-      The folder of the run.
-    """
+    """Trains as the settings, by the flags' names, say; returns the run's folder."""
     run_dir = resumed(settings["workdir"]) if settings["resume"] else None
     file = build.network_file(settings, run_dir)
     dataset, hooks = data_and_evaluations(settings)
@@ -77,7 +76,8 @@ def data_and_evaluations(
     settings: Settings,
 ) -> tuple[ImageDataset, list[training.Hook]]:
     """The training images, and the hook that evaluates nets on the way, if any."""
-    every, options = settings["evaluate_every"], build.data_options(settings)
+    every = settings["evaluate_every"]
+    options: Any = build.data_options(settings)
     if every is None:
         return build.incomplete(datasets.load(**options), settings), []
     splits = datasets.load_splits(**options)
@@ -173,12 +173,11 @@ def describe(
     sizes = [f"{name} {net.count_params():,}" for name, net in model.nets.items()]
     if model.descriptor:
         chains = f"{model.num_chains} chains of {model.revision_steps}"
-    else:
+    elif model.generator:
         chains = f"G1 with {model.generator.inference.num_steps} steps"
-    networks = settings["network"]
-    if file:
-        names = ", ".join(net.network.name for net in model.nets.values())
-        networks = f"{file.path.name} ({names})"
+    networks = file.path.name if file else settings["network"]
+    for name in set(model.nets) - set(network_files.functions(file) if file else NETS):
+        networks += f" and built-in {model.nets[name].network.name}"
     return (
         f"{device()} | {networks} nets: {', '.join(sizes)} parameters | "
         f"{dataset.name}: {dataset.num_images:,} images "

@@ -1,4 +1,4 @@
-"""What is done with the nets of a run; each mode fills one new folder."""
+"""Samples and interpolations of the nets of a run; each returns its new folder."""
 
 import itertools
 import sys
@@ -11,11 +11,9 @@ import numpy as np
 from PIL import Image
 
 from coopnets_tf import interpolation as paths
-from coopnets_tf.data import datasets, folders, masks
+from coopnets_tf.data import datasets, folders
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import DatasetError, RunError
-from coopnets_tf.evaluation import recovery, reports
-from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.runs import folder, saving
 
@@ -37,7 +35,6 @@ def opened(
     """The folder of a run and its nets, frozen.
 
     Args:
-      workdir: folder of the run.
       checkpoint, trust_network: see `coopnets_tf.load`.
       revise_steps: of D1, which need a descriptor.
       generator_for: what needs a generator.
@@ -87,14 +84,10 @@ def sample(
     Args:
       workdir, checkpoint, trust_network: see `opened`.
       output: new folder; default: the next free one in the run's.
-      num_images: their number.
       revise_steps: of D1, see `ImageModel.sample`.
       seed: image k depends on (seed, k) alone.
-      format: None; "png", one file each; "npy" or "npz" (key `images`), uint8
-        [num_images, height, width, channels].
-
-    Returns:
-      The folder that was filled.
+      format: "png", one file each; "npy" or "npz" (key `images`), uint8 [num_images,
+        height, width, channels]. None: no images but the grids.
     """
     run_dir, model = opened(
         workdir, checkpoint, trust_network, revise_steps=revise_steps
@@ -153,15 +146,13 @@ def chosen_images(
     resize: str,
     normalize: str,
 ) -> np.ndarray:
-    """The user's own images, or some of the run's data set; says which.
+    """The user's images, or some of the run's data set; says which.
 
     Args:
-      model: for whose images.
-      run_dir: folder of the run.
       number: at most that many.
-      images: files and folders of the user's own.
+      images: files and folders. None: the data set.
       data: see `data_of`.
-      resize, normalize: of own images, see `folders.read_files` and
+      resize, normalize: of `images`, see `folders.read_files` and
         `datasets.load_splits`.
     """
     if images:
@@ -205,9 +196,6 @@ def interpolate(
       seed: of the ends, or of their inference.
       animation: None, "gif" or "webp".
 
-    Returns:
-      The folder that was filled.
-
     Raises:
       DatasetError: on any but two images.
     """
@@ -216,15 +204,8 @@ def interpolate(
     )
     kind, ends = interpolation, None
     if images:
-        ends = chosen_images(
-            model,
-            run_dir,
-            3,
-            images=images,
-            data=None,
-            resize=resize,
-            normalize=normalize,
-        )
+        options: Any = {"images": images, "resize": resize, "normalize": normalize}
+        ends = chosen_images(model, run_dir, 3, data=None, **options)
         if len(ends) != 2:
             raise DatasetError(
                 f"`images`: an interpolation has two ends. Received: {len(ends)}."
@@ -233,10 +214,7 @@ def interpolate(
         latents = model.infer(ends, num_steps=infer_steps, seed=seed).numpy()
         latents = latents.reshape(2, 1, -1)
     else:
-        number = 4 if kind == "corners" else 2 * NUM_PATHS
-        shape = (number, int(np.prod(model.generator.latent_shape)))
-        latents = np.random.default_rng(seed).standard_normal(shape)
-        latents = latents if kind == "corners" else latents.reshape(2, NUM_PATHS, -1)
+        latents = _drawn(model, kind, seed)
     place = folder.new_output(output, run_dir, "interpolate")
     grid = pictures.grid(
         _generate(model, _path(kind, latents, NUM_PATHS)), num_columns=NUM_PATHS
@@ -252,12 +230,20 @@ def interpolate(
     return place
 
 
+def _drawn(model, kind, seed):
+    """Latents of the prior: the four corners, or two ends of each path."""
+    number = 4 if kind == "corners" else 2 * NUM_PATHS
+    shape = (number, int(np.prod(model.generator.latent_shape)))
+    latents = np.random.default_rng(seed).standard_normal(shape)
+    return latents if kind == "corners" else latents.reshape(2, NUM_PATHS, -1)
+
+
 def _path(kind, latents, num_points):
     if kind == "corners":
         return paths.four_corners(latents, num_points)
-    return {"linear": paths.linear, "spherical": paths.spherical}[kind](
-        *latents, num_points
-    )
+    start, end = latents
+    along = {"linear": paths.linear, "spherical": paths.spherical}[kind]
+    return along(start, end, num_points)
 
 
 def _frames(kind, path):
@@ -283,167 +269,3 @@ def _save_film(path, frames):
         duration=FRAME_MILLISECONDS,
         loop=0,
     )
-
-
-def reconstruct(
-    workdir: Path | str,
-    *,
-    checkpoint: str | int = "newest",
-    trust_network: bool = False,
-    output: Path | str | None = None,
-    images: list[str] | None = None,
-    data: Data | None = None,
-    resize: str = "crop",
-    normalize: str = "fixed",
-    num_images: int = 64,
-    infer_steps: int = 300,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Original, reconstruction and their difference (black: none), side by side.
-
-    Args:
-      workdir, checkpoint, trust_network, output: see `sample`.
-      images, data, resize, normalize: see `chosen_images`.
-      num_images: at most that many.
-      infer_steps: of G1.
-      seed: of G1.
-
-    Returns:
-      `recovery.errors` over all pixels, also written to `errors.json`.
-    """
-    run_dir, model = opened(
-        workdir, checkpoint, trust_network, generator_for="`mode`=reconstruct"
-    )
-    originals = chosen_images(
-        model,
-        run_dir,
-        num_images,
-        images=images,
-        data=data,
-        resize=resize,
-        normalize=normalize,
-    )
-    place = folder.new_output(output, run_dir, "reconstruct")
-    found = model.reconstruct(originals, num_steps=infer_steps, seed=seed).numpy()
-    difference = np.abs(originals - found) - 1
-    _save_triples(place / "reconstruct.png", originals, found, difference)
-    errors = recovery.errors(originals, found, np.zeros_like(originals))
-    errors = {name.replace("hidden_", ""): value for name, value in errors.items()}
-    write_json(place / "errors.json", errors)
-    print(reports.table({"reconstruction": errors}))
-    print(f"Original, reconstruction, difference: {place}/reconstruct.png")
-    return errors
-
-
-def recover(
-    workdir: Path | str,
-    *,
-    checkpoint: str | int = "newest",
-    trust_network: bool = False,
-    output: Path | str | None = None,
-    images: list[str] | None = None,
-    data: Data | None = None,
-    resize: str = "crop",
-    normalize: str = "fixed",
-    mask: str | None = None,
-    training_mask: str | None = None,
-    num_images: int = 64,
-    infer_steps: int = 300,
-    revise_steps: int | None = None,
-    num_draws: int = 1,
-    seed: int = 0,
-) -> dict[str, dict[str, float]]:
-    """Original, occluded and recovered images side by side, and their errors.
-
-    Args:
-      workdir, checkpoint, trust_network, output: see `sample`.
-      images, data, resize, normalize: see `chosen_images`.
-      mask: see `masks.hide`; or "training", what `training_mask` hid in training.
-      training_mask: see `masks.training_masks`.
-      num_images: at most that many.
-      infer_steps, revise_steps, num_draws: see `ImageModel.recover`.
-      seed: of random masks and of the chains.
-
-    Returns:
-      `recovery.errors` by method, also written to `errors.json`: the nets, of two nets
-      also the generator alone, and fills that need no learning.
-    """
-    run_dir, model = opened(
-        workdir, checkpoint, trust_network, revise_steps=revise_steps
-    )
-    if mask == "training":
-        originals, visible, occluded = _training_images(
-            run_dir, num_images, data_of(run_dir, data), training_mask
-        )
-    else:
-        originals = chosen_images(
-            model,
-            run_dir,
-            num_images,
-            images=images,
-            data=data,
-            resize=resize,
-            normalize=normalize,
-        )
-        visible, occluded = masks.hide(originals, mask, seed=seed)
-    place = folder.new_output(output, run_dir, "recover")
-    filled = model.recover(
-        occluded,
-        visible,
-        infer_steps=infer_steps,
-        revise_steps=0,
-        num_draws=num_draws,
-        seed=seed,
-    )
-    best, fills = " and ".join(model.nets), {}
-    if model.descriptor:
-        fills[best] = model.revise(
-            filled, num_steps=revise_steps, seed=seed, visible=visible
-        ).numpy()
-    if model.generator:
-        fills["generator alone" if model.descriptor else best] = filled.numpy()
-    fills |= _simple_fills(occluded, visible)
-    _save_triples(place / "recover.png", originals, occluded, fills[best])
-    errors = {
-        name: recovery.errors(originals, fill, visible) for name, fill in fills.items()
-    }
-    write_json(place / "errors.json", errors)
-    print(reports.table(errors))
-    print(f"Original, occluded, recovered: {place}/recover.png")
-    return errors
-
-
-def _simple_fills(occluded, visible):
-    fills = {"nearest pixel": recovery.nearest_fill(occluded, visible)}
-    try:
-        fills["biharmonic"] = recovery.biharmonic_fill(occluded, visible)
-    except ImportError:
-        print("Without scikit-image there is no biharmonic baseline.")
-    return fills
-
-
-def _training_images(run_dir, number, data, training_mask):
-    """Training images, their pixels that were seen, and images of those alone."""
-    whole = datasets.load(**data)
-    seen = whole.incomplete(masks.training_masks(training_mask, whole.image_shape))
-    folder.check_data(
-        run_dir,
-        fingerprint=seen.fingerprint(),
-        way_out="Bring the old ones back, or name another `mask`.",
-    )
-    first = slice(number)
-    visible = seen.visible(first)
-    print(
-        f"{whole.name}: the first {len(visible)} {whole.kind}, as they were trained on"
-    )
-    masks.refuse_extremes(
-        visible, f"`training_mask`={training_mask}", "Take fewer `num_images`."
-    )
-    return whole[first], visible, seen[first]
-
-
-def _save_triples(path, *triples):
-    """Three images side by side for each of the first ones, three triples a row."""
-    rows = np.stack([part[: GRID // 3] for part in triples], axis=1)
-    grid = pictures.grid(rows.reshape(-1, *rows.shape[2:]), num_columns=9)
-    pictures.save_png(path, grid)

@@ -1,6 +1,8 @@
 """Cooperative training of descriptor and generator networks (arXiv:1609.09408)."""
 
-from coopnets_tf.algorithms import AlgorithmD, AlgorithmG, CoopNets
+from coopnets_tf.algorithm_d import AlgorithmD
+from coopnets_tf.algorithm_g import AlgorithmG
+from coopnets_tf.coopnets import CoopNets
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import UserError
 from coopnets_tf.frozen import frozen

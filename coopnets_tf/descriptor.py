@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,24 +23,21 @@ class Descriptor(keras.Model):
     import tensorflow as tf
     from coopnets_tf import Descriptor, Langevin, networks
 
-    descriptor = Descriptor(
-        networks.descriptor("mnist", (28, 28, 1)),
-        revision=Langevin(15, 0.002),
-        reference_stddev=0.016,
-    )
+    net = networks.descriptor("mnist", (28, 28, 1))
+    descriptor = Descriptor(net, revision=Langevin(15, 0.002), reference_stddev=0.016)
     images = tf.zeros([4, 28, 28, 1])
     revised, chains = descriptor.revise(images, seed=tf.constant([0, 0]))
     energies = descriptor.energy(revised)  # [4]
     ```
 
     Args:
-      network: a built `keras.Model`, such as those of `networks`: images -> scores, or
-        a map of outputs, whose sum is f. It is always called with `training=False`.
+      network: built, such as those of `networks`: images -> scores, or a map of
+        outputs, whose sum is f. It is always called with `training=False`.
       revision: the dynamics of step D1, in pixel units.
       reference_stddev: s, pixel units. None or infinite: no reference, the energy is
         -f(Y).
-      penalty: what `energies.energy_penalty` is multiplied with in D2.
-      image_shape: shape of one image, where the network takes any.
+      penalty: weight of `energies.energy_penalty` in D2.
+      image_shape: where the network takes any.
 
     Raises:
       NetworkError: if the network does not do this.
@@ -57,8 +55,8 @@ class Descriptor(keras.Model):
         penalty: float = 0.0,
         image_shape: tuple[int, ...] | None = None,
         name: str = "descriptor",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         reference_stddev = math.inf if reference_stddev is None else reference_stddev
         if not reference_stddev > 0:
@@ -93,17 +91,15 @@ class Descriptor(keras.Model):
             self(images), images, reference_stddev=self.reference_stddev
         )
 
-    def initial(self, num_images: int, *, chain_init: str, seed) -> tf.Tensor:
-        """Images that chains may start from.
+    def initial(
+        self, num_images: int, *, chain_init: str, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """Images that chains may start from, float32 [num_images, *image_shape].
 
         Args:
-          num_images: their number.
           chain_init: "noise", draws of the reference q; or "uniform", pixels from
             [-1, 1).
-          seed: int32 [2], from `seeds.draw_seed`, or [num_images, 2].
-
-        Returns:
-          float32 [num_images, *image_shape].
+          seed: int32 [2], or [num_images, 2].
 
         Raises:
           ValueError: on another kind, or noise without a reference.
@@ -124,7 +120,7 @@ class Descriptor(keras.Model):
         self,
         images: tf.Tensor,
         *,
-        seed,
+        seed: tf.Tensor,
         noise_scale: float | tf.Tensor = 1.0,
         dynamics: Langevin | None = None,
         fixed: tf.Tensor | None = None,
@@ -133,13 +129,13 @@ class Descriptor(keras.Model):
 
         Args:
           images: float32 [chains, *image_shape]; where the chains start.
-          seed: int32 [2], from `seeds.draw_seed`, or [chains, 2].
+          seed: int32 [2], or [chains, 2].
           noise_scale: 0.0 turns the noise off.
-          dynamics: to use instead of `revision`.
-          fixed: None, or bool as `images`; pixels that stay what they are.
+          dynamics: replaces `revision`.
+          fixed: bool, as `images`; pixels that stay as they are.
 
         Returns:
-          The revised images, not clipped, and a `ChainInfo`.
+          The revised images, not clipped, and what the chains met.
         """
         return langevin_chain(
             self.energy,
@@ -151,9 +147,7 @@ class Descriptor(keras.Model):
         )
 
     def update(self, observed: tf.Tensor, revised: tf.Tensor) -> tf.Tensor:
-        """D2: one optimizer step from observed and revised images.
-
-        `compile(optimizer=...)` comes first. Only the descriptor's weights change.
+        """D2: one step of the optimizer of `compile`, on the descriptor's weights only.
 
         Args:
           observed: float32 [batch, *image_shape].
@@ -175,7 +169,7 @@ class Descriptor(keras.Model):
         self.optimizer.apply(gradients, weights)
         return loss
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         finite = math.isfinite(self.reference_stddev)
         return {
             **super().get_config(),
@@ -188,7 +182,7 @@ class Descriptor(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "Descriptor":
+    def from_config(cls, config: dict[str, Any]) -> "Descriptor":
         network = config["network"]
         if isinstance(network, str):  # of version 0.1
             shape, number = config["image_shape"], config.pop("num_outputs")

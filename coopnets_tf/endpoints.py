@@ -1,40 +1,62 @@
 """What trained nets can do, as graphs: the live model calls them, an export holds them.
 
 Here the nets are frozen: batch norm has exact statistics, so that an image depends on
-its own latents and noise alone. Noise belongs to an image by its number, so that image
-k of a seed is the same in any batch.
+its latents and noise alone. Noise belongs to an image by its number, so that image k of
+a seed is the same in any batch.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from coopnets_tf import seeds
-from coopnets_tf.seeds import Purpose, draw_seed
+from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
 INTEGER = tf.TensorSpec([], tf.int32)
 
 
-def image_seeds(seed, first, number, *, purpose, draw=0):
+def image_seeds(
+    seed: Integer,
+    first: Integer,
+    number: Integer,
+    *,
+    purpose: Purpose,
+    draw: Integer = 0,
+) -> tf.Tensor:
     """The seeds of images first, first + 1, ... of a user's seed: int32 [number, 2].
 
-    Each purpose has its own, so that what revises or explains an image is independent
-    of what drew it; so has each of several draws.
+    Purposes have different ones, so that what revises or explains an image is
+    independent of what drew it; so have several draws.
     """
     seed = draw_seed(seed, step=draw, purpose=purpose)
     return seeds.seed_each(seed, first, number)
 
 
-def build(model):
-    """The endpoints of a model.
+def in_batches(
+    function: Callable, *arrays: np.ndarray | tf.Tensor, batch_size: int = 100
+) -> tf.Tensor:
+    """`function(*parts, first)` of parts of arrays, so that less memory is needed.
 
-    Args:
-      model: `ImageModel`.
+    `first` is the number of a part's first item.
+    """
+    results = []
+    for first in range(0, len(arrays[0]), batch_size):
+        parts = [array[first : first + batch_size] for array in arrays]
+        results.append(function(*parts, first))
+    return tf.concat(results, axis=0)
+
+
+def build(model: Any) -> dict[str, Callable]:
+    """The endpoints of an `ImageModel`, as far as it has the nets that they need.
+
+    Images are float32 [batch, *image_shape] in [-1, 1], latents float32 [batch,
+    *latent_shape], all other arguments int32 scalars.
 
     Returns:
-      dict of `tf.function`s, those that need only nets that the model has. Images are
-      float32 [batch, *image_shape] in [-1, 1], latents float32 [batch,
-      *latent_shape], all other arguments int32 scalars.
+      `tf.function`s by name.
         generate(latents) -> images
         draw(first, num_images, num_steps, seed) -> images; `num_steps` of D1 from where
           they start, such as the generator's drafts
@@ -62,21 +84,21 @@ def _function(python_function, *specs):
 
 def _draw(model):
     def draw(first, num_images, num_steps, seed):
-        own_seeds = image_seeds(seed, first, num_images, purpose=Purpose.SAMPLING)
+        each_seed = image_seeds(seed, first, num_images, purpose=Purpose.SAMPLING)
         whose = draw_seed(seed, step=0, purpose=Purpose.SAMPLING)
         images = model.start(num_images, seed=whose, first=first)
         if model.descriptor is None:
             return images
-        return _revised(model, images, num_steps, own_seeds)
+        return _revised(model, images, num_steps, each_seed)
 
     return draw
 
 
-def _revised(model, images, num_steps, own_seeds, fixed=None):
+def _revised(model, images, num_steps, each_seed, fixed=None):
     """Images after `num_steps` of D1, clipped."""
     images, _ = model.descriptor.revise(
         images,
-        seed=seeds.fold_in(own_seeds, Purpose.REVISION),
+        seed=seeds.fold_in(each_seed, Purpose.REVISION),
         noise_scale=model.noise_scale(),
         dynamics=dataclasses.replace(
             model.descriptor.revision, num_steps=num_steps, unroll=False
@@ -89,13 +111,13 @@ def _revised(model, images, num_steps, own_seeds, fixed=None):
 def _descriptor_endpoints(model, images_spec):
     def revise(images, num_steps, seed, first):
         number = tf.shape(images)[0]
-        own_seeds = image_seeds(seed, first, number, purpose=Purpose.REVISION)
-        return _revised(model, images, num_steps, own_seeds)
+        each_seed = image_seeds(seed, first, number, purpose=Purpose.REVISION)
+        return _revised(model, images, num_steps, each_seed)
 
     def revise_hidden(images, visible, num_steps, seed, first):
         number = tf.shape(images)[0]
-        own_seeds = image_seeds(seed, first, number, purpose=Purpose.REVISION)
-        return _revised(model, images, num_steps, own_seeds, fixed=visible > 0)
+        each_seed = image_seeds(seed, first, number, purpose=Purpose.REVISION)
+        return _revised(model, images, num_steps, each_seed, fixed=visible > 0)
 
     return {
         "revise": _function(revise, images_spec, *[INTEGER] * 3),
@@ -114,17 +136,17 @@ def _generator_endpoints(model, images_spec):
         return generator(latents, training=False)
 
     def infer(images, visible, num_steps, seed, draw, first):
-        own_seeds = image_seeds(
+        each_seed = image_seeds(
             seed, first, tf.shape(images)[0], purpose=Purpose.INFERENCE, draw=draw
         )
         shape = [tf.shape(images)[0], *generator.latent_shape]
         latents = seeds.standard_normal(
-            shape, seed=seeds.fold_in(own_seeds, Purpose.LATENTS)
+            shape, seed=seeds.fold_in(each_seed, Purpose.LATENTS)
         )
         latents, _ = generator.infer(
             tf.ensure_shape(latents, latents_spec.shape),
             images,
-            seed=seeds.fold_in(own_seeds, Purpose.INFERENCE),
+            seed=seeds.fold_in(each_seed, Purpose.INFERENCE),
             noise_scale=model.inference_noise_scale(),
             dynamics=dataclasses.replace(
                 generator.inference, num_steps=num_steps, unroll=False

@@ -1,4 +1,4 @@
-"""What a user can mend: one family of errors, whose messages say how.
+"""What users can fix: one family of errors, whose messages say how.
 
 A message names arguments in backquotes, such as `num_held_out`; the command line turns
 those that are its flags into flags.
@@ -6,6 +6,7 @@ those that are its flags into flags.
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 
 
@@ -36,7 +37,7 @@ class ExtractorError(UserError):
 class NotFinite(UserError):
     """A net, `net`, makes images that contain NaN or infinity."""
 
-    def __init__(self, net: str):
+    def __init__(self, net: str) -> None:
         super().__init__(f"A pixel of the {net}'s images is NaN or infinite.")
         self.net = net
 
@@ -48,7 +49,7 @@ class NotSaved(OSError):
 class Diverged(RuntimeError):
     """A metric was out of bounds; the message names it, its value and the step."""
 
-    def __init__(self, step: int, name: str, value: float = math.nan):
+    def __init__(self, step: int, name: str, value: float = math.nan) -> None:
         super().__init__(f"{name} became {value:.4g} at step {step}")
         self.step = step
 
@@ -56,12 +57,17 @@ class Diverged(RuntimeError):
 class Stopped(Exception):
     """A signal ended the training after a checkpoint. `signal` is its number."""
 
-    def __init__(self, signal_number: int, step: int):
+    def __init__(self, signal_number: int, step: int) -> None:
         super().__init__(f"Stopped at step {step}")
         self.signal = signal_number
 
 
+def one_line(error: BaseException) -> str:
+    """The message of any error in one line, without the colours of Keras'."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a message: the known name that is most like an unknown one, if any."""
+    """The end of a message: the known name most like an unknown one, if any."""
     found = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean {found[0]}?" if found else ""

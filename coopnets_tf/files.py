@@ -9,9 +9,7 @@ RUN_DESCRIPTION = "model.json"  # what makes a folder a run
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that a crash or a full disk leaves the old one, or none.
-
-    The folder is made.
+    """Writes a file, and its folder, so that a crash leaves the old file, or none.
 
     Raises:
       OSError: if it cannot be written.

@@ -2,12 +2,13 @@
 
 While it learns, batch norm takes the statistics of each batch, so that an image depends
 on its batch mates. Frozen, it has the exact statistics of its present weights, and an
-image depends on its own latents alone. The weights are the moving average, where the
+image depends on its latents alone. The weights are the moving average, where the
 optimizer keeps one (`use_ema=True`).
 """
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,14 +17,16 @@ from coopnets_tf import seeds
 from coopnets_tf.errors import NetworkError
 
 
-def freeze(generator, *, seed, num_latents: int = 1024, batch_size: int = 128) -> None:
+def freeze(
+    generator: Any, *, seed: tf.Tensor, num_latents: int = 1024, batch_size: int = 128
+) -> None:
     """Freezes a generator for good, for use without further training.
 
     Args:
       generator: `Generator`.
       seed: int32 [2]; of the latents, from the prior, that statistics are taken over.
       num_latents: their number, rounded up to whole batches.
-      batch_size: how many pass the network at a time.
+      batch_size: how many pass through the network at a time.
     """
     # Before the first step Keras' averages are zero.
     if generator.compiled and int(generator.optimizer.iterations):
@@ -39,8 +42,8 @@ def freeze(generator, *, seed, num_latents: int = 1024, batch_size: int = 128) -
 
 @contextlib.contextmanager
 def frozen(
-    generator, *, seed, num_latents: int = 1024, batch_size: int = 128
-) -> Iterator:
+    generator: Any, *, seed: tf.Tensor, num_latents: int = 1024, batch_size: int = 128
+) -> Iterator[Any]:
     """Inside this context a generator is frozen; on leaving it is as it was.
 
     Arguments as for `freeze`.
@@ -49,11 +52,8 @@ def frozen(
     import tensorflow as tf
     from coopnets_tf import Generator, Langevin, frozen, networks
 
-    generator = Generator(
-        networks.generator("digits", (8, 8, 1)),
-        inference=Langevin(0, 0.1),
-        residual_stddev=0.3,
-    )
+    net = networks.generator("digits", (8, 8, 1))
+    generator = Generator(net, inference=Langevin(0, 0.1), residual_stddev=0.3)
     with frozen(generator, seed=tf.constant([0, 0])):
         images = generator(tf.random.normal([4, 100]))
     ```
@@ -68,29 +68,20 @@ def frozen(
 
 
 class Statistics:
-    """Measures the statistics of a network's batch norm layers, ours or Keras' own.
+    """Measures the statistics of a network's batch norm layers, ours or Keras'.
 
-    Args:
-      network: `keras.Model`; functional or sequential, also with such models inside.
+    The network is functional or sequential, also with such models inside.
 
     Raises:
       NetworkError: if a batch norm layer is out of reach: in a subclassed model or
         layer, or called more than once.
     """
 
-    def __init__(self, network: keras.Model):
-        reached, self._norms = [], []
-        try:
-            for norm, parts in _norms(network):
-                reached.append(norm)
-                self._norms.append((norm, parts))
-        except (AttributeError, ValueError) as error:  # a layer called more than once
-            raise NetworkError(
-                f"`network` {network.name} has a batch norm whose statistics cannot be "
-                f"measured: {error} Call it once, or take another normalisation."
-            ) from error
+    def __init__(self, network: keras.Model) -> None:
+        self._norms = list(_norms(network))
         for layer in layers_inside(network):
-            if is_batch_norm(layer) and not any(layer is norm for norm in reached):
+            reached = any(layer is norm for norm, _ in self._norms)
+            if is_batch_norm(layer) and not reached:
                 raise NetworkError(
                     f"`network` {network.name} has the batch norm {layer.name} inside "
                     "a subclassed model or layer, where its statistics cannot be "
@@ -99,10 +90,11 @@ class Statistics:
 
     def measure(self, batches: list[tf.Tensor]) -> None:
         """Gives every batch norm the mean and variance of its input over batches of
-        latents: one after the other, each on top of exactly normalised ones.
+        latents, one layer after the other, each on top of exactly normalised ones.
         """
         for norm, parts in self._norms:
-            means, squares = [], []
+            means: list[tf.Tensor] = []
+            squares: list[tf.Tensor] = []
             for maps in batches:
                 for part in parts:
                     maps = part(maps, training=False)
@@ -133,16 +125,22 @@ def _axis(norm):
 
 
 def _norms(network):
-    """Batch norm layers, and the models that lead to their inputs one after the other.
-
-    In the order of the graph.
-    """
+    """Batch norm layers in order, and the models that lead to their inputs."""
     for layer in network.layers:
-        # A model's `input` is its own, a layer's that of its only call.
-        before = keras.Operation.input
         if is_batch_norm(layer):
-            yield layer, [keras.Model(network.inputs, before.fget(layer))]
+            yield layer, [_before(layer, network)]
         elif isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
             for norm, parts in _norms(layer):
-                outer = keras.Model(network.inputs, before.fget(layer))
-                yield norm, [outer, *parts]
+                yield norm, [_before(layer, network), *parts]
+
+
+def _before(layer, network):
+    """The part of a network that leads to a layer's only input."""
+    if len(layer._inbound_nodes) > 1:
+        raise NetworkError(
+            f"`network` {network.name} calls {layer.name} more than once, so that its "
+            "batch norm has several statistics. Call it once, or take another "
+            "normalisation."
+        )
+    # A model's own `input` is where it begins, not what it is called with.
+    return keras.Model(network.inputs, keras.Operation.input.fget(layer))

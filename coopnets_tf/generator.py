@@ -1,6 +1,7 @@
 """The generator: a top-down ConvNet that turns latents into images."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,6 +9,7 @@ import tensorflow as tf
 from coopnets_tf import energies, networks, seeds
 from coopnets_tf.frozen import Statistics
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
+from coopnets_tf.seeds import Integer
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
@@ -15,29 +17,25 @@ class Generator(keras.Model):
     """Non-linear factor analysis `Y = g(X; W_G) + eps`, `X ~ N(0, I)`,
     `eps ~ N(0, sigma^2 I)`.
 
-    Calling it gives images g(X). With `training=True` batch norm uses the batch's own
-    statistics, so that an image depends on its batch mates, and its moving averages
+    Calling it gives images g(X). With `training=True` batch norm uses the statistics of
+    the batch, so that an image depends on its batch mates, and its moving averages
     move; otherwise it uses the averages (see `frozen`).
 
     ```python
     import tensorflow as tf
     from coopnets_tf import Generator, Langevin, networks
 
-    generator = Generator(
-        networks.generator("mnist", (28, 28, 1)),
-        inference=Langevin(10, 0.1),
-        residual_stddev=0.3,
-    )
+    net = networks.generator("mnist", (28, 28, 1))
+    generator = Generator(net, inference=Langevin(10, 0.1), residual_stddev=0.3)
     latents, drafts = generator.propose(4, seed=tf.constant([0, 0]))
     inferred, chains = generator.infer(latents, drafts, seed=tf.constant([0, 1]))
     ```
 
     Args:
-      network: a built `keras.Model`, such as those of `networks`: latents -> images in
-        [-1, 1].
+      network: built, such as those of `networks`: latents -> images in [-1, 1].
       inference: the dynamics of step G1, in the unit of the latents.
       residual_stddev: sigma, pixel units.
-      latent_shape: shape of the latents of one image, where the network takes any.
+      latent_shape: of the latents of one image, where the network takes any.
 
     `image_shape` is the shape of one image.
 
@@ -56,8 +54,8 @@ class Generator(keras.Model):
         residual_stddev: float,
         latent_shape: tuple[int, ...] | None = None,
         name: str = "generator",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         if not residual_stddev > 0:
             raise ValueError(
@@ -79,7 +77,7 @@ class Generator(keras.Model):
         return self.network(latents, training=training)
 
     def on_batch(self, latents: tf.Tensor) -> tf.Tensor:
-        """g with the batch's own statistics, as in training, but no average moves."""
+        """g with the statistics of the batch, as in training, but no average moves."""
         images, _ = self.network.stateless_call(
             [weight.value for weight in self.network.trainable_variables],
             [state.value for state in self.network.non_trainable_variables],
@@ -89,17 +87,14 @@ class Generator(keras.Model):
         return images
 
     def propose(
-        self, num_images: int, *, seed, training: bool = False
+        self, num_images: Integer, *, seed: tf.Tensor, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """G0: draws latents from their prior and turns them into drafts.
+        """G0: latents from their prior, [num_images, *latent_shape], and their images,
+        drafts.
 
         Args:
-          num_images: their number.
-          seed: int32 [2], from `seeds.draw_seed`, or [num_images, 2].
+          seed: int32 [2], or [num_images, 2].
           training: batch statistics, and the moving averages move.
-
-        Returns:
-          latents [num_images, *latent_shape]; drafts, [num_images, *image_shape].
         """
         latents = seeds.standard_normal([num_images, *self.latent_shape], seed=seed)
         latents = tf.ensure_shape(latents, [None, *self.latent_shape])
@@ -110,7 +105,7 @@ class Generator(keras.Model):
         latents: tf.Tensor,
         images: tf.Tensor,
         *,
-        seed,
+        seed: tf.Tensor,
         noise_scale: float | tf.Tensor = 1.0,
         training: bool = False,
         dynamics: Langevin | None = None,
@@ -120,19 +115,19 @@ class Generator(keras.Model):
 
         With `training=True` g uses the statistics of this batch, as in G0 and G2: the g
         that is inverted is the g that is learned, at the price that batch norm couples
-        the chains. On frozen statistics each chain is on its own.
+        the chains. On frozen statistics the chains are independent.
 
         Args:
           latents: float32 [chains, *latent_shape]; where the chains start.
           images: float32 [chains, *image_shape]; what they explain.
-          seed: int32 [2], from `seeds.draw_seed`, or [chains, 2].
+          seed: int32 [2], or [chains, 2].
           noise_scale: 0.0 turns the noise off.
-          training: batch statistics. The moving averages stay in any case.
-          dynamics: to use instead of `inference`.
-          visible: None, or as `images`; 1 for pixels to explain, 0 for unknown ones.
+          training: batch statistics. The moving averages never move.
+          dynamics: replaces `inference`.
+          visible: as `images`; 1 for pixels to explain, 0 for unknown ones.
 
         Returns:
-          The inferred latents and a `ChainInfo`.
+          The inferred latents, and what the chains met.
         """
         generate = self.on_batch if training else self
 
@@ -161,16 +156,15 @@ class Generator(keras.Model):
         visible: tf.Tensor | None = None,
         recorded: tuple[tf.Tensor, tf.GradientTape] | None = None,
     ) -> tf.Tensor:
-        """G2: one optimizer step that regresses images on latents.
-
-        `compile(optimizer=...)` comes first. Only the generator's weights change.
+        """G2: one step of the optimizer of `compile`: the regression of images on
+        latents.
 
         Args:
           latents: float32 [chains, *latent_shape].
           images: float32 [chains, *image_shape]; taken as data.
-          visible: None, or as `images`; 1 for pixels to learn from, 0 for unknown ones.
-          recorded: None, or g(latents) and the `tf.GradientTape` that saw it, where
-            the caller already has both; saves a pass through the network.
+          visible: as `images`; 1 for pixels to learn from, 0 for unknown ones.
+          recorded: g(latents) and the tape that saw it, where the caller has both
+            already; saves a pass through the network.
 
         Returns:
           `energies.generator_loss` before the step, a scalar.
@@ -192,7 +186,7 @@ class Generator(keras.Model):
         self.optimizer.apply(gradients, weights)
         return loss
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
@@ -202,7 +196,7 @@ class Generator(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "Generator":
+    def from_config(cls, config: dict[str, Any]) -> "Generator":
         network = config["network"]
         if isinstance(network, str):  # of version 0.1
             config["latent_shape"] = (config.pop("latent_size"),)

@@ -1,40 +1,30 @@
-"""What one asks of nets, in training or trained: images, energies, latents."""
+"""What trained nets, or nets in training, can do: images, energies, latents."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from coopnets_tf import endpoints, seeds
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import freeze, frozen
 from coopnets_tf.learner import Learner
-from coopnets_tf.seeds import Purpose, draw_seed
-
-
-def _in_batches(function, *arrays, numbered=False, batch_size=100):
-    """The function's results over parts of the arrays, which need less memory.
-
-    With `numbered` it also takes the number of the part's first item.
-    """
-    results = []
-    for first in range(0, len(arrays[0]), batch_size):
-        parts = [array[first : first + batch_size] for array in arrays]
-        results.append(function(*parts, first) if numbered else function(*parts))
-    return tf.concat(results, axis=0)
+from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
 
 class ImageModel(Learner):
-    """A learner of images that can be asked for what its nets can do.
+    """A learner of images that can do what its nets can do.
 
     A subclass has a `train_step`, and `shown`, what a picture of the training shows.
     Without a generator there are no latents (`generate`, `infer`, `reconstruct`);
     without a descriptor no Langevin dynamics on images (`revise`, `energy`).
 
     Args:
-      revision_noise_until: training steps after which D1 adds no noise. None: it always
-        does.
-      inference_noise_until: the same for G1.
+      revision_noise_until, inference_noise_until: training steps after which D1 or G1
+        adds no noise. None: it always does.
       **kwargs: of `Learner`.
     """
 
@@ -43,8 +33,8 @@ class ImageModel(Learner):
         *,
         revision_noise_until: int | None = None,
         inference_noise_until: int | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         shapes = {name: net.image_shape for name, net in self.nets.items()}
         if len(set(shapes.values())) > 1:
@@ -54,15 +44,15 @@ class ImageModel(Learner):
             )
         self.revision_noise_until = revision_noise_until
         self.inference_noise_until = inference_noise_until
-        self._frozen_at = None  # the step whose weights the nets were frozen with
-        self._endpoints = None
+        self._frozen_at: int | None = None  # the step of the frozen weights
+        self._endpoints: dict[str, Callable] | None = None
 
-    def noise_scale(self):
-        """What D1 multiplies its noise with at the present step: 1, or 0 later on."""
+    def noise_scale(self) -> float | tf.Tensor:
+        """The scale of the noise of D1 at the present step: 1, or 0 later on."""
         return self._noise_until(self.revision_noise_until)
 
-    def inference_noise_scale(self):
-        """The same of G1."""
+    def inference_noise_scale(self) -> float | tf.Tensor:
+        """The same for G1."""
         return self._noise_until(self.inference_noise_until)
 
     def _noise_until(self, number):
@@ -72,36 +62,34 @@ class ImageModel(Learner):
 
     num_independent: int | None = None  # fresh images that are independent; None: all
 
-    def start(self, num_images, *, seed, first=None):
-        """Where D1 begins on fresh images: here at drafts of the generator (G0).
+    def start(
+        self, num_images: Integer, *, seed: tf.Tensor, first: Integer | None = None
+    ) -> tf.Tensor:
+        """Where D1 begins on fresh images, float32 [num_images, *image_shape].
 
-        Without a descriptor these are the images.
+        Here at drafts of the generator (G0), which without a descriptor are the images.
 
         Args:
-          num_images: int.
-          seed: int32 [2], from `seeds.draw_seed`.
-          first: int; the images are number first, first + 1, ... of this seed, each
-            with noise of its own. None: they are drawn together.
-
-        Returns:
-          float32 [num_images, *image_shape].
+          seed: int32 [2].
+          first: the images are number first, first + 1, ... of this seed, each with its
+            noise. None: they are drawn together.
         """
         seed = self._start_seed(num_images, seed, first)
-        return self.generator.propose(num_images, seed=seed)[1]
+        generator: Any = self.generator  # models without one have another `start`
+        return generator.propose(num_images, seed=seed)[1]
 
     def _start_seed(self, num_images, seed, first):
         if first is None:
             return seed
-        own_seeds = seeds.seed_each(seed, first, num_images)
-        return seeds.fold_in(own_seeds, Purpose.LATENTS)
+        return seeds.fold_in(seeds.seed_each(seed, first, num_images), Purpose.LATENTS)
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, ...]:
         """Shape of one image, such as (height, width, channels)."""
         return next(iter(self.nets.values())).image_shape
 
     @property
-    def revision_steps(self):
+    def revision_steps(self) -> int:
         """Langevin steps of D1 in training; 0 without a descriptor."""
         return self.descriptor.revision.num_steps if self.descriptor else 0
 
@@ -128,7 +116,7 @@ class ImageModel(Learner):
     def _statistics_seed(self):
         return draw_seed(self.run_seed, step=self.step, purpose=Purpose.STATISTICS)
 
-    def endpoints(self):
+    def endpoints(self) -> dict[str, Callable]:
         """The graph functions of `endpoints.build`, made once. See `frozen`."""
         if self._endpoints is None:
             self._endpoints = endpoints.build(self)
@@ -143,30 +131,35 @@ class ImageModel(Learner):
             )
         return self.endpoints()[name]
 
-    def sample(self, num_images, *, seed=0, num_steps=None):
-        """Fresh images: drafts of the generator (G0), revised by the descriptor (D1).
+    def sample(
+        self, num_images: int, *, seed: int = 0, num_steps: int | None = None
+    ) -> tf.Tensor:
+        """Fresh images, float32 [num_images, *image_shape] in [-1, 1].
 
-        Without a generator chains start as in training (from noise where that was at
-        observed images), without a descriptor there are the drafts alone.
+        Drafts of the generator (G0), revised by the descriptor (D1). Without a
+        generator chains start as in training (from noise where that was at observed
+        images).
 
         ```python
         images = model.sample(64, seed=0)
         ```
 
         Args:
-          num_images: int, 1 or more.
-          seed: int in [0, 2**31); image k depends on (seed, k) alone.
-          num_steps: int; Langevin steps of D1, 0 for the generator's own drafts.
-            Default: as in training.
-
-        Returns:
-          float32 [num_images, *image_shape] in [-1, 1].
+          num_images: 1 or more.
+          seed: in [0, 2**31); image k depends on (seed, k) alone.
+          num_steps: Langevin steps of D1, 0 for the drafts. Default: as in training.
         """
-        return tf.concat(
-            list(self.sample_batches(num_images, seed=seed, num_steps=num_steps)), 0
-        )
+        batches = self.sample_batches(num_images, seed=seed, num_steps=num_steps)
+        return tf.concat(list(batches), 0)
 
-    def sample_batches(self, num_images, *, seed=0, num_steps=None, batch_size=100):
+    def sample_batches(
+        self,
+        num_images: int,
+        *,
+        seed: int = 0,
+        num_steps: int | None = None,
+        batch_size: int = 100,
+    ) -> Iterator[tf.Tensor]:
         """The images of `sample`, in batches of at most `batch_size`, as they come."""
         if num_images < 1:
             raise ValueError(f"`num_images` must be 1 or more. Received: {num_images}")
@@ -176,7 +169,7 @@ class ImageModel(Learner):
                 images = draw(first, min(batch_size, num_images - first), steps, seed)
             yield images
 
-    def generate(self, latents):
+    def generate(self, latents: np.ndarray | tf.Tensor) -> tf.Tensor:
         """g of latents, float32 [batch, *latent_shape]: images in [-1, 1].
 
         ```python
@@ -187,10 +180,18 @@ class ImageModel(Learner):
         ```
         """
         with self.frozen():
-            return _in_batches(self._endpoint("generate"), latents)
+            generate = self._endpoint("generate")
+            return endpoints.in_batches(lambda part, first: generate(part), latents)
 
-    def revise(self, images, *, num_steps=None, seed=0, visible=None):
-        """D1 on images of one's own: Langevin dynamics towards a lower energy.
+    def revise(
+        self,
+        images: np.ndarray | tf.Tensor,
+        *,
+        num_steps: int | None = None,
+        seed: int = 0,
+        visible: np.ndarray | tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """D1 on any images: Langevin dynamics towards a lower energy.
 
         ```python
         images = model.sample(16, seed=0, num_steps=0)
@@ -198,33 +199,37 @@ class ImageModel(Learner):
         ```
 
         Args:
-          images: float32 [batch, *image_shape] in [-1, 1].
+          images: float32 [batch, *image_shape] in [-1, 1], as is the result.
           num_steps, seed: see `sample`.
-          visible: None, or as `images`; 1 for pixels that stay as they are.
-
-        Returns:
-          As `images`.
+          visible: as `images`; 1 for pixels that stay as they are.
         """
         steps = self._revision_steps(num_steps)
         function = self._endpoint("revise" if visible is None else "revise_hidden")
         arrays = [images] if visible is None else [images, visible]
-        return _in_batches(
-            lambda *parts: function(*parts[:-1], steps, seed, parts[-1]),
-            *arrays,
-            numbered=True,
+        return endpoints.in_batches(
+            lambda *parts: function(*parts[:-1], steps, seed, parts[-1]), *arrays
         )
 
-    def energy(self, images):
+    def energy(self, images: np.ndarray | tf.Tensor) -> tf.Tensor:
         """E(Y) of each image, [batch]: -log p of the descriptor up to a constant.
 
         ```python
         energies = model.energy(model.sample(16, seed=0))
         ```
         """
-        return _in_batches(self._endpoint("energy"), images)
+        energy = self._endpoint("energy")
+        return endpoints.in_batches(lambda part, first: energy(part), images)
 
-    def infer(self, images, *, num_steps, seed=0, visible=None, draw=0):
-        """G1 on images of one's own: latents that explain them.
+    def infer(
+        self,
+        images: np.ndarray | tf.Tensor,
+        *,
+        num_steps: int,
+        seed: int = 0,
+        visible: np.ndarray | tf.Tensor | None = None,
+        draw: int = 0,
+    ) -> tf.Tensor:
+        """G1 on any images: latents that explain them, float32 [batch, *latent_shape].
 
         ```python
         images = model.sample(16, seed=0)
@@ -233,27 +238,23 @@ class ImageModel(Learner):
 
         Args:
           images: float32 [batch, *image_shape] in [-1, 1].
-          num_steps: int; Langevin steps, from latents of the prior.
-          seed: int in [0, 2**31).
-          visible: None, or as `images`; 1 for pixels to explain, 0 for unknown ones.
-          draw: int; which of several independent draws.
-
-        Returns:
-          float32 [batch, *latent_shape].
+          num_steps: Langevin steps, from latents of the prior.
+          seed: in [0, 2**31).
+          visible: as `images`; 1 for pixels to explain, 0 for unknown ones.
+          draw: which of several independent draws.
         """
         visible = tf.ones_like(images) if visible is None else visible
         function = self._endpoint("infer")
         with self.frozen():
-            return _in_batches(
-                lambda images, visible, first: function(
-                    images, visible, num_steps, seed, draw, first
-                ),
+            return endpoints.in_batches(
+                lambda *parts: function(*parts[:2], num_steps, seed, draw, parts[2]),
                 images,
                 visible,
-                numbered=True,
             )
 
-    def reconstruct(self, images, *, num_steps, seed=0):
+    def reconstruct(
+        self, images: np.ndarray | tf.Tensor, *, num_steps: int, seed: int = 0
+    ) -> tf.Tensor:
         """g of the latents that `infer` finds: float32, as `images`, in [-1, 1].
 
         ```python
@@ -265,8 +266,8 @@ class ImageModel(Learner):
 
     def recover(
         self,
-        images,
-        visible,
+        images: np.ndarray | tf.Tensor,
+        visible: np.ndarray | tf.Tensor,
         *,
         infer_steps: int,
         revise_steps: int | None = None,
@@ -289,26 +290,21 @@ class ImageModel(Learner):
         Without a generator the hidden ones are at first as where fresh images begin.
 
         Args:
-          images: float32 [batch, *image_shape] in [-1, 1]; what is in their
-            hidden part does not matter.
+          images: float32 [batch, *image_shape] in [-1, 1], as is the result; what is in
+            their hidden part does not matter.
           visible: as `images`; 1 visible, 0 hidden.
-          infer_steps: Langevin steps of G1.
-          revise_steps: Langevin steps of D1. Default: as in training.
-          num_draws: latents of the posterior, over whose images the mean is taken. 1 is
-            one plausible image; more have smaller errors and less contrast.
-          seed: int in [0, 2**31).
-
-        Returns:
-          As `images`.
+          infer_steps, revise_steps: of G1, and of D1 (default: as in training).
+          num_draws: latents of the posterior, whose images are averaged. 1 gives one
+            plausible image; more have smaller errors and less contrast.
+          seed: in [0, 2**31).
         """
         if self.generator is None:
             draws = [self.sample(len(images), seed=seed, num_steps=0)]
         else:
-            options = {"num_steps": infer_steps, "visible": visible}
-            draws = [
-                self.generate(self.infer(images, seed=seed, draw=draw, **options))
-                for draw in range(num_draws)
-            ]
+            infer = functools.partial(
+                self.infer, images, num_steps=infer_steps, seed=seed, visible=visible
+            )
+            draws = [self.generate(infer(draw=draw)) for draw in range(num_draws)]
         filled = tf.where(visible > 0, images, tf.reduce_mean(draws, axis=0))
         if not self._revision_steps(revise_steps):
             return filled
@@ -322,7 +318,7 @@ class ImageModel(Learner):
             raise ValueError(f"`num_steps` must be {most}. Received: {num_steps}")
         return num_steps
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "revision_noise_until": self.revision_noise_until,

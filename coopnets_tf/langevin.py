@@ -26,30 +26,29 @@ class Langevin:
     ```
 
     Args:
-      num_steps: int; l of the paper. Zero leaves the states where they are. Without
-        `unroll` also an integer tensor.
-      step_size: float; delta of the paper, the standard deviation of the noise of one
-        step, in the unit of the states.
-      unroll: bool; in a compiled graph, lay the steps out one after the other (True)
-        or keep one copy inside a `tf.while_loop` (False). The numbers are the same.
-      max_gradient: float or None; each entry of the energy's gradient is clamped to
-        [-max_gradient, max_gradient]. None: it is not, and the dynamics are Langevin's.
-      gradient_weight: float or None; what the energy's gradient is multiplied with in
-        one step. None: step_size**2 / 2, and the dynamics are Langevin's; a larger one
-        is a colder target, exp(-E / T) with T = step_size**2 / (2 gradient_weight).
+      num_steps: l of the paper; 0 leaves the states where they are. Without `unroll`
+        also an integer tensor.
+      step_size: delta of the paper, the standard deviation of the noise of one step, in
+        the unit of the states.
+      unroll: in a compiled graph, lay the steps out one after the other (True) or keep
+        one copy inside a `tf.while_loop` (False). The numbers are the same.
+      max_gradient: clamps each entry of the energy's gradient to [-max_gradient,
+        max_gradient]. None: no clamp, and the dynamics are Langevin's.
+      gradient_weight: multiplies the energy's gradient in one step. None: step_size**2
+        / 2, and the dynamics are Langevin's; a larger one makes the target colder,
+        exp(-E / T) with T = step_size**2 / (2 gradient_weight).
 
     Raises:
-      ValueError: on a negative number of steps, or a step size, largest gradient or
-        weight that is not positive.
+      ValueError: on a negative `num_steps`, or another number that is not positive.
     """
 
-    num_steps: int
+    num_steps: int | tf.Tensor
     step_size: float
     unroll: bool = True
     max_gradient: float | None = None
     gradient_weight: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.num_steps, int) and self.num_steps < 0:
             raise ValueError(
                 f"`num_steps` must be 0 or more. Received: num_steps={self.num_steps}"
@@ -67,27 +66,31 @@ class Langevin:
 
 
 class ChainInfo(NamedTuple):
-    """What a chain met on its way; zeros where it made no step."""
+    """What a chain met on its way; zeros where it took no step."""
 
     # [chains], norm of the energy's gradient before any clamp, mean over the steps.
     gradient_norm: tf.Tensor
 
 
-def langevin_step(states, energy_gradient, noise, *, step_size, gradient_weight=None):
-    """Moves every chain by one step of Langevin dynamics.
+def langevin_step(
+    states: tf.Tensor,
+    energy_gradient: tf.Tensor,
+    noise: float | tf.Tensor,
+    *,
+    step_size: float,
+    gradient_weight: float | None = None,
+) -> tf.Tensor:
+    """The states after one step of Langevin dynamics, [chains, ...].
 
         next = states - step_size**2 / 2 * energy_gradient + step_size * noise
 
     Args:
       states: float32 [chains, ...]; pixels in [-1, 1], or latents.
-      energy_gradient: [chains, ...]; gradient of each chain's own energy.
+      energy_gradient: [chains, ...]; of each chain's energy.
       noise: [chains, ...]; standard normal, or 0.0 for plain gradient descent.
-      step_size: float; delta of the paper. TFP's `step_size` is delta**2, BlackJAX's
-        is delta**2 / 2.
-      gradient_weight: None, or a float in place of step_size**2 / 2.
-
-    Returns:
-      The next states, [chains, ...].
+      step_size: delta of the paper. TFP's `step_size` is delta**2, BlackJAX's is
+        delta**2 / 2.
+      gradient_weight: replaces step_size**2 / 2.
 
     Source: Xie et al., arXiv:1609.09408, steps D1 and G1, with energy = -log p. The
     weight: Nijkamp et al., arXiv:1904.09770, where it is 1 and step_size 0.01.
@@ -96,10 +99,10 @@ def langevin_step(states, energy_gradient, noise, *, step_size, gradient_weight=
     return states - weight * energy_gradient + step_size * noise
 
 
-def energy_gradient(energy_fn: EnergyFn, states):
-    """Gradient of each chain's energy at its own state, [chains, ...].
+def energy_gradient(energy_fn: EnergyFn, states: tf.Tensor) -> tf.Tensor:
+    """Gradient of each chain's energy at its state, [chains, ...].
 
-    The tape watches the states alone, so no gradient of a weight is prepared.
+    The tape watches the states alone: no gradient of a weight is prepared.
 
     Raises:
       ValueError: if the energy has lost its chain axis. A mean over the chains would
@@ -117,9 +120,15 @@ def energy_gradient(energy_fn: EnergyFn, states):
 
 
 def langevin_chain(
-    energy_fn: EnergyFn, states, dynamics, *, seed, noise_scale=1.0, fixed=None
-):
-    """Runs `dynamics.num_steps` Langevin steps from `states`.
+    energy_fn: EnergyFn,
+    states: tf.Tensor,
+    dynamics: Langevin,
+    *,
+    seed: tf.Tensor,
+    noise_scale: float | tf.Tensor = 1.0,
+    fixed: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, ChainInfo]:
+    """Runs a chain: its last states, [chains, ...], and what it met.
 
     ```python
     import tensorflow as tf
@@ -136,15 +145,11 @@ def langevin_chain(
     Args:
       energy_fn: [chains, ...] -> [chains], -log p up to a constant.
       states: float32 [chains, ...]; where the chains start.
-      dynamics: `Langevin`.
-      seed: int32 [2], or [chains, 2] with one for each chain; the step's number is
-        folded in for each step's noise.
-      noise_scale: float or scalar tensor; 1 is Langevin dynamics, 0 plain gradient
-        descent. For a Python zero no noise is drawn at all.
-      fixed: None, or bool [chains, ...]; entries of the states that do not move.
-
-    Returns:
-      The last states, [chains, ...], and a `ChainInfo`.
+      seed: int32 [2], or [chains, 2] with one for each chain; the number of a step is
+        folded in for its noise.
+      noise_scale: scalar; 1 is Langevin dynamics, 0 plain gradient descent. For a
+        Python zero no noise is drawn at all.
+      fixed: bool [chains, ...]; entries of the states that do not move.
     """
     noiseless = isinstance(noise_scale, float | int) and noise_scale == 0
 

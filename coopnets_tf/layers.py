@@ -1,14 +1,17 @@
-"""The layers that Keras does not have in the form that the paper's networks need."""
+"""The layers of the paper's networks that Keras does not have in this form."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 LEAKY_SLOPE = 0.2
+Shape = tuple[int | None, ...]
 register = keras.saving.register_keras_serializable("coopnets_tf")
 
 
 @register
-def leaky_relu(maps):
+def leaky_relu(maps: tf.Tensor) -> tf.Tensor:
     """The non-linearity of both networks."""
     return tf.nn.leaky_relu(maps, LEAKY_SLOPE)
 
@@ -22,17 +25,23 @@ class ImageConv(keras.layers.Conv2D):
     the machine. Weights and results are those of `Conv2D`.
     """
 
-    def __init__(self, filters, kernel_size, strides, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(filters, kernel_size, strides, **{**kwargs, "padding": "same"})
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return strided_conv(
             inputs, tf.convert_to_tensor(kernel), strides=self.strides[0]
         )
 
 
-def strided_conv(images, kernel, *, strides):
-    """`tf.nn.conv2d(images, kernel, strides, "SAME")` with its own image gradient.
+def strided_conv(images: tf.Tensor, kernel: tf.Tensor, *, strides: int) -> tf.Tensor:
+    """`tf.nn.conv2d(images, kernel, strides, "SAME")` with another image gradient.
 
     The gradient is written as an ordinary convolution onto `strides**2` times the
     image's channels, followed by `depth_to_space`:
@@ -45,7 +54,7 @@ def strided_conv(images, kernel, *, strides):
     Args:
       images: float32 [batch, height, width, channels].
       kernel: float32 [size, size, channels, filters].
-      strides: int; s.
+      strides: s.
 
     Returns:
       [batch, ceil(height / s), ceil(width / s), filters].
@@ -109,23 +118,29 @@ def _phase_kernel(kernel, rows, columns, strides):
 class ConvTranspose(keras.layers.Layer):
     """A transposed convolution onto maps of a given size.
 
-    Keras' own layer cannot be told the size of its output; a map of 7x7 pixels has to
-    come from 4x4 ones here. The kernel is [height, width, filters, input channels], as
-    TF's.
+    Keras' layer does not take the size of its output; here a map of 7x7 pixels has to
+    come from one of 4x4. The kernel is [height, width, filters, input channels], as
+    TensorFlow's.
 
     Args:
-      filters: int.
-      kernel_size: (int, int).
-      strides: int.
-      output_size: (int, int); with padding "same", `ceil(output / strides)` must be
-        the size of the input maps.
+      kernel_size: (height, width).
+      output_size: (height, width); with padding "same", `ceil(output / strides)` must
+        be the size of the input maps.
       padding: "same" or "valid".
-      stddev: float; of the kernel's normal initial values. The bias starts at zero.
+      stddev: of the kernel's normal initial values. The bias starts at zero.
     """
 
     def __init__(
-        self, filters, kernel_size, strides, output_size, *, padding, stddev, **kwargs
-    ):
+        self,
+        filters: int,
+        kernel_size: tuple[int, int],
+        strides: int,
+        output_size: tuple[int, int],
+        *,
+        padding: str,
+        stddev: float,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
@@ -134,7 +149,7 @@ class ConvTranspose(keras.layers.Layer):
         self.padding = padding
         self.stddev = stddev
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*self.kernel_size, self.filters, input_shape[-1]),
@@ -144,7 +159,7 @@ class ConvTranspose(keras.layers.Layer):
             name="bias", shape=(self.filters,), initializer="zeros"
         )
 
-    def call(self, maps):
+    def call(self, maps: tf.Tensor) -> tf.Tensor:
         outputs = tf.nn.conv2d_transpose(
             maps,
             self.kernel,
@@ -154,36 +169,32 @@ class ConvTranspose(keras.layers.Layer):
         )
         return tf.nn.bias_add(outputs, self.bias)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], *self.output_size, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = "filters kernel_size strides output_size padding stddev".split()
-        own = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @register
 class SummedOutputs(keras.layers.Layer):
     """`num_outputs` linear filters over the whole map, and the sum of their answers.
 
-    The filters are summed first, which gives the same scores for 1 / num_outputs of
-    the operations. They still count one by one in learning: each has its own
-    optimizer step, and the published learning rates assume 100 of them.
+    The filters are summed first, which gives the same scores for 1 / num_outputs of the
+    operations. In learning they still count one by one: each takes its optimizer step,
+    and the published learning rates assume 100 of them.
 
-    Input [batch, height, width, channels], output [batch].
-
-    Args:
-      num_outputs: int.
-      stddev: float; of the filters' normal initial values. Biases start at zero.
+    Input [batch, height, width, channels], output [batch]. `stddev` is that of the
+    filters' normal initial values; biases start at zero.
     """
 
-    def __init__(self, num_outputs, *, stddev, **kwargs):
+    def __init__(self, num_outputs: int, *, stddev: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_outputs = num_outputs
         self.stddev = stddev
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*input_shape[1:], self.num_outputs),
@@ -193,33 +204,33 @@ class SummedOutputs(keras.layers.Layer):
             name="bias", shape=(self.num_outputs,), initializer="zeros"
         )
 
-    def call(self, maps):
+    def call(self, maps: tf.Tensor) -> tf.Tensor:
         kernel = tf.reduce_sum(self.kernel, axis=-1)
         return tf.reduce_sum(maps * kernel, axis=[1, 2, 3]) + tf.reduce_sum(self.bias)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[:1]
 
-    def get_config(self):
-        own = {"num_outputs": self.num_outputs, "stddev": self.stddev}
-        return {**super().get_config(), **own}
+    def get_config(self) -> dict[str, Any]:
+        options = {"num_outputs": self.num_outputs, "stddev": self.stddev}
+        return {**super().get_config(), **options}
 
 
 @register
 class BatchNorm(keras.layers.Layer):
     """Batch normalisation with a shift and no scale, as in the official code.
 
-    Args:
-      momentum: float; of the moving averages.
-      epsilon: float; added to the variance.
+    `momentum` is that of the moving averages, `epsilon` is added to the variance.
     """
 
-    def __init__(self, momentum=0.999, epsilon=1e-3, **kwargs):
+    def __init__(
+        self, momentum: float = 0.999, epsilon: float = 1e-3, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         shape = input_shape[-1:]
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
         self.moving_mean = self.add_weight(
@@ -229,11 +240,11 @@ class BatchNorm(keras.layers.Layer):
             name="moving_variance", shape=shape, initializer="ones", trainable=False
         )
 
-    def call(self, maps, training=False):
+    def call(self, maps: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Normalises [batch, height, width, channels] over all axes but the last.
 
-        `training` takes the statistics of this batch instead of the moving averages,
-        and moves the averages towards them.
+        `training` takes this batch's statistics instead of the moving averages, and
+        moves the averages towards them.
         """
         if not training:
             mean, variance = self.moving_mean, self.moving_variance
@@ -257,9 +268,9 @@ class BatchNorm(keras.layers.Layer):
     def _move(self, average, value):
         average.assign_add((1 - self.momentum) * (value - average))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
-        own = {"momentum": self.momentum, "epsilon": self.epsilon}
-        return {**super().get_config(), **own}
+    def get_config(self) -> dict[str, Any]:
+        options = {"momentum": self.momentum, "epsilon": self.epsilon}
+        return {**super().get_config(), **options}

@@ -1,6 +1,8 @@
 """What every training has: steps, metrics, a guard, optimizers, a checkpoint."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,17 +20,13 @@ RENAMED = {  # since version 0.1
 
 
 def named_variables(net: keras.Model) -> dict[str, tf.Variable]:
-    """The variables of a net by name, such as `conv_0_kernel`.
-
-    Names that Keras counts up within a process (`conv2d_7`) are counted within the net
-    instead, so that the same net has the same names in every process.
+    """The variables of a net by name, such as `conv_0_kernel`; see `stable_paths`.
 
     Raises:
-      NetworkError: if two variables have one name; one of them would get lost in a
-        checkpoint.
+      NetworkError: if two variables have one name: a checkpoint would lose one of them.
     """
     named = {}
-    for path, variable in zip(_stable_paths(net), net.variables, strict=True):
+    for path, variable in zip(stable_paths(net), net.variables, strict=True):
         name = path.replace("/", "_")
         if name in named:
             raise NetworkError(
@@ -39,26 +37,31 @@ def named_variables(net: keras.Model) -> dict[str, tf.Variable]:
     return named
 
 
-def _stable_paths(net):
-    """The variables' paths, their layers counted from the first of the net."""
+def stable_paths(net: keras.Model) -> list[str]:
+    """The paths of a net's variables, such as `conv_0/kernel`.
+
+    Names that Keras numbers within a process (`conv2d_7`) are numbered within the net
+    instead, so that the same net has the same names in every process.
+    """
     split = [variable.path.split("/") for variable in net.variables]
     seen: dict[str, list[str]] = {}
     for layer in (layer for path in split for layer in path[:-1]):
         stem = re.sub(r"_\d+$", "", layer)
         if layer not in seen.setdefault(stem, []):
             seen[stem].append(layer)
-    stable = {}
+    stable: dict[str, str] = {}
     for stem, layers in seen.items():
         own = f"{stem}_0" in layers  # Keras counts from 1; somebody chose these names
         for number, layer in enumerate(layers):
-            stable[layer] = layer if own else f"{stem}_{number}" if number else stem
+            counted = f"{stem}_{number}" if number else stem
+            own = own or counted in stable.values()
+            stable[layer] = layer if own else counted
     return ["/".join([*(stable[one] for one in path[:-1]), path[-1]]) for path in split]
 
 
 def named_slots(part: str, net: keras.Model) -> dict[str, tf.Variable]:
-    """The variables of a net's optimizer by name.
-
-    Such as `iteration`, and `descriptor_conv_0_kernel_momentum` of a weight.
+    """The variables of a net's optimizer by name, such as `iteration`, and
+    `descriptor_conv_0_kernel_momentum` of a weight.
     """
     stable = {
         variable.path.replace("/", "_"): name
@@ -75,7 +78,7 @@ def named_slots(part: str, net: keras.Model) -> dict[str, tf.Variable]:
     return named
 
 
-def as_batch(data, image_shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
+def as_batch(data: Any, image_shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
     """A batch as the training steps take it.
 
     Args:
@@ -83,7 +86,6 @@ def as_batch(data, image_shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
         has it. By name: `images`, float32 [batch, *image_shape] in [-1, 1], and where
         there are any `numbers`, int [batch]; `visible`, as `images`, 1 where a pixel is
         known and 0 where not; `labels`, int [batch].
-      image_shape: of the nets.
 
     Raises:
       DatasetError: on images of another shape.
@@ -102,20 +104,18 @@ def as_batch(data, image_shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
 class Learner(keras.Model):
     """A descriptor, a generator or both that learn in steps.
 
-    A subclass has a `train_step`. What it keeps from one step to another besides the
+    A subclass has a `train_step`. What it keeps from one step to the next besides the
     nets, such as chains, it makes by `keep`.
 
     Args:
-      descriptor: `Descriptor`, or None.
-      generator: `Generator`, or None.
       metrics: names of the metrics of a step, in their order.
       run_seed: all random numbers of the training follow from it.
-      limits: the largest sizes of metrics, by name. The first step with
-        a metric beyond its limit, or not finite, raises the alarm. None: no guard.
+      limits: the largest sizes of metrics, by name. The first step with a metric beyond
+        its limit, or not finite, raises the alarm. None: no guard.
 
     `step` is an integer variable, the number of training steps done; `rollbacks` that
-    of the times the run went back, each to another stream of noise; `kept` a dict of
-    what `keep` made.
+    of the times the run went back, each to another stream of noise; `kept` has what
+    `keep` made.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class Learner(keras.Model):
         *,
         descriptor: Descriptor | None = None,
         generator: Generator | None = None,
-        metrics: tuple[str, ...],
-        run_seed: int,
-        limits: dict[str, float] | None,
-        **kwargs,
-    ):
+        metrics: Sequence[str],
+        run_seed: int = 0,
+        limits: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.descriptor = descriptor
         self.generator = generator
@@ -137,7 +137,7 @@ class Learner(keras.Model):
         self.rollbacks = keras.Variable(
             0, dtype="int64", trainable=False, name="rollbacks"
         )
-        self.kept = {}
+        self.kept: dict[str, tf.Variable] = {}
         self.limits = limits
         # The first step whose metrics were out of bounds (0: none), and their sizes.
         self._alarm_step = keras.Variable(0, dtype="int64", trainable=False)
@@ -153,15 +153,7 @@ class Learner(keras.Model):
         return {name: net for name, net in nets.items() if net is not None}
 
     def keep(self, name: str, value: tf.Tensor) -> tf.Variable:
-        """Makes a variable that the next step depends on, and the checkpoint holds.
-
-        Args:
-          name: of the variable.
-          value: float32; what it begins with.
-
-        Returns:
-          `tf.Variable`.
-        """
+        """Makes a variable, float32, that steps depend on and the checkpoint holds."""
         variable = self.add_weight(
             name=name, shape=value.shape, initializer="zeros", trainable=False
         )
@@ -169,12 +161,16 @@ class Learner(keras.Model):
         self.kept[name] = variable.value
         return variable.value
 
-    def compile(self, descriptor_optimizer=None, generator_optimizer=None, **kwargs):
-        """Gives each net its own optimizer and builds it, so that it can be restored.
+    def compile(
+        self,
+        descriptor_optimizer: keras.optimizers.Optimizer | None = None,
+        generator_optimizer: keras.optimizers.Optimizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Gives each net its optimizer and builds that, so that it can be restored.
 
         Args:
-          descriptor_optimizer: a Keras optimizer; not used without that net.
-          generator_optimizer: a Keras optimizer; not used without that net.
+          descriptor_optimizer, generator_optimizer: not used without that net.
           **kwargs: of `keras.Model.compile`.
 
         Raises:
@@ -182,8 +178,8 @@ class Learner(keras.Model):
         """
         kwargs.setdefault("jit_compile", False)  # XLA would draw other noise
         super().compile(optimizer=None, **kwargs)
-        optimizers = descriptor_optimizer, generator_optimizer
-        optimizers = dict(zip(NETS, optimizers, strict=True))
+        given = descriptor_optimizer, generator_optimizer
+        optimizers = dict(zip(NETS, given, strict=True))
         for name, net in self.nets.items():
             if optimizers[name] is None:
                 raise ValueError(
@@ -194,14 +190,14 @@ class Learner(keras.Model):
             net.optimizer.build(net.trainable_variables)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.means.values())
 
     def checkpoint(self) -> tf.train.Checkpoint:
-        """A `tf.train.Checkpoint` of all that the next step depends on but `rollbacks`.
+        """All that the next step depends on but `rollbacks`.
 
-        The variables are listed here: TensorFlow's own search does not look into the
-        lists in which Keras keeps layers, and would leave out the moving averages.
+        The variables are listed here: TensorFlow's search does not look into the lists
+        in which Keras keeps layers, and would leave out the moving averages.
         """
         nets = {name: named_variables(net) for name, net in self.nets.items()}
         optimizers = {
@@ -225,11 +221,8 @@ class Learner(keras.Model):
             stream=self.rollbacks,
         )
 
-    def report(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Ends a step: guards its metrics and takes them into the running means.
-
-        Args:
-          values: dict of scalars, by the metrics' names.
+    def report(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Ends a step: guards its metrics, scalars by name, and adds them to the means.
 
         Returns:
           The running means since they were last reset, by name.
@@ -242,15 +235,12 @@ class Learner(keras.Model):
             self.means[name].update_state(value)
         return {name: mean.result() for name, mean in self.means.items()}
 
-    def watch(self, values: dict[str, tf.Tensor]) -> None:
-        """The guard: keeps, on the device, the first step that is out of bounds.
-
-        Args:
-          values: dict of scalars; the metrics of the present step, by name, in order.
-        """
+    def watch(self, values: Mapping[str, tf.Tensor]) -> None:
+        """The guard: keeps, on the device, the first step beyond a limit."""
         sizes = tf.abs(tf.stack(list(values.values())))
-        limits = [self.limits.get(name, tf.float32.max) for name in values]
-        good = tf.reduce_all(sizes <= tf.constant(limits))  # false for NaN
+        limits = self.limits or {}
+        largest = tf.constant([limits.get(name, tf.float32.max) for name in values])
+        good = tf.reduce_all(sizes <= largest)  # false for NaN
         first = tf.logical_not(good) & tf.equal(self._alarm_step, 0)
         step = tf.convert_to_tensor(self.step)
         self._alarm_step.assign(tf.where(first, step, self._alarm_step))
@@ -265,10 +255,11 @@ class Learner(keras.Model):
         self._alarm_step.assign(0)
         self._alarm_sizes.assign(tf.zeros_like(self._alarm_sizes))
         for name, size in sizes.items():
-            if not size <= self.limits.get(name, tf.float32.max):
+            if not size <= (self.limits or {}).get(name, tf.float32.max):
                 return step, name, float(size)
+        return None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         nets = {
             name: keras.saving.serialize_keras_object(net)
             for name, net in self.nets.items()
@@ -283,7 +274,7 @@ class Learner(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Learner":
         nets = {
             name: keras.saving.deserialize_keras_object(config[name])
             for name in NETS
@@ -292,7 +283,7 @@ class Learner(keras.Model):
         config = {RENAMED.get(name, name): value for name, value in config.items()}
         return cls(**{**config, **nets})
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
         return {
@@ -300,7 +291,7 @@ class Learner(keras.Model):
             for name, net in self.nets.items()
         }
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(
             **{
                 name: keras.saving.deserialize_keras_object(optimizer)

@@ -1,10 +1,10 @@
-"""Networks from a Python file of the user's: `descriptor` and `generator`, functions.
+"""Networks from a user's Python file: `descriptor` and `generator`, functions.
 
     def descriptor(image_shape): ...               -> a built keras.Model
     def generator(image_shape, latent_shape): ...  -> a built keras.Model
 
-Either may be missing. A run keeps a copy of the file, and what a run needs of it is run
-only with consent: the user named the file, or has consented to the same text before.
+Either may be missing. A run keeps a copy of the file. Its code runs only with consent:
+the user named the file, or has consented to the same text before.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import keras
 
-from coopnets_tf.errors import NetworkError
+from coopnets_tf.errors import NetworkError, one_line
 from coopnets_tf.files import keras_folder, write_whole
 
 COPY = "network.py"  # in the folder of a run
@@ -29,7 +29,7 @@ FUNCTIONS = {
 
 
 class NetworkFile(NamedTuple):
-    """A file that was read, and not yet run."""
+    """A file that was read, but not yet run."""
 
     path: Path
     code: bytes
@@ -43,7 +43,7 @@ def read(path: Path | str) -> NetworkFile:
     """Reads a network file without running it.
 
     Raises:
-      NetworkError: if it is no Python file, or cannot be read.
+      NetworkError: if it is not a Python file, or cannot be read.
     """
     path = Path(path).expanduser()
     if path.suffix == ".keras":
@@ -58,18 +58,17 @@ def read(path: Path | str) -> NetworkFile:
 
 
 def functions(file: NetworkFile) -> dict[str, Callable]:
-    """Runs a network file, once in a process; with its consent given.
+    """Those of `FUNCTIONS` that a network file has, by name.
 
-    Returns:
-      Those of `FUNCTIONS` that the file has, by name.
+    The file, to which the user has consented, is run, once in a process.
 
     Raises:
       NetworkError: if it cannot be run, or has none of them.
     """
     module = _module(file.path, file.code)
     _remember(file)
-    found = {name: getattr(module, name, None) for name in FUNCTIONS}
-    found = {name: function for name, function in found.items() if callable(function)}
+    named = {name: getattr(module, name, None) for name in FUNCTIONS}
+    found = {name: function for name, function in named.items() if callable(function)}
     if not found:
         raise NetworkError(
             f"`network`={file.path} must have a function "
@@ -79,10 +78,9 @@ def functions(file: NetworkFile) -> dict[str, Callable]:
 
 
 def build(file: NetworkFile, name: str, *shapes: tuple[int, ...]) -> keras.Model | None:
-    """A network of the file; None where it has no such function.
+    """A network of the file, which is run; None where it has no such function.
 
     Args:
-      file: see `read`; it is run.
       name: a key of `FUNCTIONS`.
       *shapes: what that function takes.
 
@@ -102,7 +100,7 @@ def build(file: NetworkFile, name: str, *shapes: tuple[int, ...]) -> keras.Model
 
 
 def is_trusted(file: NetworkFile) -> bool:
-    """Whether this user has run a file of the same text before."""
+    """Whether this user has run a file with the same text before."""
     return _memory(file).is_file()
 
 
@@ -110,7 +108,7 @@ def keep(file: NetworkFile, run_dir: Path) -> dict[str, str]:
     """Copies a file into the folder of a run; returns what `kept` needs to find it.
 
     Raises:
-      NetworkError: if there is another file in its place.
+      NetworkError: if another file is in its place.
     """
     copy = run_dir / COPY
     if copy.exists() and copy.read_bytes() != file.code:
@@ -120,10 +118,10 @@ def keep(file: NetworkFile, run_dir: Path) -> dict[str, str]:
 
 
 def kept(run_dir: Path, record: dict[str, str]) -> NetworkFile:
-    """The copy in the folder of a run, as it was when the run was begun.
+    """The copy in the folder of a run, as it was when the run began.
 
     Raises:
-      NetworkError: if it is missing or was changed.
+      NetworkError: if it is missing or has changed.
     """
     path = run_dir / COPY
     if not path.is_file():
@@ -135,7 +133,7 @@ def kept(run_dir: Path, record: dict[str, str]) -> NetworkFile:
 
 
 def refuse_changed(file: NetworkFile, record: dict[str, str]) -> None:
-    """Stops where a file is no longer that of the run."""
+    """Stops where a file is no longer the one of the run."""
     if file.sha256 != record["sha256"]:
         raise NetworkError(
             f"{file.path} was changed since the run was begun, so that its networks "
@@ -167,7 +165,7 @@ def _where(error):
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     place = f" (line {lines[-1]})" if lines else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    return f"{type(error).__name__}: {one_line(error)}{place}"
 
 
 def _memory(file):

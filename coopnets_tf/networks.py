@@ -1,17 +1,17 @@
-"""The built-in networks: two tables of layers in a row, turned into Keras models.
+"""The built-in networks: two tables of layers, turned into Keras models.
 
 A network for `Descriptor` turns images into scores or maps, whose sum is f; one for
 `Generator` turns latents into images. Any Keras model that does so will do; these are
 those of the paper's experiments, and one for small digits.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from coopnets_tf import seeds
-from coopnets_tf.errors import NetworkError, nearest
+from coopnets_tf.errors import NetworkError, nearest, one_line
 from coopnets_tf.layers import (
     BatchNorm,
     ConvTranspose,
@@ -32,8 +32,8 @@ class Conv(NamedTuple):
 
 
 class Deconv(NamedTuple):
-    """One transposed convolution. The first one of a network makes the smallest map
-    out of the latent vector; the size of its kernel is the size of that map.
+    """One transposed convolution. The first one of a network turns the latent vector
+    into the smallest map, whose size is also that of its kernel.
     """
 
     size: int | None
@@ -44,9 +44,9 @@ class Deconv(NamedTuple):
 class Table(NamedTuple):
     """The layers of both nets.
 
-    The descriptor's from the image upwards; above the last one comes `SummedOutputs`
-    over the whole map. The generator's from the latent vector down to the image; all
-    but the last with batch norm and leaky ReLU, the last with tanh.
+    The descriptor's go from the image upwards, with `SummedOutputs` over the whole map
+    on top. The generator's go from the latent vector down to the image; all but the
+    last have batch norm and leaky ReLU, the last tanh.
     """
 
     descriptor: list[Conv]
@@ -70,12 +70,7 @@ TABLES = {
     ),
     "cifar": Table(
         _COLOUR_CONVS,
-        [
-            Deconv(None, 1, 256),
-            Deconv(5, 2, 128),
-            Deconv(5, 2, 64),
-            Deconv(5, 2, None),
-        ],
+        [Deconv(None, 1, 256), Deconv(5, 2, 128), Deconv(5, 2, 64), Deconv(5, 2, None)],
     ),
     "scene": Table(
         _COLOUR_CONVS,
@@ -92,7 +87,7 @@ LARGEST = {"digits": 16, "mnist": 28, "cifar": 32}  # sides of images, pixels
 
 
 def table(name: str) -> Table:
-    """The row of a name.
+    """The table of a name.
 
     Raises:
       NetworkError: if there is none.
@@ -106,7 +101,7 @@ def table(name: str) -> Table:
 
 
 def for_images(image_shape: tuple[int, ...]) -> str:
-    """The name of the table made for images of about that size."""
+    """The name of the table for images of about that size."""
     sizes = LARGEST.items()
     return next((name for name, side in sizes if image_shape[0] <= side), "scene")
 
@@ -125,10 +120,7 @@ def descriptor(
     Args:
       name: a key of `TABLES`.
       image_shape: (height, width, channels) of the images.
-      num_outputs: linear outputs at the top, whose sum are the scores.
-
-    Raises:
-      NetworkError: on an unknown name.
+      num_outputs: linear outputs at the top, whose sum is the score.
     """
     images = maps = keras.Input(image_shape)
     for position, conv in enumerate(table(name).descriptor):
@@ -163,12 +155,11 @@ def generator(
     ```
 
     Args:
-      name: a key of `TABLES`.
-      image_shape: (height, width, channels) of the images.
+      name, image_shape: see `descriptor`.
       latent_shape: (d,).
 
     Raises:
-      NetworkError: on an unknown name, or latents that are no vectors.
+      NetworkError: on an unknown name, or latents that are not vectors.
     """
     if len(latent_shape) != 1:
         raise NetworkError(
@@ -203,7 +194,8 @@ def map_sizes(image_size: tuple[int, int], strides: list[int]) -> list[tuple[int
     """
     sizes = [image_size]
     for stride in reversed(strides[1:]):
-        sizes.insert(0, tuple(-(-length // stride) for length in sizes[0]))
+        height, width = sizes[0]
+        sizes.insert(0, (-(-height // stride), -(-width // stride)))
     return sizes
 
 
@@ -214,12 +206,12 @@ def shape_of_input(
 
     Args:
       network: a built Keras model with one input.
-      given: that shape, where the network takes any; None: its own.
-      argument: what `given` is called where it comes from.
+      given: that shape, where the network takes any.
+      argument: what the caller calls `given`.
 
     Raises:
-      NetworkError: if it is no built Keras model with one input, takes another shape,
-        or any shape and none is given.
+      NetworkError: if it is not a built Keras model with one input, takes another
+        shape, or any shape and none is given.
     """
     if not isinstance(network, keras.Model):
         raise NetworkError(
@@ -231,7 +223,7 @@ def shape_of_input(
             f"`network` {network.name} was never built, so that it has no weights yet. "
             "Begin it with keras.Input, or call it once."
         )
-    own = getattr(network, "input_shape", None)
+    own: Any = getattr(network, "input_shape", None)
     if isinstance(own, list | dict):
         raise NetworkError(
             f"`network` {network.name} must have one input. Received: {len(own)}."
@@ -253,16 +245,11 @@ def shape_of_input(
 def outputs_of(
     network: keras.Model, shape: tuple[int, ...], expected: str
 ) -> tf.Tensor:
-    """What a network makes of two random inputs of a shape.
-
-    Args:
-      network: a built Keras model.
-      shape: of one input.
-      expected: what outputs should be, for errors.
+    """What a built network makes of two random inputs of a shape.
 
     Raises:
       NetworkError: if it has no trainable weights, cannot be called with this shape, or
-        gives anything but finite numbers for each input.
+        gives anything but finite numbers for each input, the `expected` ones.
     """
     name = f"`network` {network.name}"
     if not network.trainable_variables:
@@ -275,7 +262,7 @@ def outputs_of(
     except Exception as error:  # a layer of the user's may raise anything
         raise NetworkError(
             f"{name} cannot be called with inputs of shape {list(inputs.shape)}: "
-            f"{str(error).strip()}"
+            f"{one_line(error)}"
         ) from error
     tensor = tf.is_tensor(outputs)
     if not tensor or outputs.shape.rank == 0 or outputs.shape[0] != 2:

@@ -1,14 +1,18 @@
-"""Optimizers and learning rates: what Keras' own do not offer, all of it opt-in."""
+"""Optimizers and learning rates that Keras does not offer, all of them opt-in."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.optimizers import schedules
+from keras.optimizers.schedules import LearningRateSchedule
 
-schedules = keras.optimizers.schedules
 NUM_PLATEAUS = 80
 
 
-def cap_gradients(gradients, limit):
+def cap_gradients(gradients: Sequence[tf.Tensor], limit: float) -> list[tf.Tensor]:
     """Scales each tensor whose largest entry exceeds `limit` down to it.
 
         g * min(1, limit / max|g|)
@@ -26,38 +30,37 @@ def cap_gradients(gradients, limit):
 
 @keras.saving.register_keras_serializable("coopnets_tf")
 class CappedAdam(keras.optimizers.Adam):
-    """Keras' Adam, on capped gradients.
+    """Keras' Adam, with its options; `gradient_cap` is the limit of `cap_gradients`."""
 
-    Args:
-      gradient_cap: float or None; see `cap_gradients`.
-      **options: those of `keras.optimizers.Adam`.
-    """
-
-    def __init__(self, *arguments, gradient_cap=None, **options):
+    def __init__(
+        self, *arguments: Any, gradient_cap: float | None = None, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.gradient_cap = gradient_cap
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(
+        self,
+        grads: Sequence[tf.Tensor],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
         if self.gradient_cap is not None:
             grads = cap_gradients(grads, self.gradient_cap)
         super().apply(grads, trainable_variables)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gradient_cap": self.gradient_cap}
 
 
-def rate_schedule(name, rate, *, num_steps, final_factor):
+def rate_schedule(
+    name: str, rate: float, *, num_steps: Any, final_factor: float
+) -> float | LearningRateSchedule:
     """How a learning rate goes from `rate` to `final_factor * rate` in `num_steps`.
 
     Args:
-      name: "constant", "exponential" (falls on afterwards), "cosine", or "plateaus",
-        80 of equal length on a logarithmic scale, as in the authors' MATLAB code.
-      rate: float; where it begins.
-      num_steps: int; not used by "constant".
-      final_factor: float.
-
-    Returns:
-      A float, or a `keras.optimizers.schedules.LearningRateSchedule`.
+      name: "constant", "exponential" (falls on afterwards), "cosine", or "plateaus", 80
+        of equal length on a logarithmic scale, as in the authors' MATLAB code.
+      rate: where it begins.
+      num_steps, final_factor: not used by "constant".
     """
     if name == "exponential":
         return schedules.ExponentialDecay(rate, num_steps, final_factor)
@@ -76,26 +79,28 @@ def rate_schedule(name, rate, *, num_steps, final_factor):
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
-class RateAfterRollbacks(schedules.LearningRateSchedule):
-    """A learning rate that each rollback of the run multiplies by a factor.
+class RateAfterRollbacks(LearningRateSchedule):
+    """A learning rate that each rollback of the run multiplies by `factor`.
 
-    Args:
-      rate: float or `LearningRateSchedule`.
-      rollbacks: integer variable; rollbacks so far, `Learner.rollbacks`.
-      factor: float.
+    `rollbacks` is an integer variable, `Learner.rollbacks`.
     """
 
-    def __init__(self, rate, rollbacks, factor):
+    def __init__(
+        self,
+        rate: float | LearningRateSchedule,
+        rollbacks: int | keras.Variable,
+        factor: float,
+    ) -> None:
         super().__init__()
         self.rate = rate
         self.rollbacks = rollbacks
         self.factor = factor
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         rate = self.rate(step) if callable(self.rate) else self.rate
         return rate * self.factor ** tf.cast(self.rollbacks, tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What was saved has the rollbacks until then, as a number."""
         return {
             "rate": keras.saving.serialize_keras_object(self.rate),
@@ -104,6 +109,6 @@ class RateAfterRollbacks(schedules.LearningRateSchedule):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "RateAfterRollbacks":
         rate = keras.saving.deserialize_keras_object(config["rate"])
         return cls(**{**config, "rate": rate})

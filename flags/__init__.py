@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags as absl_flags
 
@@ -15,8 +15,8 @@ from flags.facts import FACTS, overview
 __all__ = ["FACTS", "SAVED", "overview", "parse", "save", "saved_names", "settings"]
 
 PRESETS = Path(__file__).parent
-FLAGS = absl_flags.FLAGS
-# The data sets with a preset of their own; all others are folders.
+FLAGS: Any = absl_flags.FLAGS
+# The data sets with a preset; all others are folders.
 NAMED = ("digits", "mnist", "fashion_mnist", "cifar10")
 SAVED = "flags.cfg"  # in the folder of a run that main.py made
 
@@ -38,8 +38,7 @@ def settings() -> dict[str, Any]:
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Parses the presets of `--dataset` and `--algorithm` first, then the user's own
-    flags, which win.
+    """Parses the presets of data set and algorithm, then the user's flags, which win.
 
     With `--resume`, and in all modes but train, the flags of the run take the place of
     the presets; with `--resume` what would change its mathematics is refused.
@@ -66,9 +65,9 @@ def _parse(argv):
         argv = [*argv, f"--workdir={workdir}"] if workdir else argv
         bases, saved = _of_run(argv[0], Path(workdir or "nowhere"), bases)
     FLAGS.unparse_flags()
-    bases = [f"--flagfile={one}" if isinstance(one, Path) else one for one in bases]
-    rest = FLAGS([argv[0], *bases, *argv[1:]])
-    if saved == {} and not {"dataset"} & {*typed, *_names(bases)}:
+    words = [f"--flagfile={one}" if isinstance(one, Path) else one for one in bases]
+    rest = FLAGS([argv[0], *words, *argv[1:]])
+    if saved == {} and not {"dataset"} & {*typed, *_names(words)}:
         FLAGS["dataset"].value = None  # made in Python, of images that it did not name
     _complete()
     _refuse_of_other_modes(_names(argv[1:]))
@@ -171,7 +170,7 @@ def _refuse_of_other_algorithms():
     received = f"Received: --algorithm={algorithm}. Leave it out; see --help."
     for name, facts in FACTS.items():
         value, changed = FLAGS[name].value, FLAGS[name].value != FLAGS[name].default
-        given, owners = f"--{name}", facts.algorithms
+        given, owners = f"--{name}", list(facts.algorithms)
         if algorithm in owners and value in facts.by_algorithm.get(algorithm, (value,)):
             continue
         if algorithm in owners:
@@ -216,7 +215,7 @@ def _refuse_impossible_chains(init):
 
 
 def _expand(name):
-    """A path that begins with ~ is meant to be in a home."""
+    """A path that begins with ~ is in a home."""
     if FLAGS[name].value:
         try:
             FLAGS[name].value = str(Path(FLAGS[name].value).expanduser())
@@ -243,12 +242,12 @@ def _parse_alone(program, flagfile):
     return {name: FLAGS[name].value for name in saved_names()}
 
 
-def _refuse(text):
+def _refuse(text: str) -> NoReturn:
     print(f"Error: {text}", file=sys.stderr)
     sys.exit(2)
 
 
-def saved_names():
+def saved_names() -> list[str]:
     return [name for name, facts in FACTS.items() if facts.saved]
 
 

@@ -6,18 +6,11 @@ n images of one step, n~ chains, s and sigma standard deviations.
 """
 
 import re
+from typing import Any
 
 from absl import flags as absl_flags
 
-from flags.facts import (
-    ALGORITHMS,
-    MODES,
-    NEED_DATA,
-    USES,
-    WITH_IMAGES,
-    Group,
-    nearest,
-)
+from flags.facts import ALGORITHMS, MODES, NEED_DATA, USES, WITH_IMAGES, Group, nearest
 
 NETWORKS = ("digits", "mnist", "cifar", "scene")
 REVISION_METRICS = (
@@ -53,6 +46,7 @@ run.enum(
     ALGORITHMS,
     "What learns: both nets together, or one of them alone (the paper's Algorithms D "
     "and G). Loads flags/<algorithm>.cfg after the data set's preset.",
+    modes=("train", "evaluate"),
     fixed=USES,
 )
 run.string(
@@ -417,7 +411,7 @@ divergence.positive(
 
 # In training by --evaluate_every, afterwards by --mode=evaluate.
 evaluation = Group("evaluation", modes=("evaluate",), saved=False)
-both = {
+both: dict[str, Any] = {
     "modes": ("train", "evaluate"),
     "saved": True,
     "may_change": True,
@@ -647,3 +641,7 @@ use.string(
     ),
     modes=("export",),
 )
+
+# The names that flags.cfg of version 0.1 has for them.
+absl_flags.DEFINE_alias("num_noise_steps", "descriptor_noise_until")
+absl_flags.DEFINE_alias("generator_num_noise_steps", "generator_noise_until")

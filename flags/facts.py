@@ -3,7 +3,8 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from absl import flags as absl_flags
 
@@ -22,8 +23,8 @@ class Facts:
       group: what it is about, for the overview of `--help`.
       modes: those that read it.
       algorithms: those whose training reads it.
-      path: it may name a file or folder: `~` is a home, and what exists is saved by
-        its whole path.
+      path: it may name a file or folder: `~` is a home, and what exists is saved by its
+        whole path.
       saved: it belongs to the run and not to one call; flags.cfg has it.
       may_change: a resumed run may have another value; all else is its mathematics.
       fixed: modes that refuse another value than the run's.
@@ -45,66 +46,86 @@ class Facts:
 
 
 FACTS: dict[str, Facts] = {}
+Good = Callable[[float], bool]
 
 
 class Group:
-    """Defines flags that are about one thing; facts are shared, and may be given anew.
+    """Defines flags of one group, which share `facts`; a flag may override them.
 
-    Args:
-      name: of the group.
-      **facts: of `Facts`.
+    Each may have a `check`, a function that returns what is wrong with a value, or
+    nothing.
     """
 
-    def __init__(self, name: str, **facts):
+    def __init__(self, name: str, **facts: Any) -> None:
         self._facts = {"group": name, **facts}
 
-    def _keep(self, name, holder, facts, check=None):
-        FACTS[name] = Facts(**{**self._facts, **facts})
-        if check:
+    def _keep(self, name, facts):
+        if check := facts.pop("check", None):
             absl_flags.register_validator(name, _checked(check))
-        return holder
+        FACTS[name] = Facts(**{**self._facts, **facts})
 
-    def string(self, name, default, help, *, check=None, **facts):
-        """`check` returns what is wrong with a value, or nothing."""
-        holder = absl_flags.DEFINE_string(name, default, help)
-        return self._keep(name, holder, facts, check)
+    def string(self, name: str, default: str | None, help: str, **facts: Any) -> None:
+        absl_flags.DEFINE_string(name, default, help)
+        self._keep(name, facts)
 
-    def list(self, name, default, help, *, check=None, **facts):
-        holder = absl_flags.DEFINE_list(name, default, help)
-        return self._keep(name, holder, facts, check)
+    def list(self, name: str, default: str | None, help: str, **facts: Any) -> None:
+        absl_flags.DEFINE_list(name, default, help)
+        self._keep(name, facts)
 
-    def enum(self, name, default, choices, help, **facts):
-        holder = absl_flags.DEFINE_enum(name, default, list(choices), help)
-        return self._keep(name, holder, facts)
+    def enum(
+        self,
+        name: str,
+        default: str | None,
+        values: Sequence[str],
+        help: str,
+        **facts: Any,
+    ) -> None:
+        absl_flags.DEFINE_enum(name, default, [*values], help)
+        self._keep(name, facts)
 
-    def boolean(self, name, default, help, **facts):
-        return self._keep(name, absl_flags.DEFINE_boolean(name, default, help), facts)
+    def boolean(self, name: str, default: bool, help: str, **facts: Any) -> None:
+        absl_flags.DEFINE_boolean(name, default, help)
+        self._keep(name, facts)
 
-    def integer(self, name, default, help, *, low, high=None, **facts):
-        holder = absl_flags.DEFINE_integer(
-            name, default, help, lower_bound=low, upper_bound=high
-        )
-        return self._keep(name, holder, facts)
+    def integer(
+        self,
+        name: str,
+        default: int | None,
+        help: str,
+        *,
+        low: int,
+        high: int | None = None,
+        **facts: Any,
+    ) -> None:
+        absl_flags.DEFINE_integer(name, default, help, low, high)
+        self._keep(name, facts)
 
-    def number(self, name, default, help, *, good, must, **facts):
+    def number(
+        self,
+        name: str,
+        default: float | None,
+        help: str,
+        *,
+        good: Good,
+        must: str,
+        **facts: Any,
+    ) -> None:
         """A float for which `good` holds; NaN never does."""
-        holder = absl_flags.DEFINE_float(name, default, help)
-        return self._keep(
-            name, holder, facts, lambda value: None if good(value) else f"must {must}"
-        )
+        absl_flags.DEFINE_float(name, default, help)
+        facts["check"] = lambda value: None if good(value) else f"must {must}"
+        self._keep(name, facts)
 
-    def positive(self, name, default, help, **facts):
-        good = {
-            "good": lambda value: 0 < value < math.inf,
-            "must": "be a positive number",
-        }
-        return self.number(name, default, help, **good, **facts)
+    def positive(
+        self, name: str, default: float | None, help: str, **facts: Any
+    ) -> None:
+        good, must = lambda value: 0 < value < math.inf, "be a positive number"
+        self.number(name, default, help, good=good, must=must, **facts)
 
-    def seed(self, name, default, help, **facts):
-        return self.integer(name, default, help, low=0, high=2**31 - 1, **facts)
+    def seed(self, name: str, default: int, help: str, **facts: Any) -> None:
+        self.integer(name, default, help, low=0, high=2**31 - 1, **facts)
 
 
-def _checked(check: Callable[[object], str | None]):
+def _checked(check):
     def validate(value):
         wrong = None if value is None else check(value)
         if wrong:
@@ -131,7 +152,7 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def nearest(name: str, names) -> str:
-    """The end of a message: the known name that is most like an unknown one, if any."""
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a message: the known name most like an unknown one, if any."""
     found = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean {found[0]}?" if found else ""

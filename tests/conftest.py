@@ -4,7 +4,9 @@ import os
 import shutil
 import tempfile
 
-os.environ["KERAS_HOME"] = tempfile.mkdtemp()  # the user's own cache stays as it is
+# The user's own cache stays as it is; those who test side by side share one.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["KERAS_HOME"] = tempfile.mkdtemp()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
@@ -15,11 +17,10 @@ from coopnets_tf.runs import training
 from tests.helpers import make_model
 
 
-@pytest.fixture(scope="session", autouse=True)
-def keras_home():
-    """Takes away the cache of the tests at their end."""
-    yield
-    shutil.rmtree(os.environ["KERAS_HOME"], ignore_errors=True)
+def pytest_unconfigure(config):
+    """Takes away that cache at the end."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["KERAS_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="module", autouse=True)

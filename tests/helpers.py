@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import flags
@@ -24,8 +25,8 @@ from coopnets_tf import (
     Langevin,
     networks,
 )
-from coopnets_tf.data import datasets
-from coopnets_tf.runs import training
+from coopnets_tf.data import datasets, images
+from coopnets_tf.runs import saving, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.folder import Run
 
@@ -148,6 +149,13 @@ def sharpen(model):
     return model
 
 
+def spread(net):
+    """Larger weights of a generator, whose statistics are then not the initial ones."""
+    for layer in layers(net, "deconv"):
+        layer.kernel.assign(layer.kernel * 0.1 / networks.GENERATOR_STDDEV)
+    return net
+
+
 # Trainings.
 
 
@@ -263,6 +271,27 @@ def write_checkpoint(folder, step):
     (folder / "checkpoint").write_text(f'model_checkpoint_path: "ckpt-{step}"\n')
 
 
+def write_run(model, folder, *, step=0):
+    """A run of the digits as training leaves it, for use."""
+    model.step.assign(step)
+    (folder / "checkpoints").mkdir(parents=True)
+    model.checkpoint().write(str(folder / "checkpoints" / f"ckpt-{step}"))
+    saving.describe(model, Run(folder, step, dataset={"dataset": "digits"}))
+    return folder
+
+
+def read_picture(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def assert_near(pixels, expected):
+    """Pictures equal images in [-1, 1] but for rounding at a half."""
+    difference = pixels.astype(int) - images.to_uint8(expected)
+    assert np.abs(difference).max() <= 1
+    assert (difference != 0).mean() < 0.01
+
+
 def names(folder):
     """The files in a folder and the folders in it."""
     return {
@@ -327,3 +356,8 @@ def run(*arguments, cwd):
         text=True,
         timeout=300,
     )
+
+
+def noise(*shape, seed=0):
+    """Images of which no two values are the same, but for chance."""
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)

@@ -160,17 +160,17 @@ class Generator:
             maps = leaky(normal + beta)
 
     def gradients(self, latents, upstream):
-        """Gradients of `sum(g * upstream)`: for latents; kernels and biases; betas."""
+        """Gradients of `sum(g * upstream)`: for latents, for weights in order."""
         images = self.images(latents)
         upstream = upstream * (1 - images**2)
-        kernels, betas = [], []
+        result = []
         for (kernel, _, strides, _, same, beta), (maps, before, normal, scale) in zip(
             self.rows[::-1], self.trace[::-1], strict=True
         ):
             if beta is not None:
                 upstream = leaky_gradient(before, upstream)
                 axes = (0, 1, 2)
-                betas = [upstream.sum(axis=axes), *betas]
+                result = [upstream.sum(axis=axes), *result]
                 upstream = scale * (
                     upstream
                     - upstream.mean(axis=axes)
@@ -180,8 +180,8 @@ class Generator:
             upstream, d_kernel = conv_transpose_gradients(
                 maps, kernel, strides, upstream, same=same
             )
-            kernels = [d_kernel, d_bias, *kernels]
-        return upstream[:, 0, 0, :], kernels, betas
+            result = [d_kernel, d_bias, *result]
+        return upstream[:, 0, 0, :], result
 
 
 class Adam:

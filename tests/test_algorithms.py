@@ -1,17 +1,34 @@
 """Whole steps of the three algorithms against float64 NumPy, and their rules."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import descriptor as descriptors
-from coopnets_tf import generator as generators
-from coopnets_tf import seeds
+from coopnets_tf import (
+    CoopNets,
+    Descriptor,
+    Generator,
+    Langevin,
+    energies,
+    networks,
+    seeds,
+)
+from coopnets_tf.data import images as pictures
+from coopnets_tf.errors import DatasetError
+from coopnets_tf.frozen import Statistics
 from coopnets_tf.runs.training import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests import oracle
-from tests.helpers import make_descriptor_model, make_generator_model, make_model
+from tests.helpers import (
+    layers,
+    make_descriptor_model,
+    make_generator_model,
+    make_model,
+    top,
+)
 
 # float32 has 1.2e-7; sums of some thousand terms and a chain of ten layers lose two to
 # three digits of that.
@@ -21,8 +38,15 @@ CLOSE = {"rtol": 2e-4, "atol": 2e-5}
 BEFORE_NORM = (["deconv_0", "bias"], ["deconv_1", "bias"])
 
 
+TABLE = networks.TABLES["digits"]
+
+
 def double(variable):
     return np.asarray(variable, np.float64)
+
+
+def numbered(observed):
+    return {"images": observed, "numbers": np.arange(len(observed))}
 
 
 def oracle_descriptor(descriptor):
@@ -30,17 +54,17 @@ def oracle_descriptor(descriptor):
         [
             (double(layer.kernel), double(layer.bias), row.strides)
             for layer, row in zip(
-                descriptor.convs, descriptors.NETWORKS["digits"], strict=True
+                layers(descriptor, "conv"), TABLE.descriptor, strict=True
             )
         ],
-        double(descriptor.outputs_sum.kernel),
-        double(descriptor.outputs_sum.bias),
+        double(top(descriptor).kernel),
+        double(top(descriptor).bias),
     )
 
 
 def oracle_generator(generator):
     sizes = [(4, 4), (4, 4), (8, 8)]
-    betas = [double(norm.beta) for norm in generator.norms] + [None]
+    betas = [double(norm.beta) for norm in layers(generator, "norm")] + [None]
     return oracle.Generator(
         [
             (
@@ -52,11 +76,7 @@ def oracle_generator(generator):
                 beta,
             )
             for layer, row, size, beta in zip(
-                generator.deconvs,
-                generators.NETWORKS["digits"],
-                sizes,
-                betas,
-                strict=True,
+                layers(generator, "deconv"), TABLE.generator, sizes, betas, strict=True
             )
         ]
     )
@@ -73,7 +93,7 @@ def sharpen(model):
 
 def draft(model, step):
     seed = draw_seed(model.run_seed, step=step, purpose=Purpose.LATENTS)
-    shape = [model.num_chains, model.generator.latent_size]
+    shape = [model.num_chains, *model.generator.latent_shape]
     return double(seeds.standard_normal(shape, seed=seed))
 
 
@@ -105,7 +125,7 @@ def oracle_inference(model, net, latents, images, step, visible=1.0, noise_scale
     delta, sigma = model.generator.inference.step_size, model.generator.residual_stddev
     for index in range(model.generator.inference.num_steps):
         residual = visible * (images - net.images(latents)) / sigma**2
-        slope, _, _ = net.gradients(latents, residual)
+        slope, _ = net.gradients(latents, residual)
         noise = langevin_noise(model, step, index, Purpose.INFERENCE, latents.shape)
         noise = noise_scale * delta * noise
         latents = latents + delta**2 / 2 * (slope - latents) + noise
@@ -184,11 +204,11 @@ def test_three_steps_equal_numpy(observed, inference_steps, unroll, stabilisers)
         _, down = net_d.gradients(batch, (2 * penalty * high - 1) / len(batch))
         explained = net_g.images(latents)  # G2
         loss_g = ((revised - explained) ** 2).sum() / (2 * sigma**2) / chains
-        _, kernels, betas = net_g.gradients(
+        _, gradients = net_g.gradients(
             latents, (explained - revised) / sigma**2 / chains
         )
         moving_d.move([one + other for one, other in zip(up, down, strict=True)])
-        moving_g.move(kernels + betas)
+        moving_g.move(gradients)
 
         model.reset_metrics()
         metrics = step_fn(observed)
@@ -273,7 +293,7 @@ def test_three_steps_of_algorithm_d_equal_numpy(observed, options):
         moving.move([one + other for one, other in zip(up, down, strict=True)])
 
         model.reset_metrics()
-        metrics = step_fn((observed, np.arange(8)))
+        metrics = step_fn(numbered(observed))
         loss = low.mean() - high.mean()
         np.testing.assert_allclose(metrics["descriptor_loss"], loss, **CLOSE)
         moved = np.sqrt(((revised - start) ** 2).mean(axis=(1, 2, 3))).mean()
@@ -291,14 +311,16 @@ def test_three_steps_of_algorithm_d_equal_numpy(observed, options):
 def test_four_steps_of_algorithm_g_equal_numpy(observed, unroll, hidden, noise_scale):
     """Ten images of which each step sees eight: most latents are warm, some are not."""
     model = sharpen(make_generator_model(unroll=unroll))
-    model.num_inference_noise_steps = None if noise_scale else 0
+    model.inference_noise_until = None if noise_scale else 0
     sigma, rng = model.generator.residual_stddev, np.random.default_rng(2)
     seed = draw_seed(0, step=0, purpose=Purpose.LATENTS)
     table = double(seeds.standard_normal([10, 6], seed=seed))
     np.testing.assert_array_equal(model.latents, table)
     moving = Moving(model.generator, 0.001)
     visible = rng.random(observed.shape) >= hidden
-    incomplete = np.where(visible, observed, np.nan).astype(np.float32)
+    batch = {"images": np.where(visible, observed, np.nan).astype(np.float32)}
+    if hidden:
+        batch["visible"] = visible.astype(np.float32)
     images, step_fn = np.where(visible, double(observed), 0.0), build_step(model)
     for step in range(4):
         numbers = rng.permutation(10)[:8]
@@ -308,11 +330,11 @@ def test_four_steps_of_algorithm_g_equal_numpy(observed, unroll, hidden, noise_s
         )
         table[numbers] = latents
         residual = visible * (net.images(latents) - images)  # G2
-        _, kernels, betas = net.gradients(latents, residual / sigma**2 / 8)
-        moving.move(kernels + betas)
+        _, gradients = net.gradients(latents, residual / sigma**2 / 8)
+        moving.move(gradients)
 
         model.reset_metrics()
-        metrics = step_fn((incomplete, numbers))
+        metrics = step_fn({**batch, "numbers": numbers})
         loss = (residual**2).sum() / (2 * sigma**2) / 8
         np.testing.assert_allclose(metrics["generator_loss"], loss, **CLOSE)
         rms = np.sqrt((latents**2).mean())
@@ -323,19 +345,20 @@ def test_four_steps_of_algorithm_g_equal_numpy(observed, unroll, hidden, noise_s
 
 def test_algorithm_g_moves_the_averages_by_the_statistics_of_g2(observed):
     model = sharpen(make_generator_model())
-    build_step(model)((observed, np.arange(8)))
+    build_step(model)(numbered(observed))
     net = oracle_generator(sharpen(make_generator_model()).generator)
     kernel, bias = net.rows[0][:2]
     latents = double(model.latents)[:8, None, None, :]
     maps = oracle.conv_transpose(latents, kernel, 1, (4, 4), same=False) + bias
     mean = 0.001 * maps.mean(axis=(0, 1, 2))
-    norm = model.generator.norms[0]
+    norm = layers(model.generator, "norm")[0]
     np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-3, atol=1e-7)
 
 
 def test_algorithm_g_needs_the_numbers_of_its_images(observed):
-    with pytest.raises(ValueError, match="images, numbers"):
-        make_generator_model().train_step(tf.constant(observed))
+    for batch in (tf.constant(observed), {"images": observed}):
+        with pytest.raises(DatasetError, match="{images, numbers}.*: images alone"):
+            make_generator_model().train_step(batch)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +408,7 @@ def test_a_descriptor_recovers_by_revising_the_hidden_pixels_alone(observed):
     visible = np.ones_like(observed)
     visible[:, 2:6, 2:6] = 0
     model = sharpen(make_descriptor_model())
-    found = model.recover(observed, visible, inference_steps=5, seed=1).numpy()
+    found = model.recover(observed, visible, infer_steps=5, seed=1).numpy()
     np.testing.assert_array_equal(found[visible > 0], observed[visible > 0])
     start = model.sample(8, seed=1, num_steps=0).numpy()
     filled = np.where(visible > 0, observed, start)
@@ -398,7 +421,7 @@ def test_a_generator_recovers_without_revision(observed):
     visible = np.ones_like(observed)
     visible[:, :4] = 0
     model = sharpen(make_generator_model())
-    found = model.recover(observed, visible, inference_steps=3, seed=1).numpy()
+    found = model.recover(observed, visible, infer_steps=3, seed=1).numpy()
     made = model.generate(model.infer(observed, num_steps=3, seed=1, visible=visible))
     np.testing.assert_array_equal(found, np.where(visible > 0, observed, made))
 
@@ -406,21 +429,22 @@ def test_a_generator_recovers_without_revision(observed):
 @pytest.mark.parametrize("make", [make_descriptor_model, make_generator_model])
 def test_config_and_kept_variables_survive_a_file(make, tmp_path, observed):
     model = make()
-    build_step(model)((observed, np.arange(8)))
+    build_step(model)(numbered(observed))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    assert again.get_config() == model.get_config()
+    # JSON knows no tuples.
+    assert json.dumps(again.get_config()) == json.dumps(model.get_config())
     for name, value in model.kept.items():
         np.testing.assert_array_equal(again.kept[name], value)
     assert model.kept
     assert_same(model.get_weights(), again.get_weights())
 
 
-def test_noise_in_g1_stops_after_num_inference_noise_steps(observed):
+def test_noise_in_g1_stops_after_inference_noise_until(observed):
     """Of latents near the prior noise makes nearly the whole move."""
-    batch, moves = (observed, np.arange(8)), []
-    always, once = make_generator_model(), make_generator_model()
-    once.num_inference_noise_steps = 1
+    batch, moves = numbered(observed), []
+    always, once = (make_generator_model(unroll=False) for _ in range(2))
+    once.inference_noise_until = 1
     for model in (always, once):
         step_fn = build_step(model)
         for _ in range(2):
@@ -466,8 +490,8 @@ def test_every_langevin_state_and_both_gradients_equal_numpy(observed):
     )
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model.generator(latents, training=True) * generated)
-    _, kernels, betas = net_g.gradients(double(latents), double(generated))
-    assert_gradients(tape, loss, model.generator, kernels + betas)
+    _, expected = net_g.gradients(double(latents), double(generated))
+    assert_gradients(tape, loss, model.generator, expected)
 
 
 def test_d2_and_g2_follow_the_gradient_of_their_whole_loss(observed):
@@ -482,16 +506,16 @@ def test_d2_and_g2_follow_the_gradient_of_their_whole_loss(observed):
     _, up = net_d.gradients(revised, np.full(5, 1 / 5))
     _, down = net_d.gradients(double(observed), np.full(8, -1 / 8))
     residual = (net_g.images(latents) - revised) / 0.4**2 / 5
-    _, kernels, betas = net_g.gradients(latents, residual)
+    _, gradients_g = net_g.gradients(latents, residual)
     before = [weights_of(model.descriptor), model.generator.trainable_variables]
     before[1] = [weight.numpy() for weight in before[1]]
     model.descriptor.update(observed, revised.astype(np.float32))
     model.generator.update(latents.astype(np.float32), revised.astype(np.float32))
-    gradients = [one + other for one, other in zip(up, down, strict=True)]
+    gradients_d = [one + other for one, other in zip(up, down, strict=True)]
     for net, old, expected in zip(
         (model.descriptor, model.generator),
         before,
-        (gradients, kernels + betas),
+        (gradients_d, gradients_g),
         strict=True,
     ):
         for weight, start, gradient in zip(
@@ -533,7 +557,7 @@ def test_g2_with_recorded_drafts_equals_g2_without(observed):
     one, other = make_model(), make_model()
     latents = tf.random.stateless_normal([8, 6], [1, 2])
     with tf.GradientTape() as tape:
-        generated = one.generator(latents, training=True, move_averages=False)
+        generated = one.generator.on_batch(latents)
     loss = one.generator.update(latents, observed, recorded=(generated, tape))
     assert loss == other.generator.update(latents, observed)
     assert_same(one.generator.get_weights(), other.generator.get_weights())
@@ -543,7 +567,8 @@ def test_g2_with_recorded_drafts_equals_g2_without(observed):
 def test_moving_averages_move_once_per_step_by_the_drafts_statistics(
     observed, inference_steps
 ):
-    model = sharpen(make_model(inference_steps=inference_steps))
+    model = make_model(inference_steps=inference_steps, num_steps=1, unroll=False)
+    sharpen(model)
     net = oracle_generator(model.generator)
     latents = draft(model, 0)
     kernel, bias = net.rows[0][:2]
@@ -553,7 +578,7 @@ def test_moving_averages_move_once_per_step_by_the_drafts_statistics(
     mean = (maps + bias).mean(axis=(0, 1, 2))
     variance = maps.var(axis=(0, 1, 2), ddof=1)
     build_step(model)(observed)
-    norm = model.generator.norms[0]
+    norm = layers(model.generator, "norm")[0]
     np.testing.assert_allclose(norm.moving_mean, 0.001 * mean, rtol=1e-3, atol=1e-7)
     np.testing.assert_allclose(
         norm.moving_variance, 0.999 + 0.001 * variance, rtol=1e-5
@@ -562,7 +587,7 @@ def test_moving_averages_move_once_per_step_by_the_drafts_statistics(
 
 def test_same_seed_same_run_and_other_seed_other_run(observed):
     def run(seed):
-        model = make_model(run_seed=seed)
+        model = make_model(run_seed=seed, num_steps=1, unroll=False)
         step_fn = build_step(model)
         return [step_fn(observed)["generator_loss"].numpy() for _ in range(3)], model
 
@@ -573,15 +598,15 @@ def test_same_seed_same_run_and_other_seed_other_run(observed):
 
 
 def test_graph_and_eager_steps_agree(observed):
-    compiled, eager = make_model(), make_model()
+    compiled, eager = make_model(num_steps=2), make_model(num_steps=2)
     expected = eager.train_step(tf.constant(observed))
     for name, value in build_step(compiled)(observed).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-4, err_msg=name)
 
 
-def test_noise_stops_after_num_noise_steps(observed):
-    quiet = make_model(num_noise_steps=1)
-    noisy = make_model()
+def test_noise_stops_after_revision_noise_until(observed):
+    quiet = make_model(revision_noise_until=1, unroll=False)
+    noisy = make_model(unroll=False)
     first = [build_step(model) for model in (quiet, noisy)]
     for step, agree in enumerate([True, False]):
         values = []
@@ -622,7 +647,7 @@ def test_zero_descriptor_steps_leave_the_drafts(observed):
 
 
 def test_keras_fit_trains(observed):
-    model = make_model()
+    model = make_model(num_steps=1, unroll=False)
     data = tf.data.Dataset.from_tensor_slices(observed).batch(4).repeat(2)
     history = model.fit(data, epochs=2, verbose=0, shuffle=False)
     assert int(model.step) == 8
@@ -630,7 +655,7 @@ def test_keras_fit_trains(observed):
 
 
 def test_the_step_is_traced_once(observed):
-    step_fn = build_step(make_model())
+    step_fn = build_step(make_model(num_steps=1, unroll=False))
     for _ in range(4):
         step_fn(observed)
     assert step_fn.experimental_get_tracing_count() == 1
@@ -643,15 +668,15 @@ def test_optimizers_have_their_slots_before_the_first_step(model):
 
 
 def test_what_is_shown_within_what_is_shown_is_measured_once(observed, monkeypatch):
-    """`as_shown` within `as_shown` measures nothing twice, and both leave no trace."""
-    model, calls = make_model(), []
-    original = generators.measure_statistics
+    """`frozen` within `frozen` measures nothing twice, and both leave no trace."""
+    model, calls = make_model(num_steps=1), []
+    original = Statistics.measure
 
     def counted(*arguments, **options):
         calls.append(1)
         original(*arguments, **options)
 
-    monkeypatch.setattr(generators, "measure_statistics", counted)
+    monkeypatch.setattr(Statistics, "measure", counted)
     before = [weight.numpy() for weight in model.generator.weights]
     plain = model.sample(5)
     with model.frozen():
@@ -664,3 +689,87 @@ def test_what_is_shown_within_what_is_shown_is_measured_once(observed, monkeypat
     model.train_step(observed)
     with model.frozen():
         assert (model.sample(5).numpy() != plain.numpy()).any()
+
+
+def pair(shape, latent_shape, scoring, making):
+    """A small cooperative model with two steps of G1, of layers for any shapes."""
+    images, latents = keras.Input(shape), keras.Input(latent_shape)
+    scores, made = images, latents
+    for layer in scoring:
+        scores = layer(scores)
+    for layer in making:
+        made = layer(made)
+    model = CoopNets(
+        Descriptor(
+            keras.Model(images, scores),
+            revision=Langevin(2, 0.05, unroll=False),
+            reference_stddev=1,
+        ),
+        Generator(
+            keras.Model(latents, made),
+            inference=Langevin(2, 0.1, unroll=False),
+            residual_stddev=0.3,
+        ),
+        num_chains=3,
+    )
+    model.compile(keras.optimizers.Adam(0.01), keras.optimizers.Adam(0.01))
+    assert model.image_shape == shape and model.generator.latent_shape == latent_shape
+    return model
+
+
+def dense_pair():
+    """Images that are vectors."""
+    dense, norm = keras.layers.Dense, keras.layers.BatchNormalization()
+    making = [dense(8), norm, dense(6, activation="tanh")]
+    return pair((6,), (4,), [dense(5, activation="tanh"), dense(1)], making)
+
+
+def moving_pair():
+    """Images [frames, height, width, channels], of latents with axes of their own."""
+    conv = {"padding": "same", "activation": "tanh"}
+    scoring = [
+        keras.layers.Conv3D(4, 3, 2, **conv),
+        keras.layers.Conv3D(1, 3, padding="same"),  # a map, whose sum is the score
+    ]
+    making = [
+        keras.layers.Conv3DTranspose(4, 3, 2, padding="same"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Conv3DTranspose(1, 3, (1, 2, 2), **conv),
+    ]
+    return pair((4, 8, 8, 1), (2, 2, 2, 3), scoring, making)
+
+
+@pytest.mark.parametrize("build", [dense_pair, moving_pair])
+def test_networks_of_any_shape_are_trained_and_used(build):
+    model, rng = build(), np.random.default_rng(0)
+    observed = rng.uniform(-1, 1, (5, *model.image_shape)).astype(np.float32)
+    kernels = [one for one in model.trainable_variables if one.path.endswith("kernel")]
+    before = [kernel.numpy() for kernel in kernels]
+    metrics = {
+        name: float(value) for name, value in build_step(model)(observed).items()
+    }
+    assert int(model.step) == 1 and np.isfinite([*metrics.values()]).all()
+    assert len(kernels) == 4
+    for kernel, value in zip(kernels, before, strict=True):
+        assert np.any(kernel != value), kernel.path
+    start, images = model.sample(3, seed=1, num_steps=0), model.sample(3, seed=1)
+    moved = energies.displacement(images, start)
+    assert moved.shape == (3,)
+    expected = np.square(images.numpy().astype(float) - start).reshape(3, -1).mean(1)
+    np.testing.assert_allclose(moved, np.sqrt(expected), rtol=1e-5)
+    assert metrics["displacement"] > 0 and min(moved) > 0
+    found = model.recover(images, np.ones(images.shape, np.float32), infer_steps=2)
+    np.testing.assert_array_equal(found, images)
+    latents = model.infer(images, num_steps=2)
+    assert latents.shape == (3, *model.generator.latent_shape)
+
+
+def test_a_grid_of_moving_images_has_a_row_of_frames_for_each():
+    clips = moving_pair().sample(3, seed=1).numpy()
+    found = pictures.grid(clips)
+    frames = pictures.grid(clips.reshape(12, 8, 8, 1), num_columns=4)
+    np.testing.assert_array_equal(found, frames)
+    assert found.shape == (3 * 34 + 2, 4 * 34 + 2, 1)  # tiles of 32 pixels, gaps of 2
+    place = (slice(2 + 34, 2 + 34 + 32), slice(2 + 2 * 34, 2 + 2 * 34 + 32))
+    enlarged = pictures.to_uint8(clips[1, 2]).repeat(4, axis=0).repeat(4, axis=1)
+    np.testing.assert_array_equal(found[place], enlarged)

@@ -13,11 +13,12 @@ from coopnets_tf import (
     Descriptor,
     Generator,
     Langevin,
+    networks,
 )
 
 
 @pytest.mark.parametrize(
-    ("network", "shape", "up", "down"),
+    ("name", "shape", "up", "down"),
     [
         # Multiplications of one pass, by layer: places of the output (of the input,
         # going down) times the kernel's entries.
@@ -36,12 +37,16 @@ from coopnets_tf import (
     ],
 )
 @pytest.mark.parametrize("inference_steps", [0, 2])
-def test_step_flops(network, shape, up, down, inference_steps):
+def test_step_flops(name, shape, up, down, inference_steps):
     descriptor = Descriptor(
-        network, shape, revision=Langevin(15, 0.002), reference_stddev=0.016
+        networks.descriptor(name, shape),
+        revision=Langevin(15, 0.002),
+        reference_stddev=0.016,
     )
     generator = Generator(
-        network, shape, inference=Langevin(inference_steps, 0.1), residual_stddev=0.3
+        networks.generator(name, shape),
+        inference=Langevin(inference_steps, 0.1),
+        residual_stddev=0.3,
     )
     model = CoopNets(descriptor, generator, num_chains=144)
     expected = 144 * 15 * 2 * sum(up) + 244 * (3 * sum(up) - up[0])

@@ -20,8 +20,10 @@ ROUNDING = {"rtol": 0, "atol": 1e-5}
 
 @pytest.fixture(scope="module")
 def model():
-    """Nobody trains it."""
-    return sharpen(make_model())
+    """Nobody trains it, so that it may be frozen for good."""
+    model = sharpen(make_model())
+    model.freeze()
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -272,8 +274,8 @@ def test_images_are_within_the_range(images):
 
 
 def test_noise_ends_where_it_ended_in_training(images):
-    """After `num_noise_steps` training steps D1 is gradient descent."""
-    model = sharpen(make_model(num_noise_steps=2))
+    """After `revision_noise_until` training steps D1 is gradient descent."""
+    model = sharpen(make_model(revision_noise_until=2))
     noisy = [model.revise(images, seed=seed) for seed in (0, 1)]
     assert np.abs(noisy[0] - noisy[1]).max() > 0.01
     model.step.assign(2)
@@ -316,7 +318,7 @@ def test_looking_leaves_everything_as_it_was(observed, visible):
     model.sample(2)
     next(model.sample_batches(4, batch_size=2))
     model.generate(np.zeros((2, 6), np.float32))
-    model.recover(observed[:4], visible, inference_steps=2)
+    model.recover(observed[:4], visible, infer_steps=2)
     model.reconstruct(observed, num_steps=2)
     for variable, value in zip(variables, before, strict=True):
         np.testing.assert_array_equal(variable, value, err_msg=variable.path)
@@ -372,14 +374,14 @@ def test_inference_finds_the_latents_of_the_generators_own_images(model, images)
 def test_recover_keeps_visible_pixels_and_fills_the_others(model, images, visible):
     hidden = visible == 0
     occluded = np.where(hidden, 0, images)
-    found = model.recover(occluded, visible, inference_steps=100, revision_steps=0)
+    found = model.recover(occluded, visible, infer_steps=100, revise_steps=0)
     np.testing.assert_array_equal(found.numpy()[~hidden], images[~hidden])
     error, grey = (
         np.square(filled - images)[hidden].mean()
         for filled in (found.numpy(), occluded)
     )
     assert error < 0.5 * grey
-    revised = model.recover(occluded, visible, inference_steps=100)
+    revised = model.recover(occluded, visible, infer_steps=100)
     expected = model.revise(found, visible=visible)
     np.testing.assert_array_equal(revised, expected)
 
@@ -389,7 +391,7 @@ def test_what_the_hidden_part_holds_does_not_matter(model, images, visible):
         model.recover(
             np.where(visible > 0, images, filler).astype(np.float32),
             visible,
-            inference_steps=3,
+            infer_steps=3,
         )
         for filler in (np.nan, 0)
     )
@@ -398,7 +400,7 @@ def test_what_the_hidden_part_holds_does_not_matter(model, images, visible):
 
 def test_several_draws_are_averaged(model, images, visible):
     found = model.recover(
-        images, visible, inference_steps=5, revision_steps=0, num_draws=3, seed=8
+        images, visible, infer_steps=5, revise_steps=0, num_draws=3, seed=8
     )
     draws = [
         model.generate(

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from coopnets_tf import energies
 
@@ -62,6 +63,18 @@ def test_without_a_reference_the_energy_is_minus_the_score():
     scores = np.array([1.0, -2.0, 3.0], np.float32)
     energy = energies.descriptor_energy(scores, IMAGES, reference_stddev=np.inf)
     np.testing.assert_array_equal(energy, -scores)
+
+
+@pytest.mark.parametrize("shape", [(3, 32), (3, 4, 4, 2), (3, 2, 4, 4, 1)])
+def test_displacement_is_over_all_axes_of_an_image(shape):
+    images, others = IMAGES.reshape(shape), OTHERS.reshape(shape)
+    expected = np.sqrt(squares(images - others) / 32)
+    np.testing.assert_allclose(energies.displacement(images, others), expected, **CLOSE)
+
+
+def test_saturation():
+    share = energies.saturation(np.float32([[0.5, -1.1], [1.0, 3.0], [-1, 0]]))
+    np.testing.assert_allclose(share, 2 / 6, **CLOSE)
 
 
 def test_reference_gap():

@@ -1,38 +1,165 @@
-import ast
-import subprocess
-import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import commands
 import flags
-from coopnets_tf import descriptor, generator
+from commands import build
+from coopnets_tf import networks
 from coopnets_tf.data import datasets
-from coopnets_tf.evaluation import protocol as evaluation
-from flags import definitions
-from tests.helpers import ROOT, make_model
+from coopnets_tf.evaluation import features, protocol
+from coopnets_tf.runs import saving, training
+from flags import definitions, facts
+from flags.facts import ALGORITHMS, FACTS, MODES, USES
+from tests.helpers import TINY, make_generator_model, make_model
 
-NAMES = [name for name in dir(definitions) if name.isupper()]
+
+@pytest.fixture(autouse=True)
+def as_at_the_start():
+    yield
+    flags.FLAGS.unparse_flags()
 
 
-def test_every_flag_is_read_by_main():
-    tree = ast.parse((ROOT / "main.py").read_text(encoding="utf-8"))
-    read = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "f"
+def parsed(*arguments):
+    """The values of a command line, as a new process has them."""
+    flags.FLAGS.unparse_flags()
+    flags.parse(["main.py", *arguments])
+    return flags.settings()
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit, match="2"):
+        parsed(*arguments)
+    return capsys.readouterr().err
+
+
+class Recorder(dict):
+    """Settings that remember which of them were read."""
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.read = set()
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+# What main.py itself asks for, whatever the mode.
+BY_MAIN = {"mode", "debug", "deterministic"}
+
+
+@pytest.fixture
+def reads(monkeypatch, tmp_path):
+    """A function of a command line that runs it and returns the flags that were read.
+
+    Nothing is trained, and what is loaded is a small model. The flags that are merely
+    written down (flags.cfg, TensorBoard) do not count as read.
+    """
+    loaded = {"generator": make_generator_model}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(flags, "saved_names", list)
+    monkeypatch.setattr(training, "train", lambda *arguments: None)
+    monkeypatch.setattr(features, "classifier", lambda *arguments: None)
+    monkeypatch.setattr(features, "inception", lambda **options: None)
+    (tmp_path / "photos").mkdir()
+    for number in range(100):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+
+    def reads(*arguments):
+        settings = Recorder(parsed(*arguments))
+        model = loaded.get(settings["algorithm"], make_model)(inference_steps=1)
+        monkeypatch.setattr(saving, "load", lambda path, **options: model)
+        settings.read.clear()
+        try:
+            commands.run(settings["mode"], settings)
+        except KeyError as error:
+            pytest.fail(f"{error} is not a flag")
+        return settings.read
+
+    return reads
+
+
+def claimed(mode, algorithms=ALGORITHMS):
+    """The flags that say that a mode, or a training by some algorithms, reads them."""
+    return {
+        name
+        for name, facts in FACTS.items()
+        if mode in facts.modes
+        and (mode != "train" or set(algorithms) & set(facts.algorithms))
+    } - BY_MAIN
+
+
+FOLDER = ["--dataset=photos", "--image_size=8", "--color_mode=grey"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_training_reads_the_flags_that_say_so(reads, algorithm, tmp_path):
+    tiny = [*TINY, f"--algorithm={algorithm}", "--evaluate_every=2"]
+    found = reads(*tiny, "--learning_rate_schedule=cosine")
+    found |= reads(*tiny, *FOLDER, "--network=digits", "--num_held_out=90")
+    (tmp_path / "nets.py").write_text(
+        "from coopnets_tf import networks\n"
+        "descriptor = lambda shape: networks.descriptor('digits', shape)\n"
+        "generator = lambda *shapes: networks.generator('digits', *shapes)\n"
+    )
+    found |= reads(*tiny, "--network=nets.py")
+    # Of both nets it can only say what happens anyway.
+    allowed = {"chain_init"} if algorithm == "coopnets" else set()
+    assert found - BY_MAIN == claimed("train", [algorithm]) - allowed
+
+
+@pytest.mark.parametrize("mode", USES)
+def test_a_mode_reads_the_flags_that_say_so(reads, mode, tmp_path):
+    parsed(*TINY)
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "model.json").write_text(
+        '{"dataset": {"dataset": "digits", "num_held_out": 597}}'
+    )
+    own = {
+        "recover": ["--num_images=4", "--infer_steps=2"],
+        "reconstruct": ["--num_images=4", "--infer_steps=2"],
+        "sample": ["--num_images=4"],
+        "evaluate": ["--evaluation_samples=20", "--metrics=parzen"],
     }
-    assert read == set(NAMES)
+    arguments = [f"--mode={mode}", "--workdir=run", *own.get(mode, [])]
+    found = reads(*arguments)
+    if mode in ("reconstruct", "recover"):
+        found |= reads(*arguments, *FOLDER, "--num_held_out=10")
+    if mode == "evaluate":
+        found |= reads(*arguments, *FOLDER, "--num_held_out=45")
+        found |= reads(*arguments, "--metrics=frechet")
+        saved = "--algorithm=generator\n--generator_num_steps=1\n--num_held_out=597\n"
+        (run_dir / "flags.cfg").write_text(saved)
+        found |= reads(*arguments)
+    assert found - BY_MAIN == claimed(mode)
 
 
-def test_the_overview_of_help_names_every_flag():
-    text = ast.get_docstring(ast.parse((ROOT / "main.py").read_text(encoding="utf-8")))
-    listed = text.split("has them all.")[1].split()
-    groups = set("run data networks descriptor generator training output".split())
-    groups |= {"divergence", "stabilisers", "use", "evaluation"}
-    assert groups <= set(listed)
-    assert set(listed) - groups == {name.lower() for name in NAMES} - groups
+def test_every_flag_is_read_by_something():
+    assert set(FACTS) == BY_MAIN.union(*(claimed(mode) for mode in MODES))
+
+
+def test_no_flag_is_defined_past_its_facts():
+    key_flags = flags.FLAGS.get_key_flags_for_module(facts)
+    assert {flag.name for flag in key_flags} == set(FACTS)
+
+
+def test_flags_of_version_0_1_have_their_old_names_too():
+    old = parsed("--num_noise_steps=3", "--generator_num_noise_steps=4")
+    assert (old["descriptor_noise_until"], old["generator_noise_until"]) == (3, 4)
+
+
+def test_help_names_every_flag_by_its_group():
+    lines = flags.overview().splitlines()
+    assert all(len(line) <= 88 for line in lines)
+    words = flags.overview().split()
+    groups = {facts.group for facts in FACTS.values()}
+    assert set(words) == set(FACTS) | groups
+    assert len(lines) >= len(groups)
 
 
 @pytest.mark.parametrize(
@@ -50,67 +177,34 @@ def test_preset_of_a_data_set(dataset, preset):
 
 
 def test_flags_of_one_mode_are_refused_in_another(capsys):
-    assert set(flags.OF_MODES) <= {name.lower() for name in NAMES}
-    modes = set(flags.FLAGS["mode"].parser.enum_values)
-    assert all(set(names.split()) < modes for names in flags.OF_MODES.values())
     for arguments, text in (
         (["--evaluate_real"], "--evaluate_real is for --mode=evaluate."),
         (["--mode=evaluate", "--num_images=5"], "--mode=sample|reconstruct|recover."),
+        (["--mode=sample", "--num_chains=5"], "--num_chains is for --mode=train."),
     ):
-        with pytest.raises(SystemExit, match="2"):
-            flags.parse(["main.py", *arguments])
-        assert text in capsys.readouterr().err
-    flags.FLAGS.unparse_flags()
+        assert text in refusal(capsys, *arguments)
 
 
-def test_every_network_can_be_named():
-    choices = set(flags.FLAGS["network"].parser.enum_values)
-    for table in (descriptor.NETWORKS, generator.NETWORKS):
-        assert set(table) == choices
-
-
-def test_every_metric_of_an_evaluation_is_offered():
-    assert tuple(definitions._metrics) == evaluation.METRICS
-
-
-def test_every_metric_can_choose_the_best_checkpoint():
-    choices = flags.FLAGS["keep_best"].parser.enum_values
+def test_what_the_flags_offer_is_what_there_is():
+    assert set(networks.TABLES) == set(definitions.NETWORKS)
+    assert tuple(definitions.METRICS) == protocol.METRICS
+    assert tuple(commands.COMMANDS) == MODES
+    assert flags.NAMED == datasets.NAMES
     of_evaluations = [
         f"evaluation/{net}/frechet_distance" for net in ("generator", "descriptor")
     ]
+    choices = flags.FLAGS["keep_best"].parser.enum_values
     assert choices == [*make_model().means, *of_evaluations]
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-import flags
-flags.parse(["main.py", *sys.argv[1:]])
-flags.save(Path("saved.cfg"), ["heading"])
-print(flags.values())
-"""
-
-
-def parsed(*arguments, cwd):
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        cwd=cwd,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return ast.literal_eval(result.stdout)
-
-
-def test_the_preset_gives_way_to_the_user(tmp_path):
-    preset = parsed("--dataset=mnist", cwd=tmp_path)
+def test_the_preset_gives_way_to_the_user():
+    preset = parsed("--dataset=mnist")
     assert (preset["network"], preset["num_held_out"]) == ("mnist", 5000)
-    own = parsed("--num_held_out=7", "--dataset=mnist", cwd=tmp_path)
+    own = parsed("--num_held_out=7", "--dataset=mnist")
     assert (own["network"], own["num_held_out"]) == ("mnist", 7)
 
 
-def test_the_official_settings_are_the_defaults(tmp_path):
+def test_the_official_settings_are_the_defaults():
     """PAMI code of the authors: scenes and MNIST share them."""
     official = {
         "descriptor_learning_rate": 0.007,
@@ -124,40 +218,72 @@ def test_the_official_settings_are_the_defaults(tmp_path):
         "residual_stddev": 0.3,
         "generator_num_steps": 0,
         "generator_step_size": 0.1,
-        "num_noise_steps": None,
-        "latent_size": 100,
+        "descriptor_noise_until": None,
+        "latent_size": "100",
         "num_outputs": 100,
     }
     for dataset in ("mnist", "some_folder"):
-        values = parsed(f"--dataset={dataset}", cwd=tmp_path)
+        values = parsed(f"--dataset={dataset}")
         assert {name: values[name] for name in official} == official
 
 
-def test_the_fast_preset_differs_from_the_one_beside_it(tmp_path):
+def test_the_fast_preset_differs_from_the_one_beside_it():
     fast = flags.PRESETS / "mnist_fast.cfg"
-    found = parsed(f"--flagfile={fast}", cwd=tmp_path)
-    plain = parsed("--dataset=mnist", cwd=tmp_path)
+    found = parsed(f"--flagfile={fast}")
+    plain = parsed("--dataset=mnist")
     assert found["dataset"] == found["network"] == "mnist"
     assert found["num_held_out"] == plain["num_held_out"] == 5_000
     assert found["descriptor_num_steps"] < plain["descriptor_num_steps"]
 
 
-def test_saved_flags_give_the_same_values(tmp_path):
-    saved = parsed("--dataset=a b", "--skip_bad_images", "--seed=3", cwd=tmp_path)
-    assert (tmp_path / "saved.cfg").read_text().startswith("# heading\n")
-    assert parsed("--flagfile=saved.cfg", cwd=tmp_path) == saved
+def repeated(settings):
+    """What the flagfile that is saved with settings makes of them."""
+    flags.save(Path("saved.cfg"), ["heading"], settings)
+    assert Path("saved.cfg").read_text().startswith("# heading\n")
+    again = parsed("--flagfile=saved.cfg")
+    return {name: again[name] for name in flags.saved_names()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--dataset=a b", "--skip_bad_images", "--seed=3", "--noguard"],
+        ["--algorithm=descriptor", "--num_persistent_chains=70"],
+        ["--metrics=parzen,kernel", "--reference_stddev=inf", "--latent_size=7x7x1"],
+    ],
+)
+def test_saved_flags_give_the_same_values(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = parsed(*arguments)
+    saved = {name: settings[name] for name in flags.saved_names()}
+    assert repeated(settings) == saved
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ("--chain_init=noise", "--chain_init=generator is for --algorithm=coopnets"),
-        ("--algorithm=descriptor --chain_init=generator", "all others for"),
-        ("--algorithm=generator --chain_init=data", "all others for"),
+        (
+            "--chain_init=noise",
+            "--chain_init=noise is for --algorithm=descriptor. Received: --algo",
+        ),
+        (
+            "--algorithm=descriptor --chain_init=generator",
+            "--chain_init=generator is for --algorithm=coopnets. Received: --algo",
+        ),
+        (
+            "--algorithm=generator --chain_init=data",
+            "--chain_init is for --algorithm=coopnets|descriptor. Received: --algo",
+        ),
         ("--refresh_probability=0.5", "--refresh_probability is for --algorithm=desc"),
         ("--training_mask=random:0.5", "--training_mask is for --algorithm=generator"),
-        ("--algorithm=descriptor --keep_best=generator_loss", "not a metric of this"),
-        ("--algorithm=generator --keep_best=saturation", "not a metric of this"),
+        (
+            "--algorithm=descriptor --keep_best=generator_loss",
+            "--keep_best=generator_loss is for --algorithm=coopnets|generator.",
+        ),
+        (
+            "--algorithm=generator --keep_best=saturation",
+            "--keep_best=saturation is for --algorithm=coopnets|descriptor.",
+        ),
         (
             "--algorithm=descriptor --chain_init=data --num_persistent_chains=90",
             "is for --chain_init=persistent",
@@ -174,69 +300,56 @@ def test_saved_flags_give_the_same_values(tmp_path):
             "--algorithm=descriptor --num_persistent_chains=9",
             "--num_persistent_chains=9 and --num_chains=64",
         ),
+        ("--algorithm=generator --generator_num_steps=0", "--generator_num_steps=1 or"),
+        ("--network=mnits", "--network=mnits: must be one of digits, mnist, cifar"),
+        ("--network=mnits", "Did you mean mnist?"),
+        ("--network=net.keras", "must be a Python file; load the model in one: def d"),
+        ("--latent_size=7x0", "--latent_size=7x0: must be a number of 1 or more"),
     ],
 )
-def test_flags_that_do_not_go_with_the_algorithm_are_refused(arguments, text, capsys):
-    with pytest.raises(SystemExit) as stop:
-        flags.parse(["main.py", *arguments.split()])
-    assert stop.value.code == 2
-    assert text in capsys.readouterr().err
+def test_flags_that_do_not_go_together_are_refused(arguments, text, capsys):
+    assert text in refusal(capsys, *arguments.split())
 
 
-def test_the_algorithm_has_a_preset_of_its_own(tmp_path):
+def test_the_algorithm_has_a_preset_of_its_own():
     """After that of the data set, and before the user's own flags."""
-    plain = parsed("--algorithm=generator", cwd=tmp_path)
+    plain = parsed("--algorithm=generator")
     assert plain["network"] == "digits" and plain["generator_num_steps"] > 0
-    own = parsed("--generator_num_steps=3", "--algorithm=generator", cwd=tmp_path)
+    own = parsed("--generator_num_steps=3", "--algorithm=generator")
     assert own["generator_num_steps"] == 3
 
 
 def test_only_named_data_sets_have_presets_of_their_own():
-    assert flags.NAMED == datasets.NAMES
     for name in ("descriptor", "mnist_fast", "some_folder"):
         assert flags.preset_of(name).name == "scene.cfg"
 
 
-def test_a_run_of_one_net_is_repeated_by_its_flagfile(tmp_path):
-    one = parsed("--algorithm=descriptor", "--num_persistent_chains=70", cwd=tmp_path)
-    assert parsed("--flagfile=saved.cfg", cwd=tmp_path) == one
-
-
-BUILD = """
-import sys
-import flags
-import main
-flags.parse(["main.py", "--dataset=mnist", "--descriptor_num_steps=3", "--seed=4"])
-model = main.build_model((28, 28, 1), 100)
-nets = model.descriptor, model.generator
-print({
-    "rates": [round(float(net.optimizer.learning_rate), 6) for net in nets],
-    "betas": [(net.optimizer.beta_1, net.optimizer.beta_2) for net in nets],
-    "epsilons": [net.optimizer.epsilon for net in nets],
-    "revision": (nets[0].revision.num_steps, nets[0].revision.step_size),
-    "inference": (nets[1].inference.num_steps, nets[1].inference.step_size),
-    "stddevs": (nets[0].reference_stddev, nets[1].residual_stddev),
-    "sizes": (nets[0].num_outputs, nets[1].latent_size, model.num_chains),
-    "seed": model.run_seed,
-})
-"""
+def test_naming_a_network_file_is_the_consent_to_run_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text("")
+    assert parsed("--network=nets.py")["trust_network"]
+    assert parsed("--network=nets.py")["network"] == str(tmp_path / "nets.py")
+    Path("theirs.cfg").write_text("--network=nets.py\n")
+    assert not parsed("--flagfile=theirs.cfg")["trust_network"]
 
 
 def test_flags_reach_the_model():
-    result = subprocess.run(
-        [sys.executable, "-c", BUILD],
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ast.literal_eval(result.stdout.splitlines()[-1]) == {
-        "rates": [0.007, 0.0001],
-        "betas": [(0.5, 0.999)] * 2,
-        "epsilons": [1e-8] * 2,
-        "revision": (3, 0.002),
-        "inference": (0, 0.1),
-        "stddevs": (0.016, 0.3),
-        "sizes": (100, 100, 144),
-        "seed": 4,
-    }
+    settings = parsed("--dataset=mnist", "--descriptor_num_steps=3", "--seed=4")
+    model = build.model(settings, (28, 28, 1), 100)
+    nets = model.descriptor, model.generator
+    rates = [float(net.optimizer.learning_rate) for net in nets]
+    assert rates == pytest.approx([0.007, 0.0001])
+    for net in nets:
+        optimizer = net.optimizer
+        assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (
+            0.5,
+            0.999,
+            1e-8,
+        )
+    revision, inference = nets[0].revision, nets[1].inference
+    assert (revision.num_steps, revision.step_size) == (3, 0.002)
+    assert (inference.num_steps, inference.step_size) == (0, 0.1)
+    assert (nets[0].reference_stddev, nets[1].residual_stddev) == (0.016, 0.3)
+    assert nets[0].network.get_layer("outputs_sum").num_outputs == 100
+    assert (nets[1].latent_shape, model.num_chains) == ((100,), 144)
+    assert model.run_seed == 4

@@ -1,4 +1,4 @@
-"""Who may import whom: a module knows only modules of lower levels."""
+"""Who may import whom: a room knows only rooms of lower levels."""
 
 import ast
 
@@ -6,53 +6,145 @@ import pytest
 
 from tests.helpers import ROOT
 
+# By the longest prefix of a module's name within the package.
 LEVELS = [
-    {"seeds", "files", "version"},
-    {"langevin", "energies", "convolutions", "optimizers", "images", "folders", "runs"}
-    | {"parzen", "metrics", "reports"},
-    {"descriptor", "generator", "datasets", "logs", "endpoints", "interpolation"}
-    | {"learner"},
-    {"image_model", "export", "recovery", "features", "diagnostics"},
-    {"algorithms", "checkpoints", "evaluation"},
-    {"training", "saving", "modes", "cards"},
+    {"version", "errors", "files", "seeds"},
+    {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"},
+    {"data", "frozen", "networks", "network_files"},
+    {"descriptor", "generator", "endpoints"},
+    {"learner"},
+    {"image_model"},
+    {"algorithms"},
+    {"algorithm_d", "algorithm_g", "coopnets"},
+    {"evaluation"},
+    {"runs"},
     {"__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-MODULES = sorted((ROOT / "coopnets_tf").glob("*.py"))
+PACKAGE = sorted((ROOT / "coopnets_tf").rglob("*.py"))
+COMMANDS = sorted((ROOT / "commands").glob("*.py"))
+# The order within the rooms that hold several modules: an import goes to the left.
+ROOMS = {
+    "data": ["images", "masks", "folders", "named", "datasets"],
+    "evaluation": [
+        "metrics",
+        "parzen",
+        "recovery",
+        "features",
+        "diagnostics",
+        "facts",
+        "reports",
+        "protocol",
+    ],
+    "runs": ["folder", "logs", "checkpoints", "export", "saving", "training"],
+    "commands": [
+        "build",
+        "use",
+        "recover",
+        "evaluate",
+        "train",
+        "cards",
+        "share",
+        "__init__",
+    ],
+}
+
+
+def name_of(path):
+    """Such as `data.images` of coopnets_tf/data/images.py."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix(
+        "coopnets_tf."
+    )
+
+
+def modules(name):
+    """A module of the package, or the room that it is in, as far as it has a level."""
+    parts = name.split(".")
+    found = [".".join(parts[:length]) for length in (2, 1)]
+    return next((one for one in found if one in LEVEL), None)
 
 
 def imports(path):
+    """Everything that a file imports, wherever in it, by its whole name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            # The public names of the whole package belong to users, not to modules.
-            names = {alias.name for alias in node.names}
-            assert node.module != "coopnets_tf" or names <= set(LEVEL), path
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PACKAGE, ids=name_of)
 def test_imports_go_down(path):
+    own = name_of(path)
+    if own.endswith(".__init__"):
+        assert path.read_text() == ""  # a room has no names of its own
+        return
     for name in imports(path):
-        parts = name.split(".")
-        assert parts[0] not in ("absl", "flags", "main"), name
-        if parts[0] == "coopnets_tf" and len(parts) > 1 and parts[1] in LEVEL:
-            assert LEVEL[parts[1]] < LEVEL[path.stem], name
+        root, _, rest = name.partition(".")
+        assert root not in ("absl", "flags", "main", "commands", "tests"), name
+        if root != "coopnets_tf" or own == "__init__":
+            continue
+        # The public names of the whole package belong to users, not to modules.
+        assert modules(rest), name
+        room, other = own.partition(".")[0], rest.split(".")
+        if room == other[0] and room in ROOMS:
+            order = ROOMS[room]
+            assert order.index(other[1]) < order.index(own.partition(".")[2]), name
+        else:
+            assert LEVEL[modules(rest)] < LEVEL[modules(own)], name
 
 
-def test_every_module_has_a_level():
-    assert {path.stem for path in MODULES} == set(LEVEL)
+@pytest.mark.parametrize("path", COMMANDS, ids=name_of)
+def test_commands_know_the_package_and_each_other_in_order(path):
+    order = ROOMS["commands"]
+    for name in imports(path):
+        root, _, rest = name.partition(".")
+        assert root not in ("main", "absl", "tests"), name
+        if root == "commands":
+            assert order.index(rest.partition(".")[0]) < order.index(path.stem), name
 
 
-def test_flags_know_nothing_of_the_package():
+def test_every_module_has_its_place():
+    names = {name_of(path) for path in PACKAGE}
+    assert all(modules(name) for name in names if not name.endswith(".__init__"))
+    found = {name for name in names if "." not in name}
+    assert found == {name for name in LEVEL if "." not in name} - {
+        "data",
+        "evaluation",
+        "runs",
+    }
+    for room, order in ROOMS.items():
+        folder = ROOT / ("" if room == "commands" else "coopnets_tf") / room
+        stems = {path.stem for path in folder.glob("*.py")} | {"__init__"}
+        assert stems == {*order, "__init__"}
+
+
+def test_flags_know_nothing_but_absl():
+    known = {"absl", "flags"}
+    known |= {"collections", "dataclasses", "difflib", "json", "math", "pathlib"}
+    known |= {"re", "sys", "types", "typing"}
     for path in (ROOT / "flags").glob("*.py"):
-        assert {name.split(".")[0] for name in imports(path)} <= {
-            "absl",
-            "flags",
-            "math",
-            "pathlib",
-            "re",
-            "sys",
-        }
+        assert {name.split(".")[0] for name in imports(path)} <= known
+
+
+def test_nothing_imports_late_but_what_is_optional():
+    """TensorFlow in main.py, so that --help is quick; and what may not be there."""
+    late = {
+        (name_of(path), name.partition(".")[0])
+        for path in [*PACKAGE, *COMMANDS, ROOT / "main.py"]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Import | ast.ImportFrom)
+        for name in [getattr(inner, "module", None) or inner.names[0].name]
+    }
+    assert late <= {
+        ("main", "tensorflow"),
+        ("main", "PIL"),
+        ("main", "commands"),
+        ("main", "coopnets_tf"),
+        ("evaluation.recovery", "skimage"),
+        ("commands.cards", "huggingface_hub"),
+        ("runs.saving", "huggingface_hub"),
+        ("runs.folder", "fcntl"),  # not on Windows
+    }, late

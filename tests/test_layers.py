@@ -1,8 +1,9 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf.layers import ConvTranspose, strided_conv
+from coopnets_tf.layers import BatchNorm, ConvTranspose, ImageConv, strided_conv
 from tests import oracle
 
 # Sums of up to some hundred float32 products.
@@ -60,3 +61,33 @@ def test_conv_transpose_equals_numpy(inputs, size, strides, outputs, padding):
     result = layer(tf.constant(maps, tf.float32))
     assert result.shape == layer.compute_output_shape(maps.shape)
     np.testing.assert_allclose(result, expected, **CLOSE)
+
+
+def test_batch_norm_equals_numpy():
+    maps = np.random.default_rng(0).normal(2, 3, (4, 5, 5, 3)).astype(np.float32)
+    norm = BatchNorm()
+    norm.build(maps.shape)
+    norm.beta.assign([0.1, 0.2, 0.3])
+    mean, variance = maps.mean(axis=(0, 1, 2)), maps.var(axis=(0, 1, 2))
+    expected = (maps - mean) / np.sqrt(variance + 1e-3) + [0.1, 0.2, 0.3]
+    result = norm(maps, training=True)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(norm.moving_mean, 0.001 * mean, rtol=1e-3)
+    unbiased = variance * 100 / 99
+    np.testing.assert_allclose(
+        norm.moving_variance, 0.999 + 0.001 * unbiased, rtol=1e-5
+    )
+    kept = norm.get_weights()
+    norm(maps)
+    for one, other in zip(kept, norm.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_image_conv_of_any_size_is_that_of_a_size():
+    images = tf.random.stateless_normal([2, 9, 7, 1], [0, 0])
+    conv = ImageConv(4, 3, 2)
+    sized = keras.Sequential([keras.Input((9, 7, 1)), conv])
+    free = keras.Sequential([keras.Input((None, None, 1)), conv])
+    np.testing.assert_allclose(free(images), sized(images), **CLOSE)
+    call = tf.function(free, [tf.TensorSpec([None, None, None, 1])])
+    np.testing.assert_allclose(call(images), sized(images), **CLOSE)

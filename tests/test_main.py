@@ -1,6 +1,5 @@
-"""main.py as a user runs it, in a process of its own."""
+"""main.py as a user calls it: what it says, leaves and refuses."""
 
-import json
 import re
 import subprocess
 import sys
@@ -9,7 +8,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers import ROOT, TINY, run
+import flags
+import main
+from tests.helpers import ROOT, TINY, call, called, metrics, refused, run
+
+LEFT = {
+    ".lock",
+    "data.json",
+    "model.json",
+    "flags.cfg",
+    "metrics.jsonl",
+    "tensorboard",
+    "samples",
+    "checkpoints",
+    "export",
+}
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +32,13 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(place):
-    return run(*TINY, cwd=place)
+    """What the first run printed."""
+    return called(*TINY, cwd=place)
 
 
-def test_a_run_is_quiet_and_says_what_it_does(first, place):
-    assert first.returncode == 0, first.stderr
-    assert first.stderr == ""
-    lines = first.stdout.splitlines()
+def assert_tells(output):
+    """The lines that a run of `TINY` prints."""
+    lines = output.splitlines()
     assert re.search(r"descriptor [\d,]+, generator [\d,]+ parameters", lines[0])
     assert "digits: 1,200 images 8x8x1" in lines[0]
     assert "300 steps an epoch, 4 chains of 1" in lines[0]
@@ -33,57 +46,49 @@ def test_a_run_is_quiet_and_says_what_it_does(first, place):
     assert "runs/digits-1/export" in lines[-3]
     assert "--mode=sample --workdir=runs/digits-1" in lines[-2]
     assert "--flagfile=runs/digits-1/flags.cfg" in lines[-1]
+
+
+def test_a_run_says_what_it_does(first, place):
+    assert_tells(first)
     names = {path.name for path in (place / "runs/digits-1").iterdir()}
-    assert names == {
-        ".lock",
-        "data.json",
-        "model.json",
-        "flags.cfg",
-        "metrics.jsonl",
-        "tensorboard",
-        "samples",
-        "checkpoints",
-        "export",
-    }
+    assert names == LEFT - {"export"}  # see tests/conftest.py
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_is_quiet_too(tmp_path):
+    result = run(*TINY, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
+    assert_tells(result.stdout)
+    assert {path.name for path in (tmp_path / "runs/digits-1").iterdir()} == LEFT
 
 
 def test_the_saved_flags_repeat_the_run(first, place):
-    again = run("--flagfile=runs/digits-1/flags.cfg", "--workdir=again", cwd=place)
-    assert again.returncode == 0, again.stderr
-
-    def losses(folder):
-        line = json.loads((place / folder / "metrics.jsonl").read_text())
-        return {key: line[key] for key in line if "per_second" not in key}
-
-    assert losses("again") == losses("runs/digits-1")
-    refused = run(*TINY, "--workdir=again", cwd=place)
-    assert refused.returncode == 2
-    assert "Run folder again holds a run already" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    called("--flagfile=runs/digits-1/flags.cfg", "--workdir=again", cwd=place)
+    (again,) = metrics(place / "again")
+    assert [again] == metrics(place / "runs/digits-1")
+    errors = refused(*TINY, "--workdir=again", cwd=place)
+    assert "Run folder again holds a run already" in errors
 
 
 def test_a_folder_of_images_and_the_other_loop(place):
+    (place / "photos").mkdir()
     for number in range(5):
         pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
-        (place / "photos").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(place / "photos" / f"{number}.png")
     (place / "photos" / "notes.txt").write_text("no image")
-    arguments = ["--dataset=photos", "--image_size=16", *TINY]
-    refused = run(*arguments, cwd=place)
-    assert refused.returncode == 2
-    assert f"{place}/photos/notes.txt cannot be read" in refused.stderr
+    arguments = ["--dataset=photos", "--image_size=16", "--network=cifar", *TINY]
+    errors = refused(*arguments, cwd=place)
+    assert f"{place}/photos/notes.txt cannot be read" in errors
     assert not (place / "runs/photos-1").exists()
-    result = run(
+    output = called(
         *arguments,
         "--skip_bad_images",
         "--langevin_loop=while",
         "--generator_num_steps=1",
-        "--num_noise_steps=1",
+        "--descriptor_noise_until=1",
         cwd=place,
     )
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""
-    assert "photos: 5 images 16x16x3, 1 skipped" in result.stdout
+    assert "photos: 5 images 16x16x3, 1 skipped" in output
 
 
 @pytest.mark.parametrize(
@@ -101,21 +106,23 @@ def test_a_folder_of_images_and_the_other_loop(place):
     ],
 )
 def test_a_wrong_flag_is_named(argument, text, place):
-    result = run(argument, cwd=place)
-    assert result.returncode == 2
-    output = result.stdout + result.stderr
-    assert text in output
-    assert "Traceback" not in output
+    code, output, errors = call(argument, cwd=place)
+    assert code == 2
+    assert text in output + errors
+    assert "Traceback" not in output + errors
 
 
-def test_a_stray_word_is_named(place):
-    result = run("typo", cwd=place)
-    assert result.returncode == 2
-    assert result.stderr == (
+def test_a_stray_word_is_named(capsys):
+    words = flags.parse(["main.py", "typo"])
+    with pytest.raises(SystemExit, match="2"):
+        main.main(words)
+    flags.FLAGS.unparse_flags()
+    assert capsys.readouterr().err == (
         "Error: Flags begin with --. Received: typo. See --help.\n"
     )
 
 
+@pytest.mark.slow
 def test_help_and_flag_errors_do_not_load_tensorflow(place):
     program = f"""
 import runpy, sys
@@ -127,7 +134,7 @@ except SystemExit:
     pass
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 """
-    for argument in ("--help", "--bach_size=4"):
+    for argument in ("--help", "--bach_size=4", "typo"):
         result = subprocess.run(
             [sys.executable, "-c", program, argument],
             cwd=place,
@@ -139,7 +146,6 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 
 
 def test_a_missing_data_set_is_refused_before_a_run_folder_is_made(tmp_path):
-    result = run("--dataset=mnist", "--data_dir=nowhere", cwd=tmp_path)
-    assert result.returncode == 2
-    assert "nowhere. It must hold mnist.npz" in result.stderr
+    errors = refused("--dataset=mnist", "--data_dir=nowhere", cwd=tmp_path)
+    assert "nowhere. It must hold mnist.npz" in errors
     assert list(tmp_path.iterdir()) == []

@@ -2,21 +2,18 @@
 
 import concurrent.futures
 import copy
-import functools
-import gzip
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from coopnets_tf import seeds
-from coopnets_tf.data import folders, images
+from coopnets_tf.data import folders, images, named
 from coopnets_tf.errors import DatasetError, nearest
 
-WITH_TEST_IMAGES = ("mnist", "fashion_mnist", "cifar10")
-NAMES = ("digits", *WITH_TEST_IMAGES)
+NAMES = ("digits", *named.FILES)
 MAX_VALIDATION = 5_000  # images, where none were held out for it
 TRAINED_ON = "training images"
 
@@ -24,15 +21,14 @@ TRAINED_ON = "training images"
 class ImageDataset:
     """Images by number: `dataset[chosen]` is float32 [n, height, width, channels].
 
-    What is chosen is a slice or int [n]. `places`, int [number], are the images'
-    numbers among all of `pixels`. Values are in [-1, 1]; 0, mid grey, where
-    `incomplete` hid a pixel.
+    `chosen` is a slice or int [n]. `places`, int [number], are the images' numbers
+    among all of `pixels`. Values are in [-1, 1]; 0, mid grey, where `incomplete` hid a
+    pixel.
 
     Args:
-      name: of the data set.
       pixels: uint8 [number, height, width, channels]; an array, or anything with a
         `shape` that an array of indices turns into one.
-      labels: None, or int [number]; their classes.
+      labels: int [number]; their classes.
       per_image: stretch each image to [-1, 1] instead of the fixed scale.
       num_skipped: files that were left out as unreadable.
       kind: what the images are to the training.
@@ -47,7 +43,7 @@ class ImageDataset:
         per_image: bool = False,
         num_skipped: int = 0,
         kind: str = "images",
-    ):
+    ) -> None:
         self.name = name
         self.image_shape = tuple(pixels.shape[1:])
         self.num_images = pixels.shape[0]
@@ -57,19 +53,19 @@ class ImageDataset:
         self.per_image = per_image
         self.places = np.arange(pixels.shape[0])
         self._pixels = pixels
-        self._visible_fn = None
+        self._visible_fn: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name}: {self.num_images:,} {self.kind}"
 
-    def __getitem__(self, chosen) -> np.ndarray:
+    def __getitem__(self, chosen: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         scaled = images.from_uint8(self._pixels[self.places[chosen]])
         if self.per_image:
             scaled = images.normalize_per_image(scaled)
         visible = self.visible(chosen)
         return scaled if visible is None else scaled * visible
 
-    def visible(self, chosen) -> np.ndarray | None:
+    def visible(self, chosen: slice | Sequence[int] | np.ndarray) -> np.ndarray | None:
         """Where images are known, 1, and where hidden, 0: float32 [n, *image_shape].
 
         None where all pixels of all images are known.
@@ -100,13 +96,10 @@ class ImageDataset:
         part._visible_fn = visible_fn
         return part
 
-    def part(self, chosen, *, kind: str | None = None) -> "ImageDataset":
-        """Some of its images.
-
-        Args:
-          chosen: slice, or int [number]; their numbers.
-          kind: what they are, if it is something else.
-        """
+    def part(
+        self, chosen: slice | Sequence[int] | np.ndarray, *, kind: str | None = None
+    ) -> "ImageDataset":
+        """Some of its images, by number; `kind`, if they become something else."""
         part = copy.copy(self)
         part.kind = kind or self.kind
         part.places = self.places[chosen]
@@ -125,12 +118,12 @@ class ImageDataset:
         """
         digest = hashlib.blake2b(digest_size=16)
         if isinstance(self._pixels, np.ndarray):
-            digest.update(np.ascontiguousarray(self._pixels))
+            digest.update(np.ascontiguousarray(self._pixels).data)
         else:
             for path in self._pixels.paths:
                 digest.update(f"{path} {path.stat().st_size}\n".encode())
         if self._visible_fn:
-            digest.update(np.ascontiguousarray(self._visible_fn(self.places[:1])))
+            digest.update(np.ascontiguousarray(self._visible_fn(self.places[:1])).data)
         return f"{self._pixels.shape[0]} images, blake2b {digest.hexdigest()}"
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -162,9 +155,8 @@ class ImageDataset:
         first = next(batches(0))  # first["images"]: [64, 8, 8, 1]
         ```
 
-        Returns:
-          Function of the number of steps that returns an iterator of dicts: `images`;
-          their `numbers`, int [batch_size]; `visible` and `labels` where there are any.
+        A batch has by name `images`; their `numbers`, int [batch_size]; `visible` and
+        `labels` where there are any.
         """
         return lambda step: _prefetch(
             self._batch(chosen)
@@ -204,12 +196,11 @@ def _prefetch(iterator):
 
 
 class Splits(NamedTuple):
-    """The parts of a data set.
+    """The parts of a data set: to train on, to choose by, and for the last word.
 
-    `training` is trained on, `validation` chooses, `test` is for the last word. Where a
-    data set has no test images, the first half of the held-out images is `validation`
-    and the second half `test`; where none are held out, training images take their
-    place.
+    Where a data set has no test images, the first half of the held-out images is
+    `validation` and the second half `test`; where none are held out, training images
+    take their place.
     """
 
     training: ImageDataset
@@ -219,23 +210,22 @@ class Splits(NamedTuple):
     test_was_trained_on: bool
 
 
-def load(dataset: str, *, num_held_out: int = 0, **options) -> ImageDataset:
+def load(dataset: str, *, num_held_out: int = 0, **options: Any) -> ImageDataset:
     """The training images of a data set. Arguments and errors as for `load_splits`."""
     whole = _whole(dataset, num_held_out=num_held_out, **options)
     return whole.part(slice(num_held_out, None), kind=TRAINED_ON)
 
 
-def load_splits(dataset: str, *, num_held_out: int = 0, **options) -> Splits:
+def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Splits:
     """Loads a named data set or a folder.
 
     Args:
       dataset: one of `NAMES`, or the path of a folder of images, flat or nested.
       num_held_out: how many images are kept out of training: the first ones, of a
         folder random ones, always the same.
-      data_dir: folder with the files of a named data set; default: Keras downloads
-        them into its own cache, or finds them there.
-      normalize: "fixed", or "per_image"; see `ImageDataset`.
-      **options: `data_dir`, `normalize`; for a folder also those of `folders.read`.
+      **options: `data_dir`, folder with the files of a named data set (default: Keras
+        downloads them into its cache, or finds them there); `normalize`, "fixed" or
+        "per_image", see `ImageDataset`; for a folder also those of `folders.read`.
 
     Raises:
       DatasetError: if the data are missing, cannot be read, are one image repeated, or
@@ -244,19 +234,16 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options) -> Splits:
     whole = _whole(dataset, num_held_out=num_held_out, **options)
     training = whole.part(slice(num_held_out, None), kind=TRAINED_ON)
     spare = whole.part(slice(num_held_out or None))
-    kinds = (
-        "validation images, held out of training",
-        "test images, held out of training",
-    )
+    kinds = [f"{kind} images, held out of training" for kind in ("validation", "test")]
     if not num_held_out:
-        kinds = TRAINED_ON, TRAINED_ON
-    if dataset not in WITH_TEST_IMAGES:
+        kinds = [TRAINED_ON, TRAINED_ON]
+    if dataset not in named.FILES:
         half = spare.num_images // 2
         validation = spare.part(slice(half), kind=kinds[0])
         test = spare.part(slice(half, None), kind=kinds[1])
         return Splits(training, validation, test, num_held_out, not num_held_out)
     validation = spare.part(slice(num_held_out or MAX_VALIDATION), kind=kinds[0])
-    pixels, labels = _named(dataset, options.get("data_dir"), test=True)
+    pixels, labels = named.read(dataset, options.get("data_dir"), test=True)
     test = ImageDataset(
         dataset, pixels, labels=labels, per_image=whole.per_image, kind="test images"
     )
@@ -265,11 +252,13 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options) -> Splits:
 
 def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **folder_options):
     """The `ImageDataset` of all images but test images, those held out in front."""
-    num_skipped, labels = 0, None
+    num_skipped = 0
+    pixels: Any
+    labels: np.ndarray | None = None
     if name == "digits":
-        pixels, labels = _digits()
+        pixels, labels = named.digits()
     elif name in NAMES:
-        pixels, labels = _named(name, data_dir, test=False)
+        pixels, labels = named.read(name, data_dir, test=False)
     else:
         pixels, num_skipped = folders.read(_folder(name), **folder_options)
     _refuse_one_image(name, pixels)
@@ -310,84 +299,3 @@ def _refuse_one_image(name, pixels):
         raise DatasetError(
             f"All {number} images of `dataset`={name} are the same. Give others."
         )
-
-
-def _named(name, data_dir, *, test):
-    """Training or test images of a named data set, and their labels or None."""
-    load = functools.partial(_local, data_dir=Path(data_dir)) if data_dir else _keras
-    pixels, labels = load(name, test=test)
-    return pixels.reshape(*pixels.shape[:3], -1), labels
-
-
-def _digits():
-    """scikit-learn's handwritten digits, uint8 [1797, 8, 8, 1], and their labels.
-
-    In a random order that is always the same: in the file, neighbours are of one hand,
-    and images that are held out would be of other hands than those trained on.
-    """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
-    counts = digits.images[order]  # 0..16, the inked ones of a block of 4x4 pixels
-    pixels = np.rint(counts * (255 / 16)).astype(np.uint8)[..., None]
-    return pixels, digits.target[order]
-
-
-def _keras(name, *, test):
-    """Images and labels from `keras.datasets`, which fetches and checks them."""
-    import keras
-
-    try:
-        splits = getattr(keras.datasets, name).load_data()
-    except Exception as error:
-        raise DatasetError(
-            f"{name} is not in Keras' cache and could not be downloaded. Put "
-            f"{_files(name)} into a folder and name it by `data_dir`. ({error})"
-        ) from error
-    return splits[test]
-
-
-def _local(name, *, data_dir, test):
-    """Images and labels (None where they are missing) from files in `data_dir`."""
-    data_dir = data_dir.expanduser()
-    try:
-        if name == "mnist":
-            part = "test" if test else "train"
-            with np.load(data_dir / "mnist.npz", allow_pickle=False) as arrays:
-                return arrays[f"x_{part}"], arrays.get(f"y_{part}")
-        if name == "fashion_mnist":
-            part = "t10k" if test else "train"
-            pixels = _idx(data_dir / f"{part}-images-idx3-ubyte.gz", offset=16)
-            labels = data_dir / f"{part}-labels-idx1-ubyte.gz"
-            labels = _idx(labels, offset=8) if labels.is_file() else None
-            return pixels.reshape(-1, 28, 28), labels
-        names = [f"data_batch_{number}.bin" for number in range(1, 6)]
-        records = [
-            np.fromfile(data_dir / name, np.uint8)
-            for name in (["test_batch.bin"] if test else names)
-        ]
-        records = np.concatenate(records).reshape(-1, 1 + 3 * 32 * 32)
-        pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        return pixels, records[:, 0]
-    except Exception as error:  # a damaged file fails in many ways
-        raise DatasetError(
-            f"{name} could not be read from `data_dir`={data_dir}. It must hold "
-            f"{_files(name)}. ({error})"
-        ) from error
-
-
-def _idx(path, *, offset):
-    """What follows the header of a gzipped IDX file of bytes."""
-    with gzip.open(path) as file:
-        return np.frombuffer(file.read()[offset:], np.uint8)
-
-
-def _files(name):
-    return {
-        "mnist": "mnist.npz (as keras.datasets.mnist keeps it)",
-        "fashion_mnist": "train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz "
-        "(and to evaluate the -labels-idx1-ubyte.gz of both)",
-        "cifar10": "data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10, "
-        "binary version)",
-    }[name]

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -14,18 +16,19 @@ CACHE_BYTES = 2**30  # a folder whose images need less, once decoded, is kept in
 
 
 class LazyImages:
-    """Images that are decoded when asked for: `lazy[indices]`, as from an array.
+    """Images that are decoded when needed: `lazy[indices]`, as from an array.
 
-    A file that is no longer the one that was found raises a `DatasetError`.
+    A file that has changed since it was found raises a `DatasetError`.
 
     Args:
-      paths: list of `Path`.
-      image_size: int; height and width of every image.
+      image_size: height and width of every image.
       color_mode: "rgb" or "grey".
       resize: "crop" cuts out the largest centred square first, "stretch" does not.
     """
 
-    def __init__(self, paths, *, image_size, color_mode, resize):
+    def __init__(
+        self, paths: Sequence[Path], *, image_size: int, color_mode: str, resize: str
+    ) -> None:
         self.paths = paths
         self._stamps = {path: _stamp(path) for path in paths}
         self.shape = (len(paths), image_size, image_size, _channels(color_mode))
@@ -34,10 +37,10 @@ class LazyImages:
         )
         self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "decode")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         pixels = np.empty((len(indices), *self.shape[1:]), np.uint8)
 
         def fill(position):
@@ -53,7 +56,7 @@ class LazyImages:
         list(self._pool.map(fill, range(len(indices))))  # raises what a thread raised
         return pixels
 
-    def readable(self):
+    def readable(self) -> list[int]:
         """The indices of the files that can be decoded; reads every one."""
 
         def check(index):
@@ -68,14 +71,14 @@ class LazyImages:
 
 
 def read(
-    folder,
+    folder: Path,
     *,
-    image_size,
-    color_mode="rgb",
-    resize="crop",
-    skip_bad_images=False,
-    cache_bytes=CACHE_BYTES,
-):
+    image_size: int,
+    color_mode: str = "rgb",
+    resize: str = "crop",
+    skip_bad_images: bool = False,
+    cache_bytes: int = CACHE_BYTES,
+) -> tuple[np.ndarray | LazyImages, int]:
     """Finds the images of a folder and of the folders in it.
 
     Hidden files and folders and those of runs are passed over, links to folders are not
@@ -83,20 +86,19 @@ def read(
     whenever used.
 
     Args:
-      folder: `Path`.
       image_size, color_mode, resize: see `LazyImages`.
-      skip_bad_images: bool; leave out what cannot be decoded, instead of stopping. To
-        know them, every file is decoded at the start, whether or not it is kept.
-      cache_bytes: int.
+      skip_bad_images: leave out what cannot be decoded, instead of stopping. To know
+        them, every file is decoded at the start, whether or not it is kept.
 
     Returns:
-      The images, an array or `LazyImages`, and how many files were left out.
+      The images, uint8, and how many files were left out.
 
     Raises:
       DatasetError: if there is no image, or on a bad one unless `skip_bad_images`.
     """
     paths = sorted(_files(folder))
-    options = {"image_size": image_size, "color_mode": color_mode, "resize": resize}
+    options: Any = {"color_mode": color_mode, "resize": resize}
+    options["image_size"] = image_size
     lazy = LazyImages(paths, **options)
     if skip_bad_images:
         lazy = LazyImages([paths[index] for index in lazy.readable()], **options)
@@ -111,17 +113,19 @@ def read(
     return lazy[range(len(lazy))], num_skipped
 
 
-def read_files(images, *, image_shape, number, resize="crop"):
-    """The images of files and folders, at most `number` of them.
+def read_files(
+    images: Sequence[Path | str],
+    *,
+    image_shape: Sequence[int],
+    number: int,
+    resize: str = "crop",
+) -> np.ndarray:
+    """At most `number` images of files and folders, uint8 [number, *image_shape].
 
     Args:
-      images: list of path; files, or folders as for `read`.
+      images: files, or folders as for `read`.
       image_shape: (height, width, channels) to which they are brought, as in `decode`.
-      number: int.
       resize: see `LazyImages`.
-
-    Returns:
-      uint8 [number, height, width, channels].
 
     Raises:
       DatasetError: if one is missing or cannot be read.
@@ -134,11 +138,11 @@ def read_files(images, *, image_shape, number, resize="crop"):
     if not found:
         raise DatasetError(f"`images`={','.join(map(str, images))} holds no image.")
     color_mode = "rgb" if image_shape[2] == 3 else "grey"
-    options = {"image_size": image_shape[0], "color_mode": color_mode, "resize": resize}
+    options: Any = {"color_mode": color_mode, "resize": resize}
     pixels = []
     for path in found[:number]:
         try:
-            pixels.append(decode(path, **options))
+            pixels.append(decode(path, image_size=image_shape[0], **options))
         except DatasetError as error:
             raise DatasetError(
                 f"`images`: {path} cannot be read as an image: {error.__cause__}."
@@ -151,7 +155,7 @@ def _files(folder):
         raise DatasetError(f"{error}. Make it readable.") from error
 
     for place, folders, names in os.walk(folder, onerror=refuse):
-        if RUN_DESCRIPTION in names:  # the folder of a run, with pictures of its own
+        if RUN_DESCRIPTION in names:  # the folder of a run, with its pictures
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -168,7 +172,7 @@ def _stamp(path):
     return status.st_size, status.st_mtime_ns
 
 
-def decode(path, *, image_size, color_mode, resize):
+def decode(path: Path, *, image_size: int, color_mode: str, resize: str) -> np.ndarray:
     """Reads one image file: uint8 [image_size, image_size, channels].
 
     The camera's orientation is applied, transparency becomes white, 16-bit grey is
@@ -178,11 +182,11 @@ def decode(path, *, image_size, color_mode, resize):
       DatasetError: if Pillow cannot read the file, or refuses it for its size.
     """
     mode = {"rgb": "RGB", "grey": "L"}[color_mode]
-    fit = {"crop": ImageOps.fit, "stretch": Image.Image.resize}[resize]
+    fit: Any = {"crop": ImageOps.fit, "stretch": Image.Image.resize}[resize]
     size = (image_size, image_size)
     try:
-        with Image.open(path) as image:
-            image = _eight_bits(ImageOps.exif_transpose(image))
+        with Image.open(path) as file:
+            image = _eight_bits(ImageOps.exif_transpose(file))
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")

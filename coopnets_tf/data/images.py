@@ -3,6 +3,7 @@
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ def from_uint8(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def to_uint8(images) -> np.ndarray:
+def to_uint8(images: Any) -> np.ndarray:
     """float [-1, 1] -> uint8 [0, 255], clipped and rounded.
 
     Raises:
@@ -30,13 +31,7 @@ def to_uint8(images) -> np.ndarray:
 
 
 def normalize_per_image(images: np.ndarray) -> np.ndarray:
-    """Stretches each image from its own minimum and maximum to [-1, 1].
-
-    A flat image becomes zeros.
-
-    Args:
-      images: float [batch, ...].
-    """
+    """Stretches each image, [batch, ...], to [-1, 1]; a flat one becomes zeros."""
     axes = tuple(range(1, images.ndim))
     low = images.min(axis=axes, keepdims=True)
     span = images.max(axis=axes, keepdims=True) - low
@@ -47,16 +42,15 @@ def normalize_per_image(images: np.ndarray) -> np.ndarray:
 def grid(
     images: np.ndarray, *, num_columns: int | None = None, gap: int = 2
 ) -> np.ndarray:
-    """Lays images out row by row; of moving images each is a row of its frames.
+    """Lays images out row by row: uint8 [grid height, grid width, channels].
+
+    Of moving images each is a row of its frames; empty places are white.
 
     Args:
       images: float [num_images, height, width, channels] or [num_images, frames,
         height, width, channels] in [-1, 1]; clipped.
       num_columns: the default makes the grid about square.
       gap: pixels between two images.
-
-    Returns:
-      uint8 [grid height, grid width, channels]; empty places are white.
     """
     tiles = to_uint8(images)
     if tiles.ndim == 5:

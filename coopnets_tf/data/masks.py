@@ -1,6 +1,7 @@
 """Masks: which pixels of an image are visible, and images without the others."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,19 @@ from PIL import Image
 from coopnets_tf.errors import MaskError
 
 
-def parse_mask(text, image_shape, *, argument="mask"):
+def parse_mask(
+    text: str | None, image_shape: Sequence[int], *, argument: str = "mask"
+) -> tuple[str, int | float]:
     """The kind and the amount of a mask's description.
 
     Args:
       text: "square:<side in pixels>", "random:<share>" or "salt_pepper:<share>", the
-        share of hidden pixels, in (0, 1); or None for a square of half the side.
+        share of hidden pixels, in (0, 1). None: a square of half the side.
       image_shape: (height, width, channels).
-      argument: what it is called where it comes from.
+      argument: what the caller calls the mask.
 
     Returns:
-      Kind, a str, and amount, an int for a square, else a float.
+      Kind, and amount: an int for a square, else a float.
 
     Raises:
       MaskError: if it describes no mask, or one that hides nothing or everything.
@@ -42,13 +45,14 @@ def parse_mask(text, image_shape, *, argument="mask"):
     return kind, amount
 
 
-def hide(images, mask, *, seed):
+def hide(
+    images: np.ndarray, mask: str | None, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Hides a part of images.
 
     Args:
       images: float32 [number, height, width, channels] in [-1, 1].
       mask: see `parse_mask`, or the path of an image file in which black is hidden.
-      seed: int.
 
     Returns:
       `visible` and `occluded`, as `images`: see `visible_pixels` and `occlude`.
@@ -70,7 +74,7 @@ def hide(images, mask, *, seed):
     return visible, occlude(images, visible, kind=kind, seed=seed)
 
 
-def refuse_extremes(visible, origin, way_out):
+def refuse_extremes(visible: np.ndarray, origin: str, way_out: str) -> None:
     """Stops where a mask, from `origin`, hides nothing or everything of an image."""
     shares = visible.mean(axis=(1, 2, 3))
     if shares.min() == 0 or shares.max() == 1:
@@ -79,11 +83,13 @@ def refuse_extremes(visible, origin, way_out):
         )
 
 
-def training_masks(mask, image_shape):
+def training_masks(
+    mask: str, image_shape: Sequence[int]
+) -> Callable[[np.ndarray], np.ndarray]:
     """Which pixels of training images are never seen, always the same ones.
 
     Args:
-      mask: see `hide`; salt and pepper are random pixels here, for nobody sees them.
+      mask: see `hide`; salt and pepper are random pixels here, since nobody sees them.
       image_shape: (height, width, channels).
 
     Returns:
@@ -96,21 +102,23 @@ def training_masks(mask, image_shape):
     argument, shape = "training_mask", (*image_shape[:2], 1)
     path = os.path.expanduser(mask)
     if os.path.isfile(path):
-        own = read_mask(Path(path), shape, argument=argument)
+        common = read_mask(Path(path), shape, argument=argument)
     else:
         kind, amount = parse_mask(mask, shape, argument=argument)
-        if kind != "square":  # each image has its own
+        if kind != "square":  # another one for each image
             return lambda places: np.stack(
                 [  # 2: other draws than those of `visible_pixels` and `occlude`
                     np.random.default_rng([int(place), 2]).random(shape) >= amount
                     for place in places
                 ]
             )
-        own = visible_pixels(kind, amount, number=1, image_shape=shape, seed=0)[0]
-    return lambda places: np.broadcast_to(own > 0, (len(places), *shape))
+        common = visible_pixels(kind, amount, number=1, image_shape=shape, seed=0)[0]
+    return lambda places: np.broadcast_to(common > 0, (len(places), *shape))
 
 
-def read_mask(path, image_shape, *, argument="mask"):
+def read_mask(
+    path: Path, image_shape: Sequence[int], *, argument: str = "mask"
+) -> np.ndarray:
     """A mask from an image file of the images' size: float32 [height, width, channels].
 
     Raises:
@@ -132,17 +140,21 @@ def read_mask(path, image_shape, *, argument="mask"):
     return np.repeat(visible[..., None], image_shape[2], axis=2)
 
 
-def visible_pixels(kind, amount, *, number, image_shape, seed):
-    """Masks: 1 where a pixel is visible, 0 where it is hidden, the same in all colours.
+def visible_pixels(
+    kind: str,
+    amount: int | float,
+    *,
+    number: int,
+    image_shape: Sequence[int],
+    seed: int,
+) -> np.ndarray:
+    """Masks, float32 [number, height, width, channels]: 1 where a pixel is visible, 0
+    where it is hidden, the same in all colours.
 
     Args:
       kind, amount: from `parse_mask`. A square is in the middle.
-      number: int; of masks, each of its own for random ones.
+      number: of masks, which differ where they are random.
       image_shape: (height, width, channels).
-      seed: int.
-
-    Returns:
-      float32 [number, height, width, channels].
     """
     height, width, _ = image_shape
     visible = np.ones((number, height, width, 1), np.float32)
@@ -155,14 +167,12 @@ def visible_pixels(kind, amount, *, number, image_shape, seed):
     return np.broadcast_to(visible, (number, *image_shape)).copy()
 
 
-def occlude(images, visible, *, kind, seed):
+def occlude(
+    images: np.ndarray, visible: np.ndarray, *, kind: str, seed: int
+) -> np.ndarray:
     """Images whose hidden pixels are mid grey, or, for salt and pepper, black or white.
 
-    Args:
-      images: float32 [number, height, width, channels] in [-1, 1].
-      visible: as `images`.
-      kind: str; of the mask.
-      seed: int.
+    `images` are float32 [number, height, width, channels] in [-1, 1], as is `visible`.
     """
     noise = np.zeros_like(images)
     if kind == "salt_pepper":

@@ -1,18 +1,24 @@
 """What the chains of D1 do when they go on for ten times the trained length."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from coopnets_tf import energies, seeds
 from coopnets_tf.data import images
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.image_model import ImageModel
 
 LENGTHS = (0, 1, 2, 5, 10)  # times the trained number of steps: where to look closer
 NUM_CHAINS = 200
 NUM_SHOWN = 8  # chains in the picture
-NUM_REAL = 1_000  # images whose energies are compared with
+NUM_REAL = 1_000  # images to compare energies with
+Distance = Callable[[np.ndarray], tuple[float, float]]
 FAR = 2  # s.d. of the real images' energies, or standard errors of a distance
 
 
@@ -25,25 +31,31 @@ class Trace(NamedTuple):
     saturation: np.ndarray  # [steps + 1], share of pixels outside [-1, 1]
     autocorrelation: (
         np.ndarray
-    )  # [steps - trained + 1]; `correlation` with step trained
-    states: dict  # step -> images [chains, ...], not clipped
+    )  # [steps - trained + 1], `correlation` with step trained
+    states: dict[int, np.ndarray]  # step -> images [chains, ...], not clipped
 
 
-def diagnose(model, reference, *, seed, distance=None):
+def diagnose(
+    model: ImageModel,
+    reference: ImageDataset,
+    *,
+    seed: int,
+    distance: Distance | None = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Runs long chains and says what became of them.
 
     Args:
-      model: `ImageModel` with at least one step of D1, its generator frozen.
-      reference: `ImageDataset`; real images.
-      seed: int in [0, 2**31).
-      distance: None, or a function of images that returns how far they are from real
-        ones, and its standard error.
+      model: with at least one step of D1, its generator frozen.
+      reference: real images.
+      seed: in [0, 2**31).
+      distance: function of images that returns how far they are from real ones, and its
+        standard error.
 
     Returns:
-      `summary` of the chains; pictures, a dict of uint8 [height, width, channels]:
+      `summary` of the chains; pictures by name, uint8 [height, width, channels]:
       `diagnostics`, the curves, and `chains`, the states of some at `LENGTHS`.
     """
-    trained = model.descriptor.revision.num_steps
+    trained = model.revision_steps
     steps = [length * trained for length in LENGTHS]
     real_energy = model.energy(reference[:NUM_REAL]).numpy()
     trace = run_chains(model, num_steps=steps[-1], seed=seed, keep=steps)
@@ -64,29 +76,32 @@ def diagnose(model, reference, *, seed, distance=None):
     return found, pictures
 
 
-def run_chains(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
-    """Runs chains from where the model starts them and writes down where they go.
+def run_chains(
+    model: ImageModel,
+    *,
+    num_steps: int,
+    seed: int,
+    num_chains: int = NUM_CHAINS,
+    keep: Sequence[int] = (),
+) -> Trace:
+    """Runs chains from where the model starts them and records where they go.
 
     Args:
-      model: `ImageModel` with a descriptor; its generator frozen.
-      num_steps: int; of each chain, at least as many as in training.
-      seed: int in [0, 2**31).
-      num_chains: int.
+      model: with a descriptor; its generator frozen.
+      num_steps: of each chain, at least as many as in training.
+      seed: in [0, 2**31).
       keep: steps whose states are returned.
-
-    Returns:
-      `Trace`.
     """
-    descriptor = model.descriptor
-    trained = descriptor.revision.num_steps
+    descriptor: Any = model.descriptor
+    trained = model.revision_steps
     one_step = dataclasses.replace(descriptor.revision, num_steps=1)
-    own_seed = seeds.draw_seed(seed, step=0, purpose=seeds.Purpose.DIAGNOSTICS)
+    stream = seeds.draw_seed(seed, step=0, purpose=seeds.Purpose.DIAGNOSTICS)
 
     @tf.function
     def move(states, step):
         return descriptor.revise(
             states,
-            seed=seeds.fold_in(own_seed, step),
+            seed=seeds.fold_in(stream, step),
             noise_scale=model.noise_scale(),
             dynamics=one_step,
         )
@@ -99,9 +114,9 @@ def run_chains(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
             energies.saturation(states),
         )
 
-    drafts = model.start(num_chains, seed=seeds.fold_in(own_seed, num_steps))
+    drafts = model.start(num_chains, seed=seeds.fold_in(stream, num_steps))
     states, norms, measures = drafts, [], [measure(drafts, drafts)]
-    origin, correlations, kept = None, [], {}
+    origin, correlations, kept = drafts, [], {}
     for step in range(num_steps + 1):
         if step:
             states, chains = move(states, tf.constant(step - 1))
@@ -119,40 +134,43 @@ def run_chains(model, *, num_steps, seed, num_chains=NUM_CHAINS, keep=()):
     )
 
 
-def correlation(one, other):
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
     """How much chains remember: correlation over chains, pooled over the pixels.
 
-    With `one` and `other` as states of the same chains at two times, each pixel's
-    covariance over the chains is summed, and divided by the root of the product of the
-    summed variances. 1: nothing is forgotten; 0: all of it; NaN: all chains are alike.
-
-    Args:
-      one, other: [chains, ...].
+    With `one` and `other` as states of the same chains at two times, [chains, ...],
+    each pixel's covariance over the chains is summed, and divided by the root of the
+    product of the summed variances. 1: nothing is forgotten; 0: all of it; NaN: all
+    chains are alike.
     """
-    one, other = (
+    rows = (
         np.asarray(part, np.float64).reshape(len(part), -1) for part in (one, other)
     )
-    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    one, other = (part - part.mean(axis=0) for part in rows)
     scale = np.sqrt(np.sum(one**2) * np.sum(other**2))
     return float(np.sum(one * other) / scale) if scale > 0 else float("nan")
 
 
-def summary(trace, *, trained, real_energy, distances):
+def summary(
+    trace: Trace,
+    *,
+    trained: int,
+    real_energy: np.ndarray,
+    distances: Mapping[int, dict[str, float]],
+) -> dict[str, Any]:
     """The trace in a few numbers, and in a sentence whether long chains drift.
 
     Args:
-      trace: `Trace`.
-      trained: int; Langevin steps of the training.
+      trained: Langevin steps of the training.
       real_energy: [images]; of real images.
-      distances: dict by step: `value` and `standard_error` of a distance of the chains
-        from real images. Empty: not known.
+      distances: `value` and `standard_error` of the chains' distance from real images,
+        by step. Empty: not known.
 
     Returns:
-      dict: energy, gradient norm, displacement and saturation at the draft, after the
-      trained and after all steps (of the gradient, before the last), means over the
-      chains; `autocorrelation` over all later steps; `verdict`, "away" if the mean
-      energy is more than 2 s.d. from that of real images, or the distance has grown
-      by more than 2 errors since the trained length. NaN and infinity are None.
+      Energy, gradient norm, displacement and saturation at the draft, after the trained
+      and after all steps (of the gradient, before the last), means over the chains;
+      `autocorrelation` over all later steps; `verdict`, "away" if the mean energy is
+      more than 2 s.d. from that of real images, or the distance has grown by more than
+      2 errors since the trained length. NaN and infinity are None.
     """
     last = len(trace.energy) - 1
     at = {"draft": 0, "trained": trained, "last": last}
@@ -163,6 +181,8 @@ def summary(trace, *, trained, real_energy, distances):
         "displacement": trace.displacement.mean(axis=1),
         "saturation": trace.saturation,
     }
+    gap = means["energy_minus_real"][last]
+    compared = distances.get(trained), distances.get(last)
     return {
         "num_chains": trace.energy.shape[1],
         "trained_steps": trained,
@@ -178,13 +198,7 @@ def summary(trace, *, trained, real_energy, distances):
         },
         "autocorrelation": _number(trace.autocorrelation[-1]),
         "kernel_distance": distances,
-        "verdict": _verdict(
-            trace,
-            means["energy_minus_real"][last],
-            spread,
-            distances.get(trained),
-            distances.get(last),
-        ),
+        "verdict": _verdict(trace, gap, spread, *compared),
     }
 
 
@@ -213,14 +227,8 @@ def _verdict(trace, gap, spread, first, last):
     return f"{found}: {'; '.join(words)}"
 
 
-def plot(trace, *, trained, real_energy):
-    """The trace as a picture: uint8 [height, width, 3].
-
-    Arguments as for `summary`.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def plot(trace: Trace, *, trained: int, real_energy: np.ndarray) -> np.ndarray:
+    """The trace as a picture, uint8 [height, width, 3]. Arguments as for `summary`."""
     figure = Figure(figsize=(10, 6.4), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)

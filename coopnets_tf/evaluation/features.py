@@ -36,11 +36,7 @@ class Extractor(NamedTuple):
     network: Callable  # images in [-1, 1] -> features, probabilities of the classes
 
     def __call__(self, dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
-        """Features and class probabilities of the images of a data set.
-
-        Returns:
-          float32 [number, dimensions] and [number, classes].
-        """
+        """Features [number, dimensions], and class probabilities [number, classes]."""
         parts = [
             self.network(dataset[first : first + INFERENCE_BATCH])
             for first in range(0, dataset.num_images, INFERENCE_BATCH)
@@ -57,12 +53,11 @@ def classifier(
     Args:
       training: with labels.
       test: with labels; on which its accuracy is measured.
-      cache: folder where trained ones are kept. Default: `coopnets_tf` in
-        Keras' own.
+      cache: folder where trained ones are kept. Default: `coopnets_tf` in that of
+        Keras.
 
     Returns:
-      `Extractor` with 128 features; its facts have the accuracy and a digest of its
-      weights.
+      128 features; its facts have the accuracy and a digest of its weights.
 
     Raises:
       ExtractorError: if the data set has no labels.
@@ -94,13 +89,13 @@ def classifier(
 
 
 def _recipe(training):
-    """A text that is another one for other images, labels, or code in this file."""
+    """A text that changes with the images, the labels, and the code in this file."""
     digest = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8)
     versions = [metadata.version(name) for name in ("tensorflow", "keras")]
     facts = training.fingerprint(), training.per_image, versions
     digest.update(str(facts).encode())
     for part in (training.places, training.labels):
-        digest.update(np.ascontiguousarray(part, np.int64))
+        digest.update(np.ascontiguousarray(part, np.int64).data)
     return digest.hexdigest()
 
 
@@ -182,14 +177,14 @@ def inception(*, inception_weights: str | None = None) -> Extractor:
     """Keras' InceptionV3, trained on ImageNet, for images of any size and colour.
 
     Its weights and its resizing are not those of the network that published FIDs use:
-    scores can be compared among themselves only.
+    scores can only be compared with each other.
 
     Args:
       inception_weights: path of its weights, with the classes on top. Default: Keras
         downloads them into its cache, or finds them there.
 
     Returns:
-      `Extractor` with 2,048 features, on images of any size, grey or RGB.
+      2,048 features, of images of any size, grey or RGB.
 
     Raises:
       ExtractorError: if the weights are not available or do not fit.

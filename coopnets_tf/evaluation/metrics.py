@@ -1,6 +1,6 @@
 """How alike two sets of images are, judged by features of each image.
 
-Features are float [number, dimensions]; where they come from is told in `features`.
+Features are float [number, dimensions]; `features` makes them.
 """
 
 import numpy as np
@@ -15,17 +15,13 @@ MAX_BLOCK = 1_000  # images of a block of a kernel distance
 CHUNK_MEBIBYTES = 64  # distances that are kept at a time
 
 
-def frechet_distance(features, reference):
+def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
     """Squared Frechet distance of the Gaussians with the sets' means and covariances.
 
         |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))
 
-    Args:
-      features, reference: [number, dimensions], of 2 or more images each.
-
-    Returns:
-      float, 0 for the same Gaussian; it is biased upwards, the more so the fewer
-      images.
+    Of two or more images each: 0 for the same Gaussian, and biased upwards, the more so
+    the fewer images.
 
     Source: Heusel et al., "GANs trained by a two time-scale update rule converge to a
     local Nash equilibrium", arXiv:1706.08500.
@@ -46,19 +42,15 @@ def frechet_distance(features, reference):
     )
 
 
-def kernel_distance(features, reference):
+def kernel_distance(features: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     """Squared maximum mean discrepancy, kernel (x.y / dimensions + 1)^3: unbiased.
 
-    Both sets, whose images must come in a random order, are cut into `NUM_BLOCKS`
-    blocks. Each pair of blocks gives an estimate that is independent of the others, so
-    that their spread tells the error of the mean.
+    Both sets, of 20 or more images that must come in a random order, are cut into
+    `NUM_BLOCKS` blocks. Each pair of blocks gives an independent estimate, and their
+    spread the error of the mean.
 
-    Args:
-      features, reference: [number, dimensions], of 20 or more images each.
-
-    Returns:
-      Mean and standard error, two floats; 0 in the mean for equal distributions, and
-      chance may make it negative.
+    Mean and standard error: 0 on average for equal distributions; chance may make it
+    negative.
 
     Source: Binkowski et al., "Demystifying MMD GANs", arXiv:1801.01401.
     """
@@ -74,13 +66,10 @@ def kernel_distance(features, reference):
     return float(np.mean(estimates)), float(error)
 
 
-def discrepancy(one, other):
+def discrepancy(one: np.ndarray, other: np.ndarray) -> float:
     """Squared maximum mean discrepancy of two sets, kernel as in `kernel_distance`.
 
     Unbiased: no image is paired with itself.
-
-    Args:
-      one, other: float64 [number, dimensions].
     """
 
     def within(part):
@@ -90,22 +79,19 @@ def discrepancy(one, other):
     return within(one) + within(other) - 2 * polynomial_kernel(one, other).mean()
 
 
-def neighbour_scores(features, reference):
+def neighbour_scores(features: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Precision, recall, density and coverage by nearest neighbours.
 
-    A ball around each image reaches to its `NUM_NEIGHBOURS`-th nearest of its own set.
+    A ball around each image reaches to its `NUM_NEIGHBOURS`-th nearest of its set.
     Precision is the share of images within a ball of the reference, recall the share of
     the reference within a ball of the images; density counts the reference balls around
     an image, divided by `NUM_NEIGHBOURS`; coverage is the share of the reference whose
-    own ball holds an image.
+    ball holds an image.
 
-    Args:
-      features, reference: [number, dimensions]. Of the larger set only the first images
-        are used, as many as the other has; they should come in a random order.
+    Of the larger set only the first images are used, as many as the other has; they
+    should come in a random order.
 
-    Returns:
-      dict of floats: `precision`, `recall`, `coverage` in [0, 1], `density` about 1 for
-      equal distributions.
+    All but the density, about 1 for equal distributions, are in [0, 1].
 
     Source: Kynkaanniemi et al., arXiv:1904.06991 (there with 3 neighbours); Naeem et
     al., arXiv:2002.09797.
@@ -140,15 +126,12 @@ def _radii(features):
     return distances[:, -1]
 
 
-def inception_score(probabilities):
+def inception_score(probabilities: np.ndarray) -> tuple[float, float]:
     """exp of the mean divergence of an image's classes from those of all images.
 
-    Args:
-      probabilities: [number, classes]; what a classifier says of each image, in a
-        random order. They are cut into `NUM_BLOCKS` blocks, each with its own score.
-
-    Returns:
-      Mean and standard deviation of the blocks' scores, two floats of 1 or more.
+    `probabilities`, [number, classes], are what a classifier says of each image, in a
+    random order. They are cut into `NUM_BLOCKS` blocks, each with a score of 1 or more;
+    the result is their mean and standard deviation.
 
     Source: Salimans et al., "Improved techniques for training GANs", arXiv:1606.03498.
     """

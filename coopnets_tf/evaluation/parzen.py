@@ -3,23 +3,23 @@
 The density is (1/N) sum_k N(image; sample_k, bandwidth^2 I), on pixels in [0, 1].
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
-BANDWIDTHS = np.logspace(-1, 0, 10)  # those of the authors' code, in parts of the range
+BANDWIDTHS = np.logspace(-1, 0, 10)  # of the authors' code, in parts of the range
 CHUNK = 250  # images at a time: CHUNK x N distances are kept
 
 
-def log_likelihoods(samples, images, bandwidths):
-    """The log-density of each image, in nats.
+def log_likelihoods(
+    samples: np.ndarray, images: np.ndarray, bandwidths: Sequence[float] | np.ndarray
+) -> np.ndarray:
+    """The log-density of each image, in nats: float64 [bandwidths, images].
 
     Args:
-      samples: float32 [number of samples, pixels] in [0, 1].
-      images: float32 [number of images, pixels] in [0, 1].
-      bandwidths: sequence of float; s.d. of the window, pixel units of [0, 1].
-
-    Returns:
-      float64 [number of bandwidths, number of images].
+      samples, images: float32 [number, pixels] in [0, 1].
+      bandwidths: s.d. of the window, pixel units of [0, 1].
 
     Source: Breuleux, Bengio, Vincent, "Quickly generating representative samples from
     an RBM-derived process", Neural Computation 23(8), 2011.
@@ -64,17 +64,16 @@ def _log_mean_exp(samples, images, bandwidths):
     )
 
 
-def choose_bandwidth(samples, images):
-    """The one of `BANDWIDTHS` under which the images are most probable in the mean.
-
-    Arguments as for `log_likelihoods`.
-    """
+def choose_bandwidth(samples: np.ndarray, images: np.ndarray) -> float:
+    """The one of `BANDWIDTHS` under which the images are most probable on average."""
     means = log_likelihoods(samples, images, BANDWIDTHS).mean(axis=1)
     return float(BANDWIDTHS[np.argmax(means)])
 
 
-def score(samples, images, bandwidth):
-    """Mean log-likelihood of images and its standard error, in nats: two floats."""
+def score(
+    samples: np.ndarray, images: np.ndarray, bandwidth: float
+) -> tuple[float, float]:
+    """Mean log-likelihood of images and its standard error, in nats."""
     values = log_likelihoods(samples, images, [bandwidth])[0]
     error = values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean()), float(error)

@@ -5,29 +5,23 @@
     reference    real images that samples are scored against
     ceiling      images of the training, scored as if they were samples
 
-What `Protocol` does not say is fixed here and stands in the report.
+What `Protocol` does not say is fixed here and is in the report.
 """
 
 import contextlib
 import dataclasses
-import os
-import platform
 import time
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from coopnets_tf.data import images
 from coopnets_tf.data.datasets import TRAINED_ON, ImageDataset, Splits
 from coopnets_tf.errors import DatasetError, NotFinite
-from coopnets_tf.evaluation import diagnostics, metrics, parzen
+from coopnets_tf.evaluation import diagnostics, facts, metrics, parzen
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import NETS
-from coopnets_tf.version import __version__
 
 METRICS = (
     "parzen",
@@ -41,7 +35,6 @@ FEATURE_METRICS = {"frechet", "kernel", "neighbours", "inception_score"}
 MAX_REFERENCE = 10_000  # images
 MIN_IMAGES = 2 * metrics.NUM_BLOCKS  # of any set that is scored, or scored against
 PAPER_VALIDATION = 50_000, 1_000  # first and number, of the images of the data set
-PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +48,8 @@ class Protocol:
         ones the validation. "validation", for looking along the way: the held-out
         images alone, half of them for each.
       parzen: "held_out", or "paper" for the choices of the authors' code: each set of
-        samples stretched to [0, 1] from its own smallest and largest value, and 1,000
-        images that were trained on as the validation.
+        samples stretched to [0, 1] from its extremes, and 1,000 images that were
+        trained on as the validation.
       metrics: some of `METRICS`.
       ceiling: also score images of the training.
 
@@ -71,7 +64,7 @@ class Protocol:
     metrics: tuple[str, ...] = METRICS
     ceiling: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         known = {"split": ("test", "validation"), "parzen": ("held_out", "paper")}
         good = all(getattr(self, name) in values for name, values in known.items())
         if not good or not set(self.metrics) <= set(METRICS):
@@ -105,11 +98,9 @@ def evaluate(
     """Scores what the nets make.
 
     Args:
-      model: whose nets they are.
       splits: real images.
-      protocol: the choices.
       extractor: None leaves out what needs one.
-      report_line: function of a line of text, for what takes its time.
+      report_line: is called with a line of text after whatever takes time.
 
     Raises:
       DatasetError: if there are too few real images.
@@ -118,11 +109,14 @@ def evaluate(
     timer = _Timer(report_line)
     validation, reference = real_images(splits, protocol)
     chosen = _possible(model, protocol, extractor)
-    features = None
-    if FEATURE_METRICS & set(chosen):
+    features, stretch = None, protocol.parzen == "paper"
+    if extractor and FEATURE_METRICS & set(chosen):
         with timer("features of the reference"):
             features, _ = extractor(reference)
-    scored, scores = {}, {}
+    scored: dict[str, ImageDataset] = {}
+    scores: dict[str, Any] = {}
+    chains: dict[str, Any] = {}
+    pictures: dict[str, np.ndarray] = {}
     with model.frozen():
         for name in _names(model, protocol, chosen):
             with timer(f"{name}, drawn"):
@@ -131,29 +125,25 @@ def evaluate(
             if "parzen" in chosen:
                 with timer(f"{name}, Parzen windows"):
                     scores[name]["parzen"] = _parzen(
-                        scored[name],
-                        validation,
-                        reference,
-                        stretch=protocol.parzen == "paper",
+                        scored[name], validation, reference, stretch
                     )
-            if features is not None:
+            if extractor and features is not None:
                 with timer(f"{name}, metrics of features"):
                     scores[name] |= _feature_scores(
                         *extractor(scored[name]), features, chosen
                     )
-        chains, pictures = {}, {}
         if "diagnostics" in chosen:
             with timer("diagnostics of the chains"):
+                distance = _distance(extractor, features)
                 chains, pictures = diagnostics.diagnose(
-                    model,
-                    reference,
-                    seed=protocol.seed,
-                    distance=_distance(extractor, features),
+                    model, reference, seed=protocol.seed, distance=distance
                 )
     report = {
-        "protocol": _facts(protocol, chosen, splits, validation, reference, extractor),
-        "nets": _nets(model),
-        "versions": _versions(),
+        "protocol": facts.choices(
+            protocol, chosen, splits, validation, reference, extractor
+        ),
+        "nets": facts.nets(model),
+        "versions": facts.versions(),
         "date": time.strftime("%Y-%m-%d"),
         "step": int(model.step),
         "scores": scores,
@@ -215,7 +205,7 @@ class _Timer:
     """Reports how long its contexts took, and remembers it."""
 
     def __init__(self, report_line):
-        self.seconds = {}
+        self.seconds: dict[str, float] = {}
         self._report_line = report_line
 
     @contextlib.contextmanager
@@ -247,7 +237,7 @@ def _names(model, protocol, chosen):
 
 
 def _draw(name, model, training, protocol):
-    """One of those sets, an `ImageDataset`."""
+    """One of those sets."""
     if name == TRAINED_ON:
         if protocol.parzen == "paper":  # the validation would find itself in it
             chosen = paper_validation(training).places
@@ -261,11 +251,8 @@ def _draw(name, model, training, protocol):
             f"An evaluation needs {MIN_IMAGES} images or more. Received: "
             f"`num_persistent_chains`={number}. Train with more."
         )
-    for batch in model.sample_batches(
-        number,
-        seed=protocol.seed,
-        num_steps=0 if name == "generator" else None,
-    ):
+    steps = 0 if name == "generator" else None
+    for batch in model.sample_batches(number, seed=protocol.seed, num_steps=steps):
         if not np.isfinite(batch).all():
             raise NotFinite(name)
         pixels.append(images.to_uint8(batch))
@@ -278,7 +265,7 @@ def _rows(dataset):
     return (scaled.reshape(len(scaled), -1) + 1) / 2
 
 
-def _parzen(samples, validation, reference, *, stretch):
+def _parzen(samples, validation, reference, stretch):
     rows = _rows(samples)
     if stretch and rows.max() > rows.min():
         rows = (rows - rows.min()) / (rows.max() - rows.min())
@@ -288,7 +275,7 @@ def _parzen(samples, validation, reference, *, stretch):
 
 
 def _feature_scores(features, probabilities, reference, chosen):
-    scores = {}
+    scores: dict[str, Any] = {}
     if "frechet" in chosen:
         scores["frechet_distance"] = metrics.frechet_distance(features, reference)
     if "kernel" in chosen:
@@ -312,67 +299,3 @@ def _distance(extractor, features):
         return metrics.kernel_distance(extractor(chains)[0], features)
 
     return distance
-
-
-def _facts(protocol, chosen, splits, validation, reference, extractor):
-    """Every choice, for the report."""
-    pixels = "(x + 1) / 2"
-    if protocol.parzen == "paper":
-        pixels = "each set stretched to [0, 1] from its smallest and largest"
-    return {
-        **dataclasses.asdict(protocol),
-        "metrics": chosen,
-        "trained_on": str(splits.training),
-        "normalized": "per image" if splits.training.per_image else "fixed scale",
-        "scored_against": str(reference),
-        "reference_was_trained_on": splits.test_was_trained_on,
-        "samples": "uint8, frozen weights, exact batch norm statistics; fresh, but of "
-        "persistent chains those of the training, each moved once more",
-        "parzen_windows": {
-            "bandwidth_chosen_on": str(validation),
-            "pixels": pixels,
-            "bandwidths": parzen.BANDWIDTHS.tolist(),
-        },
-        "extractor": extractor
-        and {
-            "name": extractor.name,
-            "frechet_name": extractor.frechet_name,
-            **extractor.facts,
-        },
-        "neighbours": metrics.NUM_NEIGHBOURS,
-        "num_neighbour_images": min(protocol.num_samples, reference.num_images),
-        "blocks": metrics.NUM_BLOCKS,
-        "largest_block": metrics.MAX_BLOCK,
-    }
-
-
-def _nets(model):
-    """What the nets' samples depend on besides their weights."""
-
-    def facts(owner):
-        left_out = ("name", "trainable", "dtype", "limits", *NETS)
-        config = owner.get_config()
-        if "network" in config:  # without its layers, one by one
-            config["network"] = owner.network.name
-        return {name: config[name] for name in config if name not in left_out}
-
-    return {
-        "algorithm": type(model).__name__,
-        **facts(model),
-        **{name: facts(net) for name, net in model.nets.items()},
-        "noise_scale": float(model.noise_scale()),
-    }
-
-
-def _versions():
-    gpus = [
-        tf.config.experimental.get_device_details(device).get("device_name", "GPU")
-        for device in tf.config.list_physical_devices("GPU")
-    ]
-    return {
-        "coopnets_tf": __version__,
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in PACKAGES},
-        "machine": platform.machine(),
-        "devices": gpus or [f"CPU, {os.cpu_count()} cores"],
-    }

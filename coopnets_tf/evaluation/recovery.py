@@ -2,14 +2,13 @@
 
 import numpy as np
 import tensorflow as tf
+from scipy.ndimage import distance_transform_edt
 
 MOST_PSNR = 100.0  # dB; that of an exact copy would be infinite
 
 
-def nearest_fill(images, visible):
+def nearest_fill(images: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Every hidden pixel takes the value of the nearest visible one (Euclidean)."""
-    from scipy.ndimage import distance_transform_edt
-
     filled = np.empty_like(images)
     for image, mask, result in zip(images, visible, filled, strict=True):
         rows, columns = distance_transform_edt(
@@ -19,7 +18,7 @@ def nearest_fill(images, visible):
     return filled
 
 
-def biharmonic_fill(images, visible):
+def biharmonic_fill(images: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Hidden parts as the smoothest surface: scikit-image's `inpaint_biharmonic`.
 
     Raises:
@@ -34,7 +33,9 @@ def biharmonic_fill(images, visible):
     return np.clip(np.asarray(filled, np.float32), -1, 1)
 
 
-def errors(images, recovered, visible):
+def errors(
+    images: np.ndarray, recovered: np.ndarray, visible: np.ndarray
+) -> dict[str, float]:
     """How far recovered images are from the originals.
 
     Args:
@@ -42,11 +43,11 @@ def errors(images, recovered, visible):
       visible: as `images`.
 
     Returns:
-      dict of floats: `hidden_mae` and `hidden_rmse`, mean absolute and root mean square
-      difference of hidden pixels, in parts of the range from black to white; `psnr` in
-      dB, at most 100 for an image, and `ssim` of whole images, means over images
-      (TensorFlow's; SSIM with its window of 11 pixels, or the largest odd one that fits
-      into smaller images).
+      `hidden_mae` and `hidden_rmse`, mean absolute and root mean square difference of
+      hidden pixels, in parts of the range from black to white; `psnr` in dB, at most
+      100 for an image, and `ssim` of whole images, means over images (TensorFlow's;
+      SSIM with its window of 11 pixels, or the largest odd one that fits into smaller
+      images).
     """
     hidden = (images - recovered)[np.broadcast_to(visible, images.shape) == 0] / 2
     window = min(11, (min(images.shape[1:3]) - 1) // 2 * 2 + 1)

@@ -1,9 +1,12 @@
 """A report of an evaluation as numbers by name, and as text for the terminal."""
 
+from collections.abc import Mapping
+from typing import Any
+
 NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 
 
-def scalars(report):
+def scalars(report: Mapping[str, Any]) -> dict[str, float]:
     """The report's numbers by a flat name, such as `evaluation/generator/recall`.
 
     Those of the diagnostics begin with `evaluation/chains/`.
@@ -20,16 +23,15 @@ def _flat(value, name):
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _flat(part, f"{name}/{key}")
-    elif isinstance(value, float):  # numbers of images and steps are no scores
+    elif isinstance(value, float):  # numbers of images and steps are not scores
         yield name, value
 
 
-def text(report):
+def text(report: Mapping[str, Any]) -> str:
     """The protocol, the scores and what became of the chains, as lines of text."""
-    protocol, descriptor = report["protocol"], report["nets"].get("descriptor")
-    steps = (
-        f", D1 with {descriptor['revision']['num_steps']} steps" if descriptor else ""
-    )
+    protocol, steps = report["protocol"], ""
+    if descriptor := report["nets"].get("descriptor"):
+        steps = f", D1 with {descriptor['revision']['num_steps']} steps"
     lines = [
         f"Seed {protocol['seed']}{steps}; scored against {protocol['scored_against']}"
     ]
@@ -94,23 +96,23 @@ def _texts(scores, extractor, ends):
     return texts
 
 
-def table(rows):
+def table(rows: Mapping[str, Mapping[str, str | float]]) -> str:
     """Numbers or texts, {row: {column: cell}}, as aligned text."""
-    rows = {
+    texts = {
         row: {
             name: cell if isinstance(cell, str) else f"{cell:.4g}"
             for name, cell in cells.items()
         }
         for row, cells in rows.items()
     }
-    names = list(next(iter(rows.values())))
+    names = list(next(iter(texts.values())))
     widths = [
-        2 + max(len(name), *(len(cells[name]) for cells in rows.values()))
+        2 + max(len(name), *(len(cells[name]) for cells in texts.values()))
         for name in names
     ]
-    first = max(len(row) for row in rows)
+    first = max(len(row) for row in texts)
     lines = [" " * first + "".join(map(str.rjust, names, widths))]
-    for row, cells in rows.items():
-        texts = [cells[name] for name in names]
-        lines.append(f"{row:<{first}}" + "".join(map(str.rjust, texts, widths)))
+    for row, cells in texts.items():
+        line = map(str.rjust, [cells[name] for name in names], widths)
+        lines.append(f"{row:<{first}}" + "".join(line))
     return "\n".join(lines)

@@ -30,7 +30,7 @@ def step_of(path: Path | str) -> int:
 
 
 def listed(folder: Path, kinds: Sequence[str] = ("ckpt", "stop")) -> list[Path]:
-    """The checkpoints in a folder, oldest first: `Path`s without an ending."""
+    """The checkpoints in a folder, oldest first, without an ending."""
     found = [
         path.with_suffix("")
         for path in folder.glob("*.index")
@@ -47,29 +47,25 @@ def remove(path: Path) -> None:
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run of a compiled learner.
 
     The regular steps are the multiples of `checkpoint_every`. After `log_every` more
     good steps a checkpoint has proved healthy. Kept are the `keep_checkpoints` newest,
     and besides them the newest that has proved healthy and the one after it; by
     `keep_best`, a metric, also the one before which its mean over `checkpoint_every`
     steps was smallest in size.
-
-    Args:
-      model: a compiled learner.
-      run: whose checkpoints they are.
     """
 
-    def __init__(self, model: Learner, run: Run):
+    def __init__(self, model: Learner, run: Run) -> None:
         self.folder = run.folder / "checkpoints"
         self._lines = run.folder / "metrics.jsonl"
         self._every, self._keep = run.checkpoint_every, run.keep_checkpoints
         self._margin, self._best = run.log_every, run.keep_best
         self._state = model.checkpoint()
-        self._current = None  # the one whose content the model has, if any
+        self._current: Path | None = None  # the one whose content the model has
 
     def save(self, step: int) -> None:
-        """Writes the checkpoint of a step, after which all was well until now.
+        """Writes the checkpoint of a step, after which all has been well until now.
 
         Raises:
           NotSaved: if the disk is full or the like.
@@ -108,8 +104,7 @@ class Checkpoints:
         """Restores the newest that can be read; does nothing where there is none.
 
         Raises:
-          RunError: if there are checkpoints and none can be read, or they are not of
-            this model.
+          RunError: if none of them can be read, or they are not of this model.
         """
         paths = listed(self.folder)
         if not self._restore_first(paths[::-1]) and paths:
@@ -139,17 +134,16 @@ class Checkpoints:
         return None
 
     def roll_back(self, *, diverged: int, last: int | None = None) -> int | None:
-        """Restores the newest that has proved healthy, or the oldest.
+        """Restores the newest that has proved healthy, or the oldest, and returns its
+        step.
 
-        Newer ones are taken off the disk, since they led to the divergence.
+        None where no checkpoint can be read. Newer ones are taken off the disk, since
+        they led to the divergence.
 
         Args:
-          diverged: int; the step at which the run diverged.
-          last: None, or the step to which the rollback before this one went: a run that
-            diverges from there again goes to an older one, if there is one.
-
-        Returns:
-          The step from which to go on, None where no checkpoint can be read.
+          diverged: the step at which the run diverged.
+          last: the step to which the previous rollback went: a run that diverges from
+            there again goes to an older one, if there is one.
         """
         regular = listed(self.folder, ["ckpt"])
         paths = self._healthy(diverged) or regular[:1]
@@ -166,7 +160,7 @@ class Checkpoints:
     def _keep_best(self, *, now):
         """Copies the newest healthy one to `best-<step>` if it is the best so far.
 
-        `best.json` tells its metric.
+        `best.json` has its metric.
         """
         if not self._best or not (healthy := self._healthy(now)):
             return
@@ -210,15 +204,11 @@ def last_step(run_dir: Path) -> int | None:
 
 
 def find(source: Path | str, which: str | int = "newest") -> Path:
-    """The checkpoint meant by a path.
+    """The checkpoint meant by a path, without an ending.
 
     Args:
-      source: path of a run, or of a checkpoint, such as
-        `runs/mnist-1/checkpoints/ckpt-500`.
+      source: a run, or a checkpoint, such as `runs/mnist-1/checkpoints/ckpt-500`.
       which: of a run, "newest", "best" (by `keep_best`) or the number of a step.
-
-    Returns:
-      `Path`, without an ending.
 
     Raises:
       RunError: if there is none.
@@ -251,11 +241,10 @@ def load_networks(
     """Copies the weights of the nets from a checkpoint, as far as they fit.
 
     Args:
-      model: `Learner`.
-      source: path; see `find`.
-      for_use: bool; of the generator the moving average of its weights instead of the
-        weights themselves, where the run kept one; and also what the model keeps
-        besides the nets, such as chains.
+      source: see `find`.
+      for_use: take the moving average of the generator's weights instead of the weights
+        themselves, where the run kept one; and also what the model keeps besides the
+        nets, such as chains.
 
     Returns:
       The checkpoint's path, and one line for each weight that does not fit, or that the

@@ -15,25 +15,21 @@ from coopnets_tf.version import __version__
 FILES = {"assets", "fingerprint.pb", "metadata.json", "saved_model.pb", "variables"}
 
 
-def export(
-    model: ImageModel, directory: Path, *, dataset: str | None = None
-) -> None:
+def export(model: ImageModel, directory: Path, *, dataset: str | None = None) -> None:
     """Writes a SavedModel whose endpoints hold the Langevin loops, too.
 
-    Its endpoints, each also a signature of that name, as far as the model has the
-    nets that they need; images are float32 [batch, *image_shape] in [-1, 1], numbers
-    int32 scalars:
+    Its endpoints, each also a signature of that name, as far as the model has the nets that
+    they need; images are float32 [batch, *image_shape] in [-1, 1], numbers int32 scalars:
       sample(num_images, seed) -> images; the serving default. Revised as in training.
       generate(latents) -> images; latents float32 [batch, *latent_shape] from N(0, I)
       revise(images, num_steps, seed) -> images
       energy(images) -> float32 [batch]
       reconstruct(images, num_steps, seed) -> images
 
-    `metadata.json` beside it says what it is. Batch norm uses its moving averages as
-    they are now: the model is frozen, or this is called inside `ImageModel.frozen`.
+    `metadata.json` beside it says what it is. Batch norm uses its moving averages as they
+    are now: the model is frozen, or this is called inside `ImageModel.frozen`.
 
     Args:
-      model: whose nets they are.
       directory: an older export there is replaced once the new one is whole.
       dataset: what the model was trained on.
 
@@ -76,23 +72,24 @@ def export(
             [images, num_steps, seed],
         )
         archive.add_endpoint("energy", functions["energy"], [images])
+    _write(archive, directory, metadata(model, dataset))
+
+
+def _write(archive, directory, facts):
     new = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     try:
         archive.write_out(new, verbose=False)
     except tf.errors.OpError as error:
         raise OSError(f"{directory} was not written: {error.message}") from error
-    content = json.dumps(metadata(model, dataset), indent=1) + "\n"
+    content = json.dumps(facts, indent=1) + "\n"
     (new / "metadata.json").write_text(content, encoding="utf-8")
     shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)
 
 
 def export_litert(generator: Generator, path: Path) -> None:
-    """Writes a generator for LiteRT, a file `.tflite`: latents -> images.
-
-    Batch norm as for `export`.
-    """
+    """Writes a generator for LiteRT, a file `.tflite`. Batch norm as for `export`."""
     latents = tf.TensorSpec([None, *generator.latent_shape], tf.float32, "latents")
     generator.export(
         str(path), format="litert", input_signature=[latents], verbose=False
@@ -100,7 +97,7 @@ def export_litert(generator: Generator, path: Path) -> None:
 
 
 def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:
-    """What a user of an export has to know, as a dict."""
+    """What a user of an export has to know."""
     return {
         "dataset": Path(dataset).name if dataset else None,
         "algorithm": type(model).__name__,

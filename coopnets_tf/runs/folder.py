@@ -39,15 +39,15 @@ class Run:
     ```
 
     Args:
-      folder: is made; of an earlier session where it goes on.
+      folder: is made; that of an earlier session where it goes on.
       num_iterations: training steps, those of earlier sessions included.
       log_every: steps between two lines of metrics.
       checkpoint_every: steps between two checkpoints.
       keep_checkpoints: how many of the newest checkpoints to keep.
       keep_best: metric by which one more is kept, see `Checkpoints`.
       max_rollbacks: of the whole run after divergences, before it gives up.
-      dataset: arguments of `datasets.load_splits`, for who uses the run later; None:
-        the images are known to their owner alone.
+      dataset: arguments of `datasets.load_splits`, for those who use the run later.
+        None: only the owner has the images.
       steps_per_epoch: for the epoch of a line of metrics.
       settings: hyper-parameters to show in TensorBoard.
       network_file: the Python file of the networks, which the run keeps.
@@ -65,22 +65,19 @@ class Run:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     network_file: NetworkFile | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder).expanduser())
 
 
 def create_run(
     workdir: Path | str | None, *, dataset: str, root: Path = Path("runs")
 ) -> Path:
-    """Makes the folder of a new run.
+    """Makes the folder of a new run, which holds no run yet, and returns it.
 
     Args:
-      workdir: path, or None for the next free `<root>/<dataset>-<number>`.
+      workdir: None for the next free `<root>/<dataset>-<number>`.
       dataset: a name, or a path whose last part is used.
       root: where unnamed runs go.
-
-    Returns:
-      The folder, which holds no run yet.
 
     Raises:
       RunError: if `workdir` is a file, holds a run, or cannot be made.
@@ -106,10 +103,9 @@ def new_output(
     """The folder for the results of a mode; never one that is in use.
 
     Args:
-      chosen: path, or None for the next free `<mode>-<number>` in the run's folder.
-      run_dir: folder of the run.
-      mode: what is done with it.
-      argument: what `chosen` is called where it comes from.
+      chosen: None for the next free `<mode>-<number>` in the run's folder.
+      mode: what is done with the run.
+      argument: what the caller calls `chosen`.
 
     Raises:
       RunError: if the chosen folder holds anything, or cannot be made.
@@ -181,10 +177,9 @@ def find_run(workdir: Path | str | None) -> Path:
 
 
 def check_data(run_dir: Path, *, fingerprint: str, way_out: str) -> None:
-    """Compares images with those that a run was begun with, as far as it is known.
+    """Compares images with those that a run was begun with, as far as they are known.
 
     Args:
-      run_dir: folder of the run.
       fingerprint: of the images at hand.
       way_out: what to do if they are others.
 
@@ -205,7 +200,7 @@ def record_data(run_dir: Path, *, fingerprint: str) -> None:
 
 
 def rollbacks(run_dir: Path) -> list[dict[str, Any]]:
-    """The run's rollbacks so far: a list of dicts, `step` and `story`."""
+    """The run's rollbacks so far, each with `step` and `story`."""
     record = run_dir / ROLLBACKS
     return _read_json(record) if record.exists() else []
 

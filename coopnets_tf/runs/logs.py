@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
+from tensorboard.plugins.hparams import api as hparams
 
 from coopnets_tf.data import images
 from coopnets_tf.files import write_whole
@@ -36,12 +37,12 @@ class RunLog:
     """Writes the metrics and pictures of a run as they come. A context manager.
 
     Args:
-      run: whose folder, length and rate of lines it is about.
+      run: gives the folder, the length and the rate of lines.
       first_step: steps done before. What an interrupted run reported of later ones is
         taken back, since they will be done again.
     """
 
-    def __init__(self, run: Run, *, first_step: int = 0):
+    def __init__(self, run: Run, *, first_step: int = 0) -> None:
         self.run_dir = run.folder
         self._first_step = first_step
         self._rollbacks = [
@@ -53,7 +54,7 @@ class RunLog:
         self._last = (first_step, time.monotonic())
         self._missing: set[str] = set()  # what could not be written lately
 
-    def __enter__(self):
+    def __enter__(self) -> "RunLog":
         _keep_lines(self.run_dir / "metrics.jsonl", self._first_step, self._rollbacks)
         # Before the first checkpoint a run begins anew, with what it reports at step 0.
         last_step = self._first_step or -1
@@ -67,7 +68,7 @@ class RunLog:
                 tf.summary.scalar("rollbacks/number", rollback["rollbacks"])
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         with self._tolerating("metrics.jsonl"):
             self._lines.close()
         with self._tolerating("TensorBoard's file"):
@@ -87,15 +88,11 @@ class RunLog:
 
     def settings(self, values: Mapping[str, Any]) -> None:
         """Hyper-parameters by name, to TensorBoard's HPARAMS and TEXT pages."""
-        from tensorboard.plugins.hparams import api as hparams
-
         values = {  # TensorBoard takes texts and numbers alone
             name: ",".join(value) if isinstance(value, list) else value
             for name, value in values.items()
         }
-        values = {
-            name: "" if value is None else value for name, value in values.items()
-        }
+        values = {name: "" if one is None else one for name, one in values.items()}
         rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
         with self._events.as_default(step=0):
             hparams.hparams(values)
@@ -111,23 +108,14 @@ class RunLog:
         last_step, last_time = self._last
         self._last = step, now
         rate = (step - last_step) / (now - last_time)
-        values = {
-            **values,
-            "steps_per_second": rate,
-            "images_per_second": rate * batch_size,
-        }
+        speed = {"steps_per_second": rate, "images_per_second": rate * batch_size}
+        values = {**values, **speed}
         self._write(step, values)
         with self._summaries(step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
-        self._progress.report(
-            step,
-            {
-                short: values[name]
-                for name, short in ON_THE_BAR.items()
-                if name in values
-            },
-        )
+        shown = ((short, name) for name, short in ON_THE_BAR.items() if name in values)
+        self._progress.report(step, {short: values[name] for short, name in shown})
 
     def picture(self, step: int, name: str, grid: np.ndarray) -> None:
         """An image grid, uint8 [height, width, channels], to TensorBoard and PNG."""
@@ -139,7 +127,7 @@ class RunLog:
     def evaluation(
         self, step: int, values: dict[str, float], pictures: dict[str, np.ndarray]
     ) -> None:
-        """Scores by name, floats, and pictures by name, uint8 grids, of one step."""
+        """Scores, and pictures as uint8 grids, of one step, by name."""
         self._write(step, values)
         with self._tolerating("TensorBoard's file"):
             show_evaluation(self._events, step, values, pictures)
@@ -151,7 +139,7 @@ class RunLog:
                 tf.summary.histogram(name, value)
 
     def flush(self) -> None:
-        """Brings all of it to the disk, as a checkpoint will claim it is there."""
+        """Brings everything to the disk, as a checkpoint will claim it is there."""
         with self._tolerating("TensorBoard's file"):
             self._events.flush()
         with self._tolerating("metrics.jsonl"):
@@ -187,20 +175,20 @@ def show_evaluation(
 class Lines:
     """A file of JSON lines. What a full disk did not take is kept and written later."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
         self._waiting = b""
 
-    def write(self, line):
+    def write(self, line: Mapping[str, Any]) -> None:
         self._waiting += (json.dumps(line) + "\n").encode()
         self._write_waiting()
 
-    def flush(self):
-        """Brings all of it to the disk."""
+    def flush(self) -> None:
+        """Brings everything to the disk."""
         self._write_waiting()
         os.fsync(self._file.fileno())
 
-    def close(self):
+    def close(self) -> None:
         try:
             self._write_waiting()
         finally:
@@ -213,7 +201,7 @@ class Lines:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl as dicts; a broken last one is left out."""
+    """The lines of a metrics.jsonl; a broken last one is left out."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -226,7 +214,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 class Progress:
     """A bar on a terminal; one line for each report where the output is a file."""
 
-    def __init__(self, num_iterations, *, first_step=0):
+    def __init__(self, num_iterations: int, *, first_step: int=0) -> None:
         self._target = num_iterations
         self._first_step = first_step
         self._start = time.monotonic()
@@ -237,7 +225,7 @@ class Progress:
             )
             self._bar.update(first_step)
 
-    def report(self, step, values):
+    def report(self, step: int, values: Mapping[str, float]) -> None:
         if self._bar:
             self._bar.update(step, values.items())
             return
@@ -248,7 +236,7 @@ class Progress:
             f"step {step}/{self._target}  {metrics}  {_duration(left)} left", flush=True
         )
 
-    def close(self):
+    def close(self) -> None:
         if self._bar:
             print()
 
@@ -294,7 +282,7 @@ def _records(path):
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an error, without what TensorFlow says of its own inside."""
+    """The first line of an error, without TensorFlow's internals."""
     line = str(error).partition("\n")[0] or repr(error)
     return re.sub(r"{{.*?}} | \[Op:.*", "", line)
 

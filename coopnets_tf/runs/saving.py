@@ -7,7 +7,9 @@ from typing import Any
 import keras
 
 from coopnets_tf import network_files
-from coopnets_tf.algorithms import AlgorithmD, AlgorithmG, CoopNets  # registers them
+from coopnets_tf.algorithm_d import AlgorithmD  # the imports register them
+from coopnets_tf.algorithm_g import AlgorithmG
+from coopnets_tf.coopnets import CoopNets
 from coopnets_tf.errors import NetworkError, RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.learner import Learner
@@ -65,10 +67,7 @@ def dataset_of(run_dir: Path) -> dict[str, Any]:
 
 
 def load(
-    path: Path | str,
-    *,
-    checkpoint: str | int = "newest",
-    trust_network: bool = False,
+    path: Path | str, *, checkpoint: str | int = "newest", trust_network: bool = False
 ) -> CoopNets | AlgorithmD | AlgorithmG:
     """Loads a trained model, frozen for use.
 
@@ -80,7 +79,7 @@ def load(
     ```
 
     Args:
-      path: the folder of a run (its newest checkpoint), a checkpoint of a run such as
+      path: the folder of a run, a checkpoint of a run such as
         `runs/digits-1/checkpoints/ckpt-3000`, a `.keras` file, or an address of the
         Hugging Face hub, `hf://user/name`.
       checkpoint: of a run, "newest", "best" or the number of a step.
@@ -88,8 +87,8 @@ def load(
         it. What this user has trained with before needs no such consent.
 
     Returns:
-      The model. Not compiled if it comes from a run; its generator has averaged weights,
-      where the run kept them, and exact batch norm statistics.
+      The model. Not compiled if it comes from a run; its generator has averaged
+      weights, where the run kept them, and exact batch norm statistics.
 
     Raises:
       RunError: if there is no trained model, or another version wrote it.

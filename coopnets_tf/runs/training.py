@@ -17,6 +17,7 @@ from coopnets_tf.errors import DatasetError, Diverged, NotFinite, NotSaved, Stop
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
+from coopnets_tf.learner import stable_paths
 from coopnets_tf.runs import folder, saving
 from coopnets_tf.runs.checkpoints import Checkpoints
 from coopnets_tf.runs.export import export
@@ -37,13 +38,13 @@ class Moment(NamedTuple):
 
 
 class Hook(NamedTuple):
-    """What a training does every so many steps besides metrics and checkpoints.
+    """What a training does every few steps besides metrics and checkpoints.
 
     Args:
       every: steps from one time to the next.
-      act: function of a `Moment`. It may raise `Diverged`.
+      act: may raise `Diverged`.
       at_end: also after the last step.
-      at_start: None, or a function of a `Moment`, called once before the first step.
+      at_start: called once before the first step.
     """
 
     every: int
@@ -75,11 +76,8 @@ def train(
     from coopnets_tf import AlgorithmD, Descriptor, Langevin, Run, networks, train
     from coopnets_tf.data import datasets
 
-    descriptor = Descriptor(
-        networks.descriptor("digits", (8, 8, 1)),
-        revision=Langevin(1, 0.002),
-        reference_stddev=0.016,
-    )
+    net = networks.descriptor("digits", (8, 8, 1))
+    descriptor = Descriptor(net, revision=Langevin(1, 0.002), reference_stddev=0.016)
     model = AlgorithmD(descriptor, num_chains=4, chain_init="noise")
     model.compile(keras.optimizers.Adam(0.001, 0.5))
     digits = datasets.load("digits")
@@ -90,8 +88,7 @@ def train(
       model: `CoopNets`, `AlgorithmD` or `AlgorithmG`, compiled.
       batches: function of the number of steps done that returns the batches of the
         steps to come (see `learner.as_batch`), such as `ImageDataset.batches`. To go on
-        exactly, it must give a step the same batch whenever it is asked.
-      run: where, and how long.
+        exactly, it must give a step the same batch every time.
       hooks: such as `pictures` and `evaluations`, called in their order.
 
     Raises:
@@ -127,8 +124,7 @@ def pictures(
     """A hook that draws the nets' images, always from the same random numbers.
 
     Args:
-      every: steps from one time to the next.
-      num_images: of a picture.
+      num_images: in a picture.
       observed: float [number, *image_shape]; real images, shown once.
     """
 
@@ -142,9 +138,7 @@ def pictures(
 def evaluations(every: int, evaluate: Callable[[ImageModel], Any]) -> Hook:
     """A hook that scores the nets, for TensorBoard, metrics.jsonl and evaluations/.
 
-    Args:
-      every: steps from one time to the next.
-      evaluate: function of the model that returns an `Evaluation`.
+    `evaluate` is a function of the model that returns an `Evaluation`.
     """
     return Hook(every, lambda moment: _evaluate(moment, evaluate), at_end=False)
 
@@ -194,7 +188,7 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
 
 @contextlib.contextmanager
 def _open(batches, first_step) -> Iterator[Iterator]:
-    """The batches of the steps to come; whoever reads them ahead is told to end."""
+    """The batches of the steps to come; at the end their reader is closed."""
     upcoming = iter(batches(first_step))
     try:
         yield itertools.chain(upcoming, _ended())
@@ -308,9 +302,10 @@ def _show(moment, num_images):
     for name, picture in shown.items():
         log.picture(step, name, images.grid(picture))
     histograms = {
-        f"weights/{name}/{weight.path}": weight
+        f"weights/{name}/{path}": variable
         for name, net in model.nets.items()
-        for weight in net.trainable_variables
+        for path, variable in zip(stable_paths(net), net.variables, strict=True)
+        if variable.trainable
     }
     if latents is not None:
         histograms["latents"] = latents

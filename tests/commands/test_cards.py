@@ -6,10 +6,7 @@ it; nobody's account and no network are needed, and the hub itself is not tested
 """
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,10 +16,17 @@ from PIL import Image
 import coopnets_tf
 from commands import cards
 from coopnets_tf.errors import RunError
-from coopnets_tf.runs import saving
-from tests.helpers import ROOT, make_descriptor_model, make_generator_model, make_model
+from tests.helpers import (
+    ROOT,
+    call,
+    called,
+    make_descriptor_model,
+    make_generator_model,
+    make_model,
+    write_run,
+)
 
-FAKE = Path(__file__).parent / "fake_hub"
+FAKE = ROOT / "tests" / "fake_hub"
 FLAGS = """\
 # python /home/me/code/main.py '--workdir=/home/me/a b' --data_dir ~/c/d --seed=3
 # 2026-11-25 01:18:51 +0000, Python 3.11.7
@@ -41,11 +45,7 @@ METRICS = [
 def run_dir(tmp_path_factory):
     """A run as training leaves it, at step 3, with metrics that reach beyond."""
     folder = tmp_path_factory.mktemp("runs") / "toy"
-    model = make_model()
-    model.step.assign(3)
-    (folder / "checkpoints").mkdir(parents=True)
-    model.checkpoint().write(str(folder / "checkpoints" / "ckpt-3"))
-    saving.describe(model, folder, dataset="digits")
+    write_run(make_model(), folder, step=3)
     (folder / "flags.cfg").write_text(FLAGS)
     lines = "".join(json.dumps(line) + "\n" for line in METRICS)
     (folder / "metrics.jsonl").write_text(lines)
@@ -67,17 +67,10 @@ def hub(tmp_path, monkeypatch):
 
 
 def test_what_the_command_pushes_can_be_loaded(run_dir, hub):
-    result = subprocess.run(
-        [
-            *(sys.executable, ROOT / "main.py", "--mode=export", "--export_format=hub"),
-            *("--hub=me/toy", "--license=mit", f"--workdir={run_dir}"),
-        ],
-        env={**os.environ, "PYTHONPATH": str(FAKE)},
-        capture_output=True,
-        text=True,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "Nets of step 3 and their card: hf://me/toy" in result.stdout
+    hub_flags = ["--export_format=hub", "--hub=me/toy", "--license=mit"]
+    workdir = f"--workdir={run_dir}"
+    output = called("--mode=export", *hub_flags, workdir, cwd=hub)
+    assert "Nets of step 3 and their card: hf://me/toy" in output
     names = {path.name for path in (hub / "me/toy").iterdir()}
     assert names >= {"config.json", "model.weights.h5", "README.md", "samples.png"}
     # Keras's card came first, and ours over it.
@@ -159,19 +152,13 @@ def test_an_address_without_a_model_is_refused(hub):
         ["--export_format=hub", "--hub=me/toy", "--license=mit\nx: y"],
     ],
 )
-def test_wrong_flags_are_refused(arguments):
-    program = "import flags, sys; flags.parse(['main.py', *sys.argv[1:]])"
-    result = subprocess.run(
-        [sys.executable, "-c", program, "--mode=export", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 2
+def test_wrong_flags_are_refused(arguments, tmp_path):
+    code, _, errors = call("--mode=export", *arguments, cwd=tmp_path)
+    assert code == 2
     assert (
-        result.stderr.startswith("Error: flag")
-        and "must be" in result.stderr
-        or ("go together" in result.stderr)
+        errors.startswith("Error: flag")
+        and "must be" in errors
+        or ("go together" in errors)
     )
 
 

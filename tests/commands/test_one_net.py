@@ -5,76 +5,67 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import coopnets_tf
-from coopnets_tf.data import datasets
-from coopnets_tf.data import masks as recovery
-from tests.helpers import TINY, names
+from coopnets_tf.data import datasets, masks
+from coopnets_tf.evaluation import recovery
+from tests.helpers import TINY, called, names, refused
 
-EVALUATE = (
-    "--mode=evaluate --metrics=parzen,frechet,diagnostics --evaluation_samples=20"
-)
-MASK = "random:0.4"
+EXPORTS = True
+EVALUATE = [
+    "--mode=evaluate",
+    "--metrics=parzen,frechet,diagnostics",
+    "--evaluation_samples=20",
+]
+MASK = "--training_mask=random:0.4"
 
 
 @pytest.fixture(scope="module")
-def call(tmp_path_factory):
-    place = tmp_path_factory.mktemp("place")
-    with serving(place) as call:
-
-        def checked(words, *, code=0):
-            found, output, errors = call(*words.split())
-            assert found == code, errors
-            return errors if code else output
-
-        checked.place = place
-        yield checked
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("place")
 
 
 @pytest.fixture(scope="module", params=["persistent", "uniform"])
-def descriptor_run(call, request):
-    name = f"descriptor_{request.param}"
-    init = f"--chain_init={request.param}"
-    output = call(
-        f"{' '.join(TINY)} --algorithm=descriptor --workdir={name} {init} --log_every=1"
-    )
+def descriptor_run(place, request):
+    workdir, init = f"--workdir={request.param}", f"--chain_init={request.param}"
+    options = ["--algorithm=descriptor", workdir, init, "--log_every=1"]
+    output = called(*TINY, *options, cwd=place)
     assert "loss_G" not in output and "loss_D" in output
-    return call.place / name
+    return place / request.param
 
 
 @pytest.fixture(scope="module")
-def generator_run(call):
-    output = call(
-        f"{' '.join(TINY)} --algorithm=generator --workdir=g --training_mask={MASK} "
-        "--generator_num_steps=2"
-    )
+def generator_run(place):
+    options = ["--algorithm=generator", "--workdir=g", "--generator_num_steps=2", MASK]
+    output = called(*TINY, *options, cwd=place)
     assert "G1 with 2 steps" in output and "loss_D" not in output
-    return call.place / "g"
+    return place / "g"
 
 
 def test_a_descriptor_is_used_in_every_mode_that_needs_no_generator(
-    call, descriptor_run
+    place, descriptor_run
 ):
-    use = f"--workdir={descriptor_run.name}"
+    workdir = f"--workdir={descriptor_run.name}"
     assert names(descriptor_run / "samples") == {
         "observed_000000.png",
         "descriptor_000002.png",
     }
-    call(f"--mode=sample {use}")
+    called("--mode=sample", workdir, cwd=place)
     assert names(descriptor_run / "sample-1") == {"descriptor.png"}
-    output = call(f"{EVALUATE} {use}")
+    output = called(*EVALUATE, workdir, cwd=place)
     assert "descriptor      20" in output and "generator " not in output
     report = json.loads((descriptor_run / "evaluate-1/report.json").read_text())
     assert report["nets"]["algorithm"] == "AlgorithmD"
-    output = call(f"--mode=recover {use} --num_images=4")
+    output = called("--mode=recover", workdir, "--num_images=4", cwd=place)
     # Without scikit-image there is one line more.
     assert any(line.startswith("descriptor ") for line in output.splitlines())
     assert "generator" not in output
-    call(f"--mode=export --export_format=keras {use}")
+    called("--mode=export", "--export_format=keras", workdir, cwd=place)
     for mode in ("interpolate", "reconstruct"):
-        errors = call(f"--mode={mode} {use}", code=2)
+        errors = refused(f"--mode={mode}", workdir, cwd=place)
         assert f"--mode={mode} needs a generator" in errors
-    errors = call(f"--mode=export --export_format=litert {use}", code=2)
+    errors = refused("--mode=export", "--export_format=litert", workdir, cwd=place)
     assert "litert is for generators" in errors
 
 
@@ -89,20 +80,21 @@ def test_an_export_of_a_descriptor_samples_as_the_run_does(descriptor_run):
     np.testing.assert_array_equal(again.sample(3, seed=5), model.sample(3, seed=5))
 
 
-def test_a_generator_is_used_in_every_mode(call, generator_run):
+def test_a_generator_is_used_in_every_mode(place, generator_run):
     assert names(generator_run / "samples") == {
         "observed_000000.png",
         "generator_000002.png",
         "reconstructed_000002.png",
     }
-    call("--mode=sample --workdir=g")
+    called("--mode=sample", "--workdir=g", cwd=place)
     assert names(generator_run / "sample-1") == {"generator.png"}
-    output = call(f"{EVALUATE} --workdir=g")
+    output = called(*EVALUATE, "--workdir=g", cwd=place)
     assert "generator      20" in output and "descriptor " not in output
-    call("--mode=interpolate --workdir=g")
-    call("--mode=reconstruct --workdir=g --num_images=4")
-    call("--mode=export --export_format=litert --workdir=g")
-    errors = call("--mode=sample --revise_steps=3 --workdir=g", code=2)
+    few = ["--workdir=g", "--infer_steps=30"]
+    called("--mode=interpolate", "--workdir=g", cwd=place)
+    called("--mode=reconstruct", *few, "--num_images=4", cwd=place)
+    called("--mode=export", "--export_format=litert", "--workdir=g", cwd=place)
+    errors = refused("--mode=sample", "--revise_steps=3", "--workdir=g", cwd=place)
     assert "--revise_steps=3 needs a descriptor" in errors
     exported = tf.saved_model.load(str(generator_run / "export"))
     signatures = {"sample", "generate", "reconstruct", "serving_default"}
@@ -113,16 +105,18 @@ def test_a_generator_is_used_in_every_mode(call, generator_run):
     assert model.latents.shape == [1_200, 4]
 
 
-def test_hidden_pixels_of_training_images_are_recovered(call, generator_run):
-    output = call("--mode=recover --mask=training --workdir=g --num_images=30")
+def test_hidden_pixels_of_training_images_are_recovered(place, generator_run):
+    few = ["--num_images=30", "--infer_steps=30"]
+    output = called("--mode=recover", "--mask=training", "--workdir=g", *few, cwd=place)
     assert "first 30 training images, as they were trained on" in output
     errors = json.loads((generator_run / "recover-1/errors.json").read_text())
     training = datasets.load("digits", num_held_out=597)
-    mask = recovery.training_masks(MASK, training.image_shape)
+    mask = masks.training_masks("random:0.4", training.image_shape)
     visible = np.broadcast_to(mask(training.places[:30]), (30, 8, 8, 1))
-    seen = np.isfinite(training.incomplete(mask)[:30])
-    np.testing.assert_array_equal(seen, visible)
-    filled = recovery.nearest_fill(np.where(seen, training[:30], 0), seen)
+    seen = training.incomplete(mask)
+    np.testing.assert_array_equal(seen.visible(slice(30)), visible)
+    np.testing.assert_array_equal(seen[:30], np.where(visible, training[:30], 0))
+    filled = recovery.nearest_fill(seen[:30], visible)
     expected = recovery.errors(training[:30], filled, visible.astype(np.float32))
     assert errors["nearest pixel"] == pytest.approx(expected)
     assert set(errors) >= {"generator", "nearest pixel"}
@@ -133,11 +127,9 @@ def test_a_training_mask_belongs_to_the_image_and_hides_its_share(mask, tmp_path
     if mask == "file":
         pixels = np.full((8, 8), 255, np.uint8)
         pixels[2:6, 2:6] = 0
-        from PIL import Image
-
         mask = str(tmp_path / "mask.png")
         Image.fromarray(pixels).save(mask)
-    visible = recovery.training_masks(mask, (8, 8, 3))
+    visible = masks.training_masks(mask, (8, 8, 3))
     places = np.arange(400)
     found = visible(places)
     assert found.shape == (400, 8, 8, 1) and found.dtype == bool
@@ -150,10 +142,7 @@ def test_a_training_mask_belongs_to_the_image_and_hides_its_share(mask, tmp_path
         assert not found[:, 2:6, 2:6].any()
 
 
-def test_hidden_pixels_and_scales_from_the_whole_image_do_not_go_together(call):
-    errors = call(
-        f"{' '.join(TINY)} --algorithm=generator --training_mask={MASK} "
-        "--normalize=per_image",
-        code=2,
-    )
+def test_hidden_pixels_and_scales_from_the_whole_image_do_not_go_together(place):
+    options = ["--algorithm=generator", MASK, "--normalize=per_image"]
+    errors = refused(*TINY, *options, cwd=place)
     assert "--normalize=per_image" in errors

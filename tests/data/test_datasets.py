@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from coopnets_tf.data import datasets
-from coopnets_tf.errors import DatasetError, ImageDataset
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.errors import DatasetError
 
 
 def numbered(num_images):
@@ -15,12 +16,12 @@ def numbered(num_images):
     return ImageDataset("numbers", pixels)
 
 
-def take(dataset, number, **options):
+def take(dataset, number, *, first_step=0):
     """The pixel values of some batches."""
-    batches = dataset.batches(3, run_seed=0, **options)
+    batches = dataset.batches(3, run_seed=0)(first_step)
     return [
-        np.rint((batch.ravel() + 1) * 127.5).astype(int).tolist()
-        for batch, _ in itertools.islice(batches, number)
+        np.rint((batch["images"].ravel() + 1) * 127.5).astype(int).tolist()
+        for batch in itertools.islice(batches, number)
     ]
 
 
@@ -40,28 +41,51 @@ def test_any_position_is_reached_directly():
 
 def test_another_seed_gives_another_order():
     orders = [
-        next(numbered(10).batches(9, run_seed=seed))[1].tolist() for seed in (0, 1)
+        next(numbered(10).batches(9, run_seed=seed)(0))["numbers"].tolist()
+        for seed in (0, 1)
     ]
     assert orders[0] != orders[1]
 
 
 def test_a_batch_has_the_numbers_of_its_images():
     dataset = numbered(10).part(slice(3, None))
-    for images, numbers in itertools.islice(dataset.batches(3, run_seed=0), 4):
-        np.testing.assert_array_equal(images, dataset[numbers])
+    for batch in itertools.islice(dataset.batches(3, run_seed=0)(0), 4):
+        assert set(batch) == {"images", "numbers"}
+        np.testing.assert_array_equal(batch["images"], dataset[batch["numbers"]])
 
 
-def test_hidden_pixels_are_no_numbers_whatever_the_part():
+def test_a_batch_has_the_labels_and_the_visible_pixels_of_its_images():
+    digits = datasets.load("digits").incomplete(
+        lambda places: places[:, None, None, None] % 5 > np.arange(8)[:, None]
+    )
+    batch = next(digits.batches(20, run_seed=0)(3))
+    numbers = batch["numbers"]
+    np.testing.assert_array_equal(batch["images"], digits[numbers])
+    np.testing.assert_array_equal(batch["labels"], digits.labels[numbers])
+    np.testing.assert_array_equal(batch["visible"], digits.visible(numbers))
+    assert 0 < batch["visible"].mean() < 1
+
+
+def test_hidden_pixels_are_grey_and_told_whatever_the_part():
     dataset = numbered(10).incomplete(
         lambda places: (places % 2 == 0)[:, None, None, None]
     )
-    seen = np.isfinite(dataset.part(np.array([4, 3, 8]))[:]).ravel()
-    assert seen.tolist() == [True, False, True]
-    assert np.isfinite(numbered(10)[:]).all()
+    part = dataset.part(np.array([4, 3, 8]))
+    visible = part.visible(slice(None))
+    assert visible.ravel().tolist() == [1, 0, 1] and visible.dtype == np.float32
+    np.testing.assert_array_equal(part[:], visible * numbered(10)[np.array([4, 3, 8])])
+    assert numbered(10).visible(slice(None)) is None
+    assert (numbered(10)[:] != 0).all()
+
+
+def test_an_image_with_hidden_pixels_has_no_scale_of_its_own():
+    stretched = datasets.load("digits", normalize="per_image")
+    with pytest.raises(DatasetError, match="`normalize`=per_image.*`training_mask`"):
+        stretched.incomplete(lambda places: np.ones((len(places), 8, 8, 1), bool))
 
 
 def test_fewer_images_than_a_batch_are_refused():
-    with pytest.raises(DatasetError, match="2 images.*batch_size=3.*--batch_size"):
+    with pytest.raises(DatasetError, match="2 images.*batch_size=3.*`batch_size`"):
         numbered(2).steps_per_epoch(3)
 
 
@@ -87,7 +111,7 @@ def test_held_out_images_are_the_first():
 
 
 def test_per_image_normalisation():
-    batch = datasets.load("digits", per_image=True)[np.arange(50)]
+    batch = datasets.load("digits", normalize="per_image")[np.arange(50)]
     np.testing.assert_array_equal(batch.min(axis=(1, 2, 3)), -np.ones(50))
     np.testing.assert_array_equal(batch.max(axis=(1, 2, 3)), np.ones(50))
 
@@ -124,7 +148,7 @@ def write_cifar10(folder):
     ],
 )
 def test_named_data_sets(tmp_path, monkeypatch, name, write):
-    with pytest.raises(DatasetError, match=f"{name} could not be read from --data_dir"):
+    with pytest.raises(DatasetError, match=f"{name} could not be read from `data_dir`"):
         datasets.load(name, data_dir=tmp_path)
     pixels = write(tmp_path)
     local = datasets.load(name, data_dir=tmp_path)
@@ -143,7 +167,7 @@ def test_named_data_sets(tmp_path, monkeypatch, name, write):
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(module, "load_data", offline)
-    with pytest.raises(DatasetError, match="--data_dir.*URL fetch failure"):
+    with pytest.raises(DatasetError, match="`data_dir`.*URL fetch failure"):
         datasets.load(name)
 
 
@@ -257,7 +281,7 @@ def test_splits_of_a_named_data_set(tmp_path, monkeypatch, name):
     loaded = (255 - keras_pixels, 9 - LABELS[:, None]), (keras_pixels, LABELS[:, None])
     monkeypatch.setattr(getattr(keras.datasets, name), "load_data", lambda: loaded)
     check(datasets.load_splits(name, num_held_out=6), True)
-    stretched = datasets.load_splits(name, per_image=True).test[:20]
+    stretched = datasets.load_splits(name, normalize="per_image").test[:20]
     np.testing.assert_array_equal(stretched.min(axis=(1, 2, 3)), -np.ones(20))
     np.testing.assert_array_equal(stretched.max(axis=(1, 2, 3)), np.ones(20))
     if name != "cifar10":  # which has its labels in the images' files
@@ -267,7 +291,7 @@ def test_splits_of_a_named_data_set(tmp_path, monkeypatch, name):
 
 def test_missing_test_images_are_named(tmp_path):
     write_mnist(tmp_path)
-    with pytest.raises(DatasetError, match="mnist could not be read from --data_dir"):
+    with pytest.raises(DatasetError, match="mnist could not be read from `data_dir`"):
         datasets.load_splits("mnist", data_dir=tmp_path)
 
 

@@ -25,7 +25,7 @@ def test_flat_and_nested_files_of_many_formats_in_sorted_order(tmp_path):
         save(tmp_path / name, flat((number * 30,) * 3), **options)
     (tmp_path / ".DS_Store").write_bytes(b"hidden")
     save(tmp_path / "runs" / "a-1" / "samples" / "grid.png", flat((9, 9, 9)))
-    (tmp_path / "runs" / "a-1" / "flags.cfg").touch()
+    (tmp_path / "runs" / "a-1" / "model.json").touch()
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_bytes(b"hidden")
     pixels, num_skipped = folders.read(tmp_path, image_size=8)
@@ -132,9 +132,9 @@ def write_bad(folder):
 
 def test_every_bad_file_is_named_with_the_way_out(tmp_path):
     for name in write_bad(tmp_path):
-        with pytest.raises(DatasetError, match=rf"{name}.*--skip_bad_images"):
+        with pytest.raises(DatasetError, match=rf"{name}.*`skip_bad_images`"):
             folders.decode(tmp_path / name, **SMALL)
-    with pytest.raises(DatasetError, match="--skip_bad_images"):
+    with pytest.raises(DatasetError, match="`skip_bad_images`"):
         folders.read(tmp_path, image_size=8)
 
 
@@ -143,7 +143,7 @@ def test_bad_files_are_skipped_and_counted(tmp_path, cache_bytes):
     write_bad(tmp_path)
     save(tmp_path / "good.png", flat((50,) * 3))
     pixels, num_skipped = folders.read(
-        tmp_path, image_size=8, skip_bad=True, cache_bytes=cache_bytes
+        tmp_path, image_size=8, skip_bad_images=True, cache_bytes=cache_bytes
     )
     assert len(pixels) == 1 and num_skipped == 3
     assert np.all(pixels[np.array([0])] == 50)
@@ -208,7 +208,7 @@ def test_missing_files_and_empty_folders_are_refused(tmp_path):
     good = save(tmp_path / "some" / "good.png", flat((1, 1, 1)))
     missing, empty = tmp_path / "missing.png", tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DatasetError, match=f"--images: {missing} does not exist"):
+    with pytest.raises(DatasetError, match=f"`images`: {missing} does not exist"):
         folders.read_files([good, missing], **SHAPE, number=1)
-    with pytest.raises(DatasetError, match=f"--images={empty} holds no image"):
+    with pytest.raises(DatasetError, match=f"`images`={empty} holds no image"):
         folders.read_files([empty], **SHAPE, number=1)

@@ -21,8 +21,13 @@ def gaussian_model(**options):
     return model
 
 
+@pytest.fixture(scope="module")
+def model():
+    return gaussian_model()
+
+
 def test_a_noiseless_chain_shrinks_step_by_step():
-    model = gaussian_model(num_noise_steps=0)
+    model = gaussian_model(revision_noise_until=0)
     trace = diagnostics.run_chains(
         model, num_steps=8, seed=0, num_chains=6, keep=[0, 3, 8]
     )
@@ -48,8 +53,7 @@ def test_a_noiseless_chain_shrinks_step_by_step():
     np.testing.assert_allclose(trace.autocorrelation, np.ones(6), atol=1e-6)
 
 
-def test_noisy_chains_forget_as_an_autoregression_does():
-    model = gaussian_model()
+def test_noisy_chains_forget_as_an_autoregression_does(model):
     steps, trained = 200, model.descriptor.revision.num_steps
     trace = diagnostics.run_chains(
         model, num_steps=steps, seed=1, num_chains=60, keep=[3, 200]
@@ -87,8 +91,7 @@ def test_correlation_of_an_autoregression():
     assert np.isnan(diagnostics.correlation(states, np.ones_like(states)))
 
 
-def test_a_trace_is_a_function_of_its_seed():
-    model = gaussian_model()
+def test_a_trace_is_a_function_of_its_seed(model):
     traces = [
         diagnostics.run_chains(model, num_steps=4, seed=seed, num_chains=5).energy
         for seed in (3, 3, 4)

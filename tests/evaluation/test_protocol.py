@@ -1,5 +1,6 @@
 """The evaluation protocol: which images meet which, and what the report tells."""
 
+import copy
 import json
 
 import numpy as np
@@ -7,23 +8,29 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from commands import use as modes
+from commands.evaluate import export_samples
 from coopnets_tf.data import datasets
 from coopnets_tf.data import images as pictures
-from coopnets_tf.errors import DatasetError, ImageDataset
-from coopnets_tf.evaluation import features, metrics, parzen, reports
-from coopnets_tf.evaluation import protocol as evaluation
-from coopnets_tf.evaluation.protocol import Protocol
-from coopnets_tf.runs import folder as runs
-from coopnets_tf.runs import training
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.errors import DatasetError, Diverged, NotFinite
+from coopnets_tf.evaluation import (
+    diagnostics,
+    features,
+    metrics,
+    parzen,
+    protocol,
+    reports,
+)
+from coopnets_tf.evaluation.protocol import Evaluation, Protocol, evaluate
+from coopnets_tf.runs import folder, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.logs import read_lines
 from tests.helpers import (
     assert_same_run,
     checkpoint,
+    layers,
     make_model,
     new_model,
-    run,
     sharpen,
     train,
 )
@@ -56,12 +63,23 @@ def pixel_extractor():
     return features.Extractor("pixels", "Frechet", {"network": "none"}, network)
 
 
-def test_scores_are_those_of_the_saved_samples(model, splits):
+def run(model, splits, **options):
+    """The report, the pictures and the scored images of an evaluation."""
+    choices = Protocol(**{"num_samples": 200, **options})
+    found = evaluate(model, splits, choices, extractor=pixel_extractor())
+    return found.report, found.pictures, found.scored
+
+
+@pytest.fixture(scope="module")
+def whole(model, splits):
+    """An evaluation by all metrics; who changes its report takes a copy."""
+    return run(model, splits)
+
+
+def test_scores_are_those_of_the_saved_samples(model, splits, whole):
     """Both nets' scores, computed again from `sample` and the metrics' definitions."""
-    report, _, sets = run(model, splits, metrics=("parzen", "frechet", "kernel"))
-    choosing, reference = (
-        part[:] for part in evaluation.real_images(splits, Protocol())
-    )
+    report, _, sets = whole
+    choosing, reference = (part[:] for part in protocol.real_images(splits, Protocol()))
     for name, num_steps in (("generator", 0), ("descriptor", None)):
         drawn = model.sample(200, seed=0, num_steps=num_steps)
         pixels = pictures.to_uint8(drawn)
@@ -100,7 +118,7 @@ def test_real_images_are_those_of_their_split_in_a_random_order(splits):
         ("test", (splits.validation, splits.test)),
         ("validation", (splits.validation, splits.validation)),
     ):
-        found = evaluation.real_images(splits, Protocol(split=split))
+        found = protocol.real_images(splits, Protocol(split=split))
         for part, whole in zip(found, parts, strict=True):
             assert set(part.places) <= set(whole.places)
             assert (np.diff(part.places) < 0).any()
@@ -108,7 +126,7 @@ def test_real_images_are_those_of_their_split_in_a_random_order(splits):
     assert [part.num_images for part in found] == [100, 100]
 
 
-def test_scores_do_not_hang_on_the_order_of_a_file(model, splits):
+def test_scores_do_not_depend_on_the_order_of_a_file(model, splits):
     """A test set sorted by class scores as any other, with errors as small."""
     order = np.argsort(splits.test.labels, kind="stable")
     sorted_ = splits._replace(test=splits.test.part(order))
@@ -134,7 +152,7 @@ class Untouchable:
         raise AssertionError("The test images were looked at.")
 
 
-def test_along_the_way_nobody_looks_at_the_test_images(model, splits):
+def test_along_the_way_nobody_looks_at_the_test_images(model, splits, whole):
     secret = splits._replace(test=Untouchable(splits.test))
     report, _, _ = run(model, secret, split="validation")
     # 200 of the 400 held-out images are for validation here: 100 choose, 100 judge.
@@ -142,8 +160,8 @@ def test_along_the_way_nobody_looks_at_the_test_images(model, splits):
     assert (
         told["scored_against"] == "digits: 100 validation images, held out of training"
     )
-    judges = evaluation.real_images(splits, Protocol(split="validation"))[1]
-    samples = run(model, splits, metrics=("frechet",))[2]["generator"]
+    judges = protocol.real_images(splits, Protocol(split="validation"))[1]
+    samples = whole[2]["generator"]
     expected = metrics.frechet_distance(flat(samples[:]), flat(judges[:]))
     found = report["scores"]["generator"]["frechet_distance"]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -153,8 +171,8 @@ def test_along_the_way_nobody_looks_at_the_test_images(model, splits):
 
 def test_the_authors_protocol(splits):
     """Faint samples are stretched, and faint training images choose: both matter."""
-    faint = sharpen(make_model(num_noise_steps=0))
-    last = faint.generator.deconvs[-1]
+    faint = sharpen(make_model(revision_noise_until=0))
+    last = layers(faint.generator, "deconv")[-1]
     last.kernel.assign(0.05 * last.kernel)
     last.bias.assign(last.bias - 0.2)
     faint.freeze()
@@ -183,15 +201,15 @@ def test_the_authors_validation_images_are_50000_to_50999(splits):
     pixels = np.arange(60_000, dtype=np.uint32).view(np.uint8).reshape(-1, 2, 2, 1)
     whole = ImageDataset("mnist", pixels)
     for held_out in (0, 5_000):
-        chosen = evaluation.paper_validation(whole.part(slice(held_out, None)))
+        chosen = protocol.paper_validation(whole.part(slice(held_out, None)))
         np.testing.assert_array_equal(chosen.places, np.arange(50_000, 51_000))
-    last = evaluation.paper_validation(splits.training).places
+    last = protocol.paper_validation(splits.training).places
     np.testing.assert_array_equal(last, splits.training.places[-1_000:])
 
 
 def test_what_chooses_is_not_among_the_real_images_that_are_scored(model, splits):
     _, _, sets = run(model, splits, metrics=("parzen",), parzen="paper", ceiling=True)
-    choosing = set(evaluation.paper_validation(splits.training).places)
+    choosing = set(protocol.paper_validation(splits.training).places)
     assert not choosing & set(sets["training images"].places)
 
 
@@ -200,23 +218,22 @@ def test_where_nothing_is_held_out_the_report_says_so(model):
     report, _, _ = run(model, whole, metrics=("frechet",))
     assert report["protocol"]["reference_was_trained_on"]
     assert "Careful: no image was held out" in reports.text(report)
-    with pytest.raises(DatasetError, match="--evaluate_every.*--num_held_out"):
+    with pytest.raises(DatasetError, match="`evaluate_every`.*`num_held_out`"):
         run(model, whole, split="validation")
 
 
-def test_nets_without_numbers_are_refused(splits):
+def test_nets_that_make_nan_are_refused(splits):
     model = make_model()
-    model.generator.deconvs[0].bias.assign(
-        np.full(model.generator.deconvs[0].bias.shape, np.nan)
-    )
+    bias = layers(model.generator, "deconv")[0].bias
+    bias.assign(np.full(bias.shape, np.nan))
     model.freeze()
-    with pytest.raises(evaluation.NotFinite, match="generator's images"):
+    with pytest.raises(NotFinite, match="generator's images"):
         run(model, splits)
 
 
-def test_chains_that_end_in_no_numbers_are_counted(model, splits, monkeypatch):
+def test_chains_that_end_in_nan_are_counted(model, splits, monkeypatch):
     """Long chains may diverge where the trained length does not."""
-    original = evaluation.diagnostics.run_chains
+    original = diagnostics.run_chains
 
     def broken(*arguments, **options):
         trace = original(*arguments, **options)
@@ -224,7 +241,7 @@ def test_chains_that_end_in_no_numbers_are_counted(model, splits, monkeypatch):
         trace.states[30][:7] = np.nan
         return trace
 
-    monkeypatch.setattr(evaluation.diagnostics, "run_chains", broken)
+    monkeypatch.setattr(diagnostics, "run_chains", broken)
     report, pictured, _ = run(model, splits, metrics=("kernel", "diagnostics"))
     found = report["diagnostics"]
     assert found["verdict"].startswith("7 of 200 chains")
@@ -244,10 +261,10 @@ def test_without_langevin_steps_there_is_one_net_and_no_chain(splits):
 
 def test_colour_images_are_scored(tmp_path):
     for number in range(80):
-        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number:02d}.png")
-    splits = datasets.load_splits(str(tmp_path), image_size=16, num_held_out=50)
-    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), np.uint8)
+    splits = datasets.load_splits(str(tmp_path), image_size=8, num_held_out=50)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
 
     model = make_model(num_steps=0)
     model.sample_batches = lambda number, **options: iter(
@@ -270,19 +287,18 @@ def test_images_of_the_training_are_a_ceiling(model, splits):
     assert len(places) == 200 and places <= set(splits.training.places)
 
 
-def test_a_report_can_be_repeated_and_another_seed_draws_others(model, splits):
-    options = {"metrics": ("frechet", "diagnostics")}
-    one, other = (run(model, splits, **options)[0] for _ in range(2))
+def test_a_report_can_be_repeated_and_another_seed_draws_others(model, splits, whole):
+    one, other = whole[0], run(model, splits)[0]
     for part in ("protocol", "scores", "diagnostics", "versions", "nets"):
         assert one[part] == other[part]
-    third = run(model, splits, seed=1, **options)[0]
+    third = run(model, splits, seed=1)[0]
     for part in ("scores", "diagnostics"):
         assert one[part] != third[part]
     assert json.loads(json.dumps(one))["scores"] == one["scores"]
 
 
-def test_diagnostics_follow_the_chains_for_ten_times_their_length(model, splits):
-    report, pictured, _ = run(model, splits, metrics=("diagnostics", "kernel"))
+def test_diagnostics_follow_the_chains_for_ten_times_their_length(model, splits, whole):
+    report, pictured, _ = whole
     found = report["diagnostics"]
     assert (found["trained_steps"], found["steps"]) == (3, 30)
     assert list(found["kernel_distance"]) == [0, 3, 6, 15, 30]
@@ -294,8 +310,7 @@ def test_diagnostics_follow_the_chains_for_ten_times_their_length(model, splits)
 
 
 def test_without_an_extractor_its_metrics_are_left_out(model, splits):
-    protocol = Protocol(num_samples=50)
-    report = evaluation.evaluate(model, splits, protocol).report
+    report = evaluate(model, splits, Protocol(num_samples=50)).report
     assert report["protocol"]["metrics"] == ["parzen", "diagnostics"]
     assert report["protocol"]["extractor"] is None
     assert list(report["scores"]["generator"]) == ["num_images", "parzen"]
@@ -319,12 +334,12 @@ def test_what_is_no_protocol_is_refused(choices):
 
 def test_too_few_images_are_refused(model):
     few = datasets.load_splits("digits", num_held_out=39)
-    with pytest.raises(DatasetError, match="digits: 19 valid.*--num_held_out"):
+    with pytest.raises(DatasetError, match="digits: 19 valid.*`num_held_out`"):
         run(model, few)
 
 
-def test_the_table_and_the_scalars_tell_every_score(model, splits):
-    report, _, _ = run(model, splits)
+def test_the_table_and_the_scalars_tell_every_score(whole):
+    report = copy.deepcopy(whole[0])
     found = reports.scalars(report)
     scores = report["scores"]["descriptor"]
     assert found["evaluation/descriptor/parzen/nats"] == scores["parzen"]["nats"]
@@ -352,7 +367,7 @@ def test_the_table_and_the_scalars_tell_every_score(model, splits):
 
 def test_exported_png_files_are_the_scored_images(model, splits, tmp_path):
     _, _, sets = run(model, splits, metrics=("parzen",), num_samples=20, ceiling=True)
-    modes.export_samples(tmp_path, sets)
+    export_samples(tmp_path, sets)
     for name in ("generator", "descriptor", "training_images"):
         paths = sorted((tmp_path / name).iterdir())
         assert [path.name for path in paths] == [f"{k:06d}.png" for k in range(20)]
@@ -370,12 +385,12 @@ def evaluated(tmp_path_factory, splits):
 
 
 def on_the_way(splits):
-    protocol = Protocol(num_samples=40, split="validation")
+    choices = Protocol(num_samples=40, split="validation")
 
-    def evaluate(model):
-        return evaluation.evaluate(model, splits, protocol, extractor=pixel_extractor())
+    def look(model):
+        return evaluate(model, splits, choices, extractor=pixel_extractor())
 
-    return {"num_iterations": 7, "evaluate_every": 4, "evaluate": evaluate}
+    return {"num_iterations": 7, "hooks": [training.evaluations(4, look)]}
 
 
 def test_an_evaluation_on_the_way_is_told_everywhere(evaluated):
@@ -394,42 +409,40 @@ def test_an_evaluation_on_the_way_is_told_everywhere(evaluated):
     assert {*expected, "evaluation/chains", "evaluation/diagnostics"} <= tags
 
 
-def test_the_best_checkpoint_may_be_chosen_by_an_evaluation(tmp_path, splits):
-    def evaluate(model):
+def test_the_best_checkpoint_may_be_chosen_by_an_evaluation(tmp_path):
+    def look(model):
         distance = {2: 4.0, 4: 2.0, 6: 3.0, 8: 2.5}[int(model.step)]
         scores = {"descriptor": {"frechet_distance": distance}}
-        report = {"scores": scores, "diagnostics": {}}
-        return evaluation.Evaluation(report, {}, {}, None)
+        return Evaluation({"scores": scores, "diagnostics": {}}, {}, {}, None)
 
-    options = {"log_every": 1, "checkpoint_every": 2, "evaluate_every": 2}
     train(
-        new_model(),
+        make_model(num_steps=1, unroll=False),
         tmp_path,
-        data=splits.training,
-        best="evaluation/descriptor/frechet_distance",
+        keep_best="evaluation/descriptor/frechet_distance",
         num_iterations=8,
-        evaluate=evaluate,
-        **options,
+        log_every=1,
+        checkpoint_every=2,
+        hooks=[training.evaluations(2, look)],
     )
     [best] = listed(tmp_path / "checkpoints", ["best"])
     assert best.name == "best-4"
 
 
-def test_nets_that_lose_their_numbers_between_metrics_roll_back(tmp_path, splits):
+def test_nets_that_turn_nan_between_metrics_roll_back(tmp_path):
     """The metrics of a step are older than its update; its evaluation is not."""
 
-    def evaluate(model):
-        raise evaluation.NotFinite("generator")
+    def look(model):
+        raise NotFinite("generator")
 
-    options = {"num_iterations": 4, "evaluate_every": 4, "evaluate": evaluate}
-    with pytest.raises(
-        training.Diverged, match="a pixel of the generator's samples.*step 4"
-    ):
-        train(new_model(), tmp_path, data=splits.training, **options)
-    rollbacks = {"max_rollbacks": 1, **options}
-    with pytest.raises(training.Diverged):
-        train(new_model(), tmp_path, data=splits.training, **rollbacks)
-    assert len(runs.rollbacks(tmp_path)) == 1
+    with pytest.raises(Diverged, match="a pixel of the generator's samples.*step 4"):
+        train(
+            make_model(num_steps=1, unroll=False),
+            tmp_path,
+            num_iterations=4,
+            max_rollbacks=1,
+            hooks=[training.evaluations(4, look)],
+        )
+    assert len(folder.rollbacks(tmp_path)) == 1
 
 
 def test_an_evaluation_changes_no_training(evaluated, tmp_path, splits):

@@ -1,6 +1,6 @@
 """A stand-in for the Hugging Face hub's client: the hub is a folder, $FAKE_HUB.
 
-It has what Keras 3.15 (`keras/src/saving/saving_lib.py`) and `coopnets_tf.cards` call,
+It has what Keras 3.15 (`keras/src/saving/saving_lib.py`) and `commands.cards` call,
 with the names of huggingface_hub 2.4, and nothing else: no network, no account, no
 history. Like the hub it keeps files only, so that an empty folder gets lost, and it
 refuses a card whose front matter it cannot read.

@@ -3,16 +3,24 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf.errors import RunError
+from coopnets_tf import AlgorithmD, Descriptor, Langevin
+from coopnets_tf.errors import NotSaved, RunError
 from coopnets_tf.runs import checkpoints, logs
-from coopnets_tf.runs.checkpoints import Checkpoints, NotSaved
-from tests.helpers import make_model, poison, train
+from coopnets_tf.runs.checkpoints import Checkpoints
+from coopnets_tf.runs.folder import Run
+from tests.helpers import layers, make_model, poison, train
 
-LENGTH = {"num_iterations": 8, "log_every": 1, "checkpoint_every": 2}
+LENGTH = {
+    "num_iterations": 8,
+    "log_every": 1,
+    "checkpoint_every": 2,
+    "sample_every": 100,
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +46,7 @@ def metric_means(run_dir, name):
 @pytest.mark.parametrize("metric", ["displacement", "generator_loss", "gradient_norm"])
 def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, metric):
     model = make_model(unroll=False)
-    train(model, tmp_path, keep=1, best=metric, **LENGTH)
+    train(model, tmp_path, keep_checkpoints=1, keep_best=metric, **LENGTH)
     means = metric_means(tmp_path, metric)
     best = min(means, key=means.get)
     assert checkpoint_names(tmp_path) == {"ckpt-6", "ckpt-8", f"best-{best}"}
@@ -52,9 +60,9 @@ def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, metric):
 
 
 def test_another_metric_chooses_the_best_anew(tmp_path):
-    train(make_model(unroll=False), tmp_path, best="displacement", **LENGTH)
+    train(make_model(unroll=False), tmp_path, keep_best="displacement", **LENGTH)
     longer = {**LENGTH, "num_iterations": 12}
-    train(make_model(unroll=False), tmp_path, best="generator_loss", **longer)
+    train(make_model(unroll=False), tmp_path, keep_best="generator_loss", **longer)
     story = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     assert story["metric"] == "generator_loss" and story["mean"] > 0.5
 
@@ -65,9 +73,9 @@ def test_a_checkpoint_that_led_to_a_divergence_is_not_the_best(tmp_path, monkeyp
     train(
         make_model(unroll=False, limits={}),
         tmp_path,
-        best="displacement",
+        keep_best="displacement",
         max_rollbacks=1,
-        **{**LENGTH, "sample_every": 100},
+        **LENGTH,
     )
     best = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     reader = tf.train.load_checkpoint(str(checkpoints.find(tmp_path, "best")))
@@ -77,9 +85,26 @@ def test_a_checkpoint_that_led_to_a_divergence_is_not_the_best(tmp_path, monkeyp
     assert best["step"] == checkpoints.step_of(checkpoints.find(tmp_path, "best"))
 
 
-def saved(run_dir, *steps, every=3, keep=9, margin=1):
-    model = make_model(unroll=False)
-    states = Checkpoints(model, run_dir, every=every, keep=keep, margin=margin)
+def smallest_model():
+    """A descriptor alone, of one layer."""
+    network = [keras.layers.Flatten(), keras.layers.Dense(8, name="top")]
+    network = keras.Sequential([keras.Input((8, 8, 1)), *network])
+    descriptor = Descriptor(network, revision=Langevin(1, 0.05), reference_stddev=0.3)
+    model = AlgorithmD(descriptor, num_chains=4, chain_init="noise")
+    model.compile(keras.optimizers.Adam(0.003))
+    return model
+
+
+def saved(run_dir, *steps, keep=9, margin=1):
+    model = smallest_model()
+    run = Run(
+        run_dir,
+        num_iterations=999,
+        checkpoint_every=3,
+        keep_checkpoints=keep,
+        log_every=margin,
+    )
+    states = Checkpoints(model, run)
     for step in steps:
         model.step.assign(step)
         states.save(step)
@@ -172,7 +197,7 @@ def test_training_goes_on_without_a_checkpoint(tmp_path, monkeypatch, caplog):
         return original(self, prefix)
 
     monkeypatch.setattr(tf.train.Checkpoint, "write", sometimes)
-    train(make_model(unroll=False), tmp_path, keep=9, **LENGTH)
+    train(make_model(unroll=False), tmp_path, keep_checkpoints=9, **LENGTH)
     assert "The checkpoint of step 4 was not written: No space left" in caplog.text
     assert checkpoint_names(tmp_path) == {f"ckpt-{step}" for step in (0, 2, 6, 8)}
 
@@ -201,12 +226,13 @@ def test_networks_of_another_run(trained):
 def test_what_does_not_fit_is_listed_and_left(trained):
     _, run_dir = trained
     model = make_model(latent_size=9)
-    before = model.generator.deconvs[0].kernel.numpy()
+    kernel = layers(model.generator, "deconv")[0].kernel
+    before = kernel.numpy()
     _, misfits = checkpoints.load_networks(model, run_dir)
     assert misfits == [
         "generator deconv_0_kernel: [4, 4, 256, 9] here, [4, 4, 256, 6] there"
     ]
-    np.testing.assert_array_equal(model.generator.deconvs[0].kernel, before)
+    np.testing.assert_array_equal(kernel, before)
 
 
 def test_what_is_no_run_or_damaged_is_refused(trained, tmp_path):

@@ -1,7 +1,8 @@
 import pytest
 
-from coopnets_tf.errors import RunError, check_data, create_run, record_data
+from coopnets_tf.errors import RunError
 from coopnets_tf.runs.checkpoints import last_step
+from coopnets_tf.runs.folder import check_data, create_run, record_data
 from tests.helpers import write_checkpoint
 
 
@@ -19,7 +20,9 @@ def test_a_named_run_may_be_new_or_an_empty_folder(tmp_path):
     assert create_run(tmp_path / "a" / "b", dataset="digits") == tmp_path / "a" / "b"
 
 
-@pytest.mark.parametrize("content", ["flags.cfg", "metrics.jsonl", "checkpoints"])
+@pytest.mark.parametrize(
+    "content", ["model.json", "flags.cfg", "metrics.jsonl", "checkpoints"]
+)
 def test_a_used_folder_is_refused_and_left_alone(tmp_path, content):
     (tmp_path / content).write_text("precious")
     with pytest.raises(RunError, match=f"{tmp_path.name}.*never overwritten"):
@@ -29,7 +32,7 @@ def test_a_used_folder_is_refused_and_left_alone(tmp_path, content):
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="--workdir cannot be made.*file"):
+    with pytest.raises(RunError, match="`workdir` cannot be made.*file"):
         create_run(tmp_path / "file", dataset="digits")
 
 
@@ -42,8 +45,6 @@ def test_other_images_are_refused_for_a_run(tmp_path):
     record_data(tmp_path, fingerprint="b")  # what it was begun with stays known
     with pytest.raises(RunError, match="not those with which.*Bring the old ones back"):
         check_data(tmp_path, fingerprint="b", **options)
-
-
 
 
 def test_last_step(tmp_path):

@@ -7,19 +7,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from coopnets_tf.errors import Diverged
 from coopnets_tf.optimizers import RateAfterRollbacks
 from coopnets_tf.runs import training
-from tests.helpers import make_model, poison, read_lines, train
+from tests.helpers import make_model, poison, read_lines, top, train
 
 LIMITS = {"displacement": 1.0}
-LENGTH = {"num_iterations": 12, "log_every": 2, "checkpoint_every": 3}
+LENGTH = {
+    "num_iterations": 12,
+    "log_every": 2,
+    "checkpoint_every": 3,
+    "sample_every": 100,
+}
 
 
+def guarded_model():
+    return make_model(limits=LIMITS, unroll=False)
 
 
 def halving_model():
     """A model whose rates every rollback divides by two."""
-    model = make_model(limits=LIMITS, unroll=False)
+    model = guarded_model()
     model.compile(
         *(
             keras.optimizers.Adam(RateAfterRollbacks(rate, model.rollbacks, 0.5))
@@ -39,9 +47,7 @@ def test_a_run_recovers_from_nan(tmp_path, monkeypatch):
     checkpoint, 6, has no two good steps behind it; 3 has.
     """
     poison(monkeypatch, 7)
-    model = train(
-        make_model(limits=LIMITS, unroll=False), tmp_path, max_rollbacks=1, **LENGTH
-    )
+    model = train(guarded_model(), tmp_path, max_rollbacks=1, **LENGTH)
     assert int(model.step) == 12 and int(model.rollbacks) == 1
     for weight in model.get_weights():
         assert np.isfinite(weight).all()
@@ -64,7 +70,7 @@ def test_what_only_the_pictures_show_counts_too(tmp_path, monkeypatch):
     """Spoilt after step 8 has its metrics, and before its pictures are made."""
     poison(monkeypatch, 8)
     model = train(
-        make_model(limits=LIMITS, unroll=False), tmp_path, max_rollbacks=1, **LENGTH
+        guarded_model(), tmp_path, max_rollbacks=1, **{**LENGTH, "sample_every": 4}
     )
     assert int(model.step) == 12
     (story,) = stories(tmp_path)
@@ -81,14 +87,12 @@ def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):
 
 def test_it_gives_up_after_max_rollbacks(tmp_path, monkeypatch):
     poison(monkeypatch, 7, times=9)
-    with pytest.raises(training.Diverged, match="became nan at step 8"):
-        train(
-            make_model(limits=LIMITS, unroll=False), tmp_path, max_rollbacks=2, **LENGTH
-        )
+    with pytest.raises(Diverged, match="became nan at step 8"):
+        train(guarded_model(), tmp_path, max_rollbacks=2, **LENGTH)
 
 
 def test_after_a_rollback_the_noise_is_another(observed):
-    one, other = make_model(limits=LIMITS, unroll=False), make_model(limits=LIMITS)
+    one, other = guarded_model(), guarded_model()
     other.rollbacks.assign(1)
     losses = [
         float(training.build_step(model)(observed)["generator_loss"])
@@ -100,13 +104,9 @@ def test_after_a_rollback_the_noise_is_another(observed):
 def test_a_rolled_back_run_resumes_exactly(tmp_path, monkeypatch):
     """A crash right after the rollback: the new stream must not be forgotten."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir()
-    broken.mkdir()
     with monkeypatch.context() as patch:
         poison(patch, 7)
-        expected = train(
-            make_model(limits=LIMITS, unroll=False), whole, max_rollbacks=1, **LENGTH
-        )
+        expected = train(guarded_model(), whole, max_rollbacks=1, **LENGTH)
     with monkeypatch.context() as patch:
         poison(patch, 7)
         original = training._refuse_alarm
@@ -118,22 +118,15 @@ def test_a_rolled_back_run_resumes_exactly(tmp_path, monkeypatch):
 
         patch.setattr(training, "_refuse_alarm", crash)
         with pytest.raises(KeyboardInterrupt):
-            train(
-                make_model(limits=LIMITS, unroll=False),
-                broken,
-                max_rollbacks=1,
-                **LENGTH,
-            )
-    resumed = train(
-        make_model(limits=LIMITS, unroll=False), broken, max_rollbacks=1, **LENGTH
-    )
+            train(guarded_model(), broken, max_rollbacks=1, **LENGTH)
+    resumed = train(guarded_model(), broken, max_rollbacks=1, **LENGTH)
     for one, other in zip(expected.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert stories(whole) == stories(broken)
 
 
 def test_without_limits_nothing_is_watched(observed):
-    model = make_model()
-    model.descriptor.outputs_sum.bias.assign(np.full(7, np.nan))
+    model = make_model(unroll=False)
+    top(model.descriptor).bias.assign(np.full(7, np.nan))
     training.build_step(model)(tf.constant(observed))
     assert model.alarm() is None

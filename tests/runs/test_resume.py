@@ -1,36 +1,36 @@
 """An interrupted and resumed run equals the unbroken one, bit for bit."""
 
-import json
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from coopnets_tf.runs import folder as runs
-from coopnets_tf.runs import logs, training
-from coopnets_tf.runs.checkpoints import Checkpoints, listed
-from tests.helpers import ROOT, assert_same_run, checkpoint, make_model, metrics, new_model, train, write_checkpoint
+from coopnets_tf.errors import RunError, Stopped
+from coopnets_tf.runs import folder, logs, training
+from coopnets_tf.runs.checkpoints import Checkpoints
+from tests.helpers import (
+    ROOT,
+    TINY,
+    assert_same_run,
+    call,
+    called,
+    checkpoint,
+    make_model,
+    metrics,
+    new_model,
+    refused,
+    train,
+    write_checkpoint,
+)
 
 # A checkpoint every 3 steps, a line every 2, pictures every 4: all of them meet.
 LENGTH = {"num_iterations": 7}
-
-
-
-
-
-
-
-
-
-
 
 
 @pytest.fixture(scope="module")
@@ -44,53 +44,55 @@ class Crash(Exception):
     pass
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "call"),
-    [
-        (training, "_refuse_alarm", 1),  # before anything was written
-        (logs.RunLog, "metrics", 3),  # after step 6, before its line
-        (logs.RunLog, "histograms", 1),  # after step 4 was told, before a checkpoint
-        (Checkpoints, "save", 3),  # before that of step 6
-    ],
-)
-def test_a_crash_leaves_no_trace(unbroken, tmp_path, monkeypatch, owner, name, call):
-    original, calls = getattr(owner, name), []
+# Where a run breaks, one session after the other: before which call, at which step.
+CRASHES = [
+    (training, "_refuse_alarm", 2),  # before anything but ckpt-0 was written
+    (logs.RunLog, "histograms", 4),  # after the line of step 4, before a checkpoint
+    (logs.RunLog, "metrics", 6),  # after step 6, before its line
+    (Checkpoints, "save", 6),  # after the line of step 6, before its checkpoint
+]
 
-    def crash(*arguments, **options):
-        calls.append(name)
-        if len(calls) == call:
-            raise Crash
-        return original(*arguments, **options)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, crash)
-        with pytest.raises(Crash):
-            train(new_model(), tmp_path, **LENGTH)
+def test_crashes_leave_no_trace(unbroken, tmp_path, monkeypatch):
+    for owner, name, step in CRASHES:
+        model, original = new_model(), getattr(owner, name)
+
+        def crash(*arguments, model=model, original=original, step=step, **options):
+            if int(model.step) == step:
+                raise Crash
+            return original(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, crash)
+            with pytest.raises(Crash):
+                train(model, tmp_path, **LENGTH)
+        assert int(model.step) == step
     train(new_model(), tmp_path, **LENGTH)
     assert_same_run(unbroken, tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_after_a_checkpoint(unbroken, tmp_path, monkeypatch, number):
-    original = training._refuse_alarm
+def test_signals_end_after_a_checkpoint(unbroken, tmp_path, monkeypatch):
     # A test that runs in the background may have inherited that SIGINT is ignored.
     outer = signal.signal(signal.SIGINT, signal.default_int_handler)
     handlers = [signal.getsignal(one) for one in training.STOP_SIGNALS]
+    original = training._refuse_alarm
+    for number, step in ((signal.SIGTERM, 4), (signal.SIGINT, 6)):
 
-    def interrupt(model):
-        if int(model.step) == 4:
-            os.kill(os.getpid(), number)
-            time.sleep(0.01)
-            # Another one would now stop at once.
-            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        original(model)
+        def interrupt(model, number=number, step=step):
+            if int(model.step) == step:
+                os.kill(os.getpid(), number)
+                time.sleep(0.01)
+                # Another one would now stop at once.
+                handler = signal.getsignal(signal.SIGINT)
+                assert handler is signal.default_int_handler
+            original(model)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "_refuse_alarm", interrupt)
-        with pytest.raises(training.Stopped, match="Stopped at step 4") as stop:
-            train(new_model(), tmp_path, **LENGTH)
-    assert stop.value.signal == number
-    assert [signal.getsignal(one) for one in training.STOP_SIGNALS] == handlers
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "_refuse_alarm", interrupt)
+            with pytest.raises(Stopped, match=f"Stopped at step {step}") as stop:
+                train(new_model(), tmp_path, **LENGTH)
+        assert stop.value.signal == number
+        assert [signal.getsignal(one) for one in training.STOP_SIGNALS] == handlers
     signal.signal(signal.SIGINT, outer)
     train(new_model(), tmp_path, **LENGTH)
     assert_same_run(unbroken, tmp_path)
@@ -118,71 +120,114 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(unbroken, tmp_path, ca
     assert_same_run(unbroken, run_dir)
     for damaged in (run_dir / "checkpoints").glob("*.data*"):
         damaged.write_bytes(b"")
-    with pytest.raises(runs.RunError, match="No checkpoint in .* can be read"):
+    with pytest.raises(RunError, match="No checkpoint in .* can be read"):
         train(new_model(), run_dir, **LENGTH)
 
 
 def test_a_checkpoint_of_other_networks_is_not_called_damaged(unbroken, tmp_path):
     shutil.copytree(unbroken, tmp_path / "run")
-    with pytest.raises(runs.RunError, match="stop-7 does not fit the networks"):
+    with pytest.raises(RunError, match="stop-7 does not fit the networks"):
         train(make_model(latent_size=9), tmp_path / "run", **LENGTH)
 
 
-TINY = [
+LONG = [
+    *TINY,
     "--num_iterations=40",
-    "--batch_size=4",
-    "--num_chains=4",
-    "--descriptor_num_steps=1",
-    "--latent_size=4",
-    "--num_samples=4",
     "--log_every=3",
     "--checkpoint_every=5",
     "--keep_checkpoints=100",
     "--sample_every=10",
 ]
-
-
-def main(*arguments, **options):
-    environment = dict(os.environ)
-    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
+SHORT = [
+    *TINY,
+    "--num_iterations=5",
+    "--log_every=2",
+    "--checkpoint_every=2",
+    "--sample_every=3",
+]
 PERSISTENT = "--algorithm=descriptor --num_persistent_chains=9 --refresh_probability=.2"
 INCOMPLETE = "--algorithm=generator --training_mask=random:0.3"
 
 
+def assert_same_with_kept(one, other, *, algorithm):
+    """The same runs; also what algorithms of one net keep."""
+    assert_same_run(one, other)
+    kept = [name for name in checkpoint(one) if name.startswith("kept/")]
+    assert len(kept) == bool(algorithm)
+
+
+@pytest.mark.parametrize("algorithm", [PERSISTENT, INCOMPLETE])
+def test_a_crash_and_resume_from_the_command_line(tmp_path, monkeypatch, algorithm):
+    """The run breaks at step 4, after its pictures, and goes on from step 2.
+
+    `test_crashes_leave_no_trace` is that of both nets.
+    """
+    short, original = [*SHORT, *algorithm.split()], Checkpoints.save
+
+    def crash(self, step):
+        if step == 4:
+            raise Crash
+        original(self, step)
+
+    called(*short, "--workdir=whole", cwd=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", crash)
+        with pytest.raises(Crash):
+            call(*short, "--workdir=broken", cwd=tmp_path)
+    output = called("--resume", "--workdir=broken", cwd=tmp_path)
+    assert "from step 2 on" in output
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert_same_with_kept(whole, broken, algorithm=algorithm)
+
+
+def start(*arguments, cwd):
+    """main.py in a process of its own, which goes on by itself."""
+    environment = dict(os.environ)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["", PERSISTENT, INCOMPLETE])
 def test_sigkill_and_resume_from_the_command_line(tmp_path, algorithm):
-    tiny = [*TINY, *algorithm.split()]
-    whole = main(*tiny, "--workdir=whole", cwd=tmp_path)
-    assert whole.wait() == 0, whole.stderr.read()
-    whole.communicate()
+    long = [*LONG, *algorithm.split()]
+    whole = start(*long, "--workdir=whole", cwd=tmp_path)
+    _, errors = whole.communicate()
+    assert whole.returncode == 0, errors
 
-    killed = main(*tiny, "--workdir=killed", cwd=tmp_path)
+    killed = start(*long, "--workdir=killed", cwd=tmp_path)
     while not list(tmp_path.glob("killed/checkpoints/ckpt-1*.index")):
         assert killed.poll() is None, killed.stderr.read()
         time.sleep(0.005)
     killed.kill()
     killed.communicate()
-    resumed = main("--resume", "--workdir=killed", cwd=tmp_path)
+    resumed = start("--resume", "--workdir=killed", cwd=tmp_path)
     _, errors = resumed.communicate()
-    assert resumed.returncode == 0, errors
-    assert errors == ""
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
-    kept = [name for name in checkpoint(tmp_path / "whole") if name.startswith("kept/")]
-    assert len(kept) == bool(algorithm)
+    assert (resumed.returncode, errors) == (0, ""), errors
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert_same_with_kept(whole, killed, algorithm=algorithm)
 
 
+def test_a_signal_ends_main_with_the_conventional_code(tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise Stopped(signal.SIGTERM, 3)
+
+    monkeypatch.setattr(training, "train", stop)
+    code, output, _ = call(*SHORT, "--workdir=run", cwd=tmp_path)
+    assert code == 143
+    assert "Go on with: python main.py --resume --workdir=run" in output
+
+
+@pytest.mark.slow
 def test_sigterm_ends_with_the_conventional_code(tmp_path):
-    process = main(*TINY, "--num_iterations=4000", "--workdir=run", cwd=tmp_path)
+    process = start(*LONG, "--num_iterations=4000", "--workdir=run", cwd=tmp_path)
     while not list(tmp_path.glob("run/checkpoints/ckpt-5.index")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
@@ -207,16 +252,20 @@ def test_what_cannot_be_resumed_is_refused(tmp_path, arguments, text):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "flags.cfg").write_text("--dataset=digits\n--latent_size=4\n")
     write_checkpoint(tmp_path / "run" / "checkpoints", 24)
-    refused = main("--resume", *arguments, cwd=tmp_path)
-    _, errors = refused.communicate()
-    assert refused.returncode == 2
-    assert text in errors and "Traceback" not in errors
+    assert text in refused("--resume", *arguments, cwd=tmp_path)
 
 
 def test_a_lock_keeps_a_second_process_out(tmp_path):
-    with runs.locked(tmp_path):
-        with pytest.raises(runs.RunError, match="Another process trains in"):
-            with runs.locked(tmp_path):
+    """A file that is opened once more is to `flock` as that of another process."""
+    with (tmp_path / ".lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="Another process trains in"):
+            with folder.locked(tmp_path):
                 pass
-    with runs.locked(tmp_path):
-        pass
+        fcntl.flock(other, fcntl.LOCK_UN)
+        with folder.locked(tmp_path):
+            with folder.locked(tmp_path):  # by its owner, who has it already
+                pass
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
+import types
 
 import numpy as np
 import pytest
@@ -12,27 +12,16 @@ from coopnets_tf.runs.export import export
 from tests.helpers import ROOT, make_model
 
 
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving") / "export"
-    model = make_model()
+    model = make_model(unroll=False)
     with model.frozen():
         export(model, folder, dataset="toy")
     return folder
 
 
-MEASURE = """
-import json, pathlib, sys
-from benchmarks import serving
-print(json.dumps(serving.measure(pathlib.Path(sys.argv[1]), calls=2)))
-assert not any("coopnets_tf" in name for name in sys.modules)
-"""
-
-
-def test_all_cases_are_timed_without_the_package(folder):
-    command = [sys.executable, "-c", MEASURE, folder]
-    result = json.loads(subprocess.check_output(command, cwd=ROOT))
+def assert_all_timed(result):
     assert [(case["signature"], case["num_images"]) for case in result["cases"]] == [
         ("generate", 1),
         ("sample", 1),
@@ -45,6 +34,25 @@ def test_all_cases_are_timed_without_the_package(folder):
     assert result["export"]["dataset"] == "toy"
 
 
+def test_all_cases_are_timed(folder, monkeypatch):
+    monkeypatch.setattr(serving, "WARM_UP", 1)
+    assert_all_timed(serving.measure(folder, calls=2))
+
+
+MEASURE = """
+import json, pathlib, sys
+from benchmarks import serving
+print(json.dumps(serving.measure(pathlib.Path(sys.argv[1]), calls=2)))
+assert not any("coopnets_tf" in name for name in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_they_are_timed_without_the_package(folder):
+    command = [sys.executable, "-c", MEASURE, folder]
+    assert_all_timed(json.loads(subprocess.check_output(command, cwd=ROOT)))
+
+
 def test_summary():
     # The 95th percentile of 1 to 101 ms is 96 ms; 101 calls take 5.151 s.
     case = serving.summary("sample", 64, [k / 1000 for k in range(101, 0, -1)])
@@ -52,17 +60,15 @@ def test_summary():
     assert case["images_per_second"] == round(64 * 101 / 5.151, 1)
 
 
-def test_no_export_is_one_sentence(tmp_path):
-    answer = subprocess.run(
-        [sys.executable, "-m", "benchmarks.serving", f"--export={tmp_path}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert answer.returncode == 2
-    assert answer.stdout == ""
-    assert answer.stderr.startswith(f"Error: {tmp_path} holds no export: ")
-    assert len(answer.stderr.splitlines()) == 1
+def test_no_export_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(serving, "EXPORT", types.SimpleNamespace(value=str(tmp_path)))
+    monkeypatch.setattr(serving, "CALLS", types.SimpleNamespace(value=2))
+    with pytest.raises(SystemExit) as end:
+        serving.run([])
+    output, errors = capsys.readouterr()
+    assert (end.value.code, output) == (2, "")
+    assert errors.startswith(f"Error: {tmp_path} holds no export: ")
+    assert len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["", "{}"])

@@ -1,3 +1,6 @@
+"""What a training leaves in its folder, and what it does on the way."""
+
+import itertools
 import json
 
 import numpy as np
@@ -5,22 +8,25 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import coopnets_tf
 from coopnets_tf.data import datasets
-from coopnets_tf.runs import training
-from coopnets_tf.runs.checkpoints import Checkpoints, listed
-from tests.helpers import make_model, read_lines, train
+from coopnets_tf.errors import DatasetError, RunError
+from coopnets_tf.runs import saving, training
+from coopnets_tf.runs.checkpoints import last_step, listed
+from coopnets_tf.runs.folder import Run
+from tests.helpers import checkpoint, make_model, metrics, read_lines, train
 
 SAMPLED = ("observed", "generator", "descriptor")
 
 
+def small_model(**options):
+    return make_model(num_steps=1, unroll=False, **options)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("run")
-    return train(make_model(), run_dir), run_dir
-
-
+    return train(make_model(unroll=False), run_dir), run_dir
 
 
 def test_metrics_lines(trained):
@@ -48,9 +54,9 @@ def test_a_line_is_the_mean_of_its_steps(trained):
     """The same run by hand, step by step."""
     _, run_dir = trained
     line = json.loads(read_lines(run_dir)[1])
-    model = make_model()
+    model = make_model(unroll=False)
     step_fn = training.build_step(model)
-    batches = datasets.load("digits").batches(8, run_seed=0)
+    batches = datasets.load("digits").batches(8, run_seed=0)(0)
     losses = []
     for _ in range(4):
         model.reset_metrics()
@@ -75,7 +81,7 @@ def test_pictures(trained):
 
 def test_pictures_come_from_the_same_latents(tmp_path):
     """A rate of nearly nothing leaves the nets, and so the pictures, as they are."""
-    model = make_model(num_noise_steps=0)
+    model = small_model(revision_noise_until=0)
     for net in (model.descriptor, model.generator):
         net.optimizer.learning_rate = 1e-12
     train(model, tmp_path, sample_every=1, num_iterations=2)
@@ -101,7 +107,7 @@ def test_tensorboard(trained):
 
 def test_the_last_checkpoint_holds_everything(trained):
     model, run_dir = trained
-    restored = make_model(run_seed=0)
+    restored = make_model(unroll=False)
     path = listed(run_dir / "checkpoints")[-1]
     restored.checkpoint().read(str(path)).assert_consumed()
     assert int(restored.step) == 5
@@ -113,3 +119,72 @@ def test_the_last_checkpoint_holds_everything(trained):
             strict=True,
         ):
             np.testing.assert_array_equal(first, second)
+
+
+def drawn(first_step):
+    """Batches of somebody's own: a plain generator, images alone."""
+    for step in itertools.count(first_step):
+        yield np.random.default_rng(step).uniform(-1, 1, (8, 8, 8, 1)).astype("float32")
+
+
+def own_run(folder, num_iterations):
+    return Run(folder, num_iterations, log_every=1, checkpoint_every=2)
+
+
+def test_a_run_of_own_batches_resumes_exactly_and_is_loaded(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    model = small_model()
+    training.train(model, drawn, own_run(whole, 5))
+    for num_iterations in (3, 5):  # two processes would do as much
+        training.train(small_model(), drawn, own_run(parts, num_iterations))
+    assert [line["step"] for line in metrics(parts)] == [1, 2, 3, 4, 5]
+    assert metrics(parts) == metrics(whole) and "epoch" not in metrics(whole)[0]
+    one, other = checkpoint(whole), checkpoint(parts)
+    assert set(one) == set(other)
+    for name, value in one.items():
+        if "save_counter" not in name:
+            np.testing.assert_array_equal(value, other[name], err_msg=name)
+    loaded = coopnets_tf.load(parts)
+    assert int(loaded.step) == 5
+    np.testing.assert_allclose(loaded.sample(3), model.sample(3), rtol=0, atol=1e-5)
+    with pytest.raises(RunError, match="does not say which images.*`dataset`"):
+        saving.dataset_of(parts)
+
+
+def test_batches_that_end_are_refused_after_a_checkpoint(tmp_path):
+    def three(first_step):
+        return itertools.islice(drawn(first_step), 3 - first_step)
+
+    with pytest.raises(DatasetError, match="`batches` ended before the training did"):
+        training.train(small_model(), three, own_run(tmp_path, 5))
+    assert last_step(tmp_path) == 3
+
+
+def test_hooks_fire_at_their_steps(tmp_path):
+    calls = []
+
+    def note(name):
+        return lambda moment: calls.append((name, moment.step, int(moment.model.step)))
+
+    hooks = [
+        training.Hook(2, note("often"), at_start=note("begin")),
+        training.Hook(2, note("between"), at_end=False),
+        training.Hook(99, note("end")),
+    ]
+    training.train(small_model(), drawn, own_run(tmp_path, 5), hooks)
+    expected = [("begin", 0), ("often", 2), ("between", 2), ("often", 4)]
+    expected += [("between", 4), ("often", 5), ("end", 5)]
+    assert calls == [(name, step, step) for name, step in expected]
+    calls.clear()  # the run goes on: its start is over
+    training.train(small_model(), drawn, own_run(tmp_path, 6), hooks)
+    expected = [("often", 6), ("between", 6), ("end", 6)]
+    assert calls == [(name, step, step) for name, step in expected]
+
+
+def test_another_model_in_the_same_folder_is_refused(tmp_path):
+    training.train(small_model(), drawn, own_run(tmp_path, 1))
+    before = (tmp_path / "model.json").read_bytes()
+    with pytest.raises(RunError, match="does not fit the networks"):
+        training.train(small_model(latent_size=7), drawn, own_run(tmp_path, 2))
+    assert (tmp_path / "model.json").read_bytes() == before
+    assert last_step(tmp_path) == 1 and len(read_lines(tmp_path)) == 1

@@ -1,0 +1,165 @@
+"""Images found again by the nets of a run; each mode fills one new folder."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commands import use
+from commands.use import Data
+from coopnets_tf.data import datasets, masks
+from coopnets_tf.data import images as pictures
+from coopnets_tf.evaluation import recovery, reports
+from coopnets_tf.files import write_json
+from coopnets_tf.runs import folder
+
+
+def reconstruct(
+    workdir: Path | str,
+    *,
+    checkpoint: str | int = "newest",
+    trust_network: bool = False,
+    output: Path | str | None = None,
+    images: list[str] | None = None,
+    data: Data | None = None,
+    resize: str = "crop",
+    normalize: str = "fixed",
+    num_images: int = 64,
+    infer_steps: int = 300,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Original, reconstruction and their difference (black: none), side by side.
+
+    Args:
+      workdir, checkpoint, trust_network, output: see `use.sample`.
+      images, data, resize, normalize: see `use.chosen_images`.
+      num_images: at most that many.
+      infer_steps, seed: of G1.
+
+    Returns:
+      `recovery.errors` over all pixels, also written to `errors.json`.
+    """
+    run_dir, model = use.opened(
+        workdir, checkpoint, trust_network, generator_for="`mode`=reconstruct"
+    )
+    options: Any = {"data": data, "resize": resize, "normalize": normalize}
+    originals = use.chosen_images(model, run_dir, num_images, images=images, **options)
+    place = folder.new_output(output, run_dir, "reconstruct")
+    found = model.reconstruct(originals, num_steps=infer_steps, seed=seed).numpy()
+    difference = np.abs(originals - found) - 1
+    _save_triples(place / "reconstruct.png", originals, found, difference)
+    errors = recovery.errors(originals, found, np.zeros_like(originals))
+    errors = {name.replace("hidden_", ""): value for name, value in errors.items()}
+    write_json(place / "errors.json", errors)
+    print(reports.table({"reconstruction": errors}))
+    print(f"Original, reconstruction, difference: {place}/reconstruct.png")
+    return errors
+
+
+def recover(
+    workdir: Path | str,
+    *,
+    checkpoint: str | int = "newest",
+    trust_network: bool = False,
+    output: Path | str | None = None,
+    images: list[str] | None = None,
+    data: Data | None = None,
+    resize: str = "crop",
+    normalize: str = "fixed",
+    mask: str | None = None,
+    training_mask: str | None = None,
+    num_images: int = 64,
+    infer_steps: int = 300,
+    revise_steps: int | None = None,
+    num_draws: int = 1,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Original, occluded and recovered images side by side, and their errors.
+
+    Args:
+      workdir, checkpoint, trust_network, output: see `use.sample`.
+      images, data, resize, normalize: see `use.chosen_images`.
+      mask: see `masks.hide`; or "training", what `training_mask` hid in training.
+      training_mask: see `masks.training_masks`.
+      num_images: at most that many.
+      infer_steps, revise_steps, num_draws: see `ImageModel.recover`.
+      seed: of random masks and of the chains.
+
+    Returns:
+      `recovery.errors` by method, also written to `errors.json`: the nets, of two nets
+      also the generator alone, and fills that need no learning.
+    """
+    run_dir, model = use.opened(
+        workdir, checkpoint, trust_network, revise_steps=revise_steps
+    )
+    if mask == "training":
+        originals, visible, occluded = _training_images(
+            run_dir, num_images, use.data_of(run_dir, data), training_mask
+        )
+    else:
+        options: Any = {"data": data, "resize": resize, "normalize": normalize}
+        originals = use.chosen_images(
+            model, run_dir, num_images, images=images, **options
+        )
+        visible, occluded = masks.hide(originals, mask, seed=seed)
+    place = folder.new_output(output, run_dir, "recover")
+    filled = model.recover(
+        occluded,
+        visible,
+        infer_steps=infer_steps,
+        revise_steps=0,
+        num_draws=num_draws,
+        seed=seed,
+    )
+    best, fills = " and ".join(model.nets), {}
+    if model.descriptor:
+        fills[best] = model.revise(
+            filled, num_steps=revise_steps, seed=seed, visible=visible
+        ).numpy()
+    if model.generator:
+        fills["generator alone" if model.descriptor else best] = filled.numpy()
+    fills |= _simple_fills(occluded, visible)
+    _save_triples(place / "recover.png", originals, occluded, fills[best])
+    errors = {
+        name: recovery.errors(originals, fill, visible) for name, fill in fills.items()
+    }
+    write_json(place / "errors.json", errors)
+    print(reports.table(errors))
+    print(f"Original, occluded, recovered: {place}/recover.png")
+    return errors
+
+
+def _simple_fills(occluded, visible):
+    fills = {"nearest pixel": recovery.nearest_fill(occluded, visible)}
+    try:
+        fills["biharmonic"] = recovery.biharmonic_fill(occluded, visible)
+    except ImportError:
+        print("Without scikit-image there is no biharmonic baseline.")
+    return fills
+
+
+def _training_images(run_dir, number, data, training_mask):
+    """Training images, their pixels that were seen, and images of those alone."""
+    whole = datasets.load(**data)
+    seen = whole.incomplete(masks.training_masks(training_mask, whole.image_shape))
+    folder.check_data(
+        run_dir,
+        fingerprint=seen.fingerprint(),
+        way_out="Bring the old ones back, or name another `mask`.",
+    )
+    first = slice(number)
+    visible: Any = seen.visible(first)
+    print(
+        f"{whole.name}: the first {len(visible)} {whole.kind}, as they were trained on"
+    )
+    masks.refuse_extremes(
+        visible, f"`training_mask`={training_mask}", "Take fewer `num_images`."
+    )
+    return whole[first], visible, seen[first]
+
+
+def _save_triples(path, *triples):
+    """Three images side by side for each of the first ones, three triples a row."""
+    rows = np.stack([part[: use.GRID // 3] for part in triples], axis=1)
+    grid = pictures.grid(rows.reshape(-1, *rows.shape[2:]), num_columns=9)
+    pictures.save_png(path, grid)

@@ -1,0 +1,91 @@
+"""What the scores of an evaluation depend on, for its report."""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import tensorflow as tf
+
+from coopnets_tf.data.datasets import ImageDataset, Splits
+from coopnets_tf.evaluation import metrics, parzen
+from coopnets_tf.evaluation.features import Extractor
+from coopnets_tf.image_model import ImageModel
+from coopnets_tf.learner import NETS
+from coopnets_tf.version import __version__
+
+PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn")
+
+
+def choices(
+    protocol: Any,
+    chosen: Sequence[str],
+    splits: Splits,
+    validation: ImageDataset,
+    reference: ImageDataset,
+    extractor: Extractor | None,
+) -> dict[str, Any]:
+    """Every choice of a `Protocol`, and what else is fixed."""
+    pixels = "(x + 1) / 2"
+    if protocol.parzen == "paper":
+        pixels = "each set stretched to [0, 1] from its smallest and largest"
+    return {
+        **dataclasses.asdict(protocol),
+        "metrics": chosen,
+        "trained_on": str(splits.training),
+        "normalized": "per image" if splits.training.per_image else "fixed scale",
+        "scored_against": str(reference),
+        "reference_was_trained_on": splits.test_was_trained_on,
+        "samples": "uint8, frozen weights, exact batch norm statistics; fresh, but of "
+        "persistent chains those of the training, each moved once more",
+        "parzen_windows": {
+            "bandwidth_chosen_on": str(validation),
+            "pixels": pixels,
+            "bandwidths": parzen.BANDWIDTHS.tolist(),
+        },
+        "extractor": extractor
+        and {
+            "name": extractor.name,
+            "frechet_name": extractor.frechet_name,
+            **extractor.facts,
+        },
+        "neighbours": metrics.NUM_NEIGHBOURS,
+        "num_neighbour_images": min(protocol.num_samples, reference.num_images),
+        "blocks": metrics.NUM_BLOCKS,
+        "largest_block": metrics.MAX_BLOCK,
+    }
+
+
+def nets(model: ImageModel) -> dict[str, Any]:
+    """What the nets' samples depend on besides their weights."""
+
+    def facts(owner):
+        left_out = ("name", "trainable", "dtype", "limits", *NETS)
+        config = owner.get_config()
+        if "network" in config:  # without its layers, one by one
+            config["network"] = owner.network.name
+        return {name: config[name] for name in config if name not in left_out}
+
+    return {
+        "algorithm": type(model).__name__,
+        **facts(model),
+        **{name: facts(net) for name, net in model.nets.items()},
+        "noise_scale": float(model.noise_scale()),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """The packages and the machine."""
+    gpus = [
+        tf.config.experimental.get_device_details(device).get("device_name", "GPU")
+        for device in tf.config.list_physical_devices("GPU")
+    ]
+    return {
+        "coopnets_tf": __version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in PACKAGES},
+        "machine": platform.machine(),
+        "devices": gpus or [f"CPU, {os.cpu_count()} cores"],
+    }

@@ -1,0 +1,103 @@
+"""`--mode=evaluate` on one small run, and the files that it leaves."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.helpers import TINY, assert_near, called, read_picture, refused
+
+EVALUATE = "--mode=evaluate", "--evaluation_samples=60"
+
+
+def test_evaluate(use, place, trained):
+    folder, found, output = use(
+        *EVALUATE, "--evaluate_real", f"--export_samples={place}/scored"
+    )
+    sets = ["generator", "descriptor", "training_images"]
+    events = [name for name in found if name.startswith("tensorboard/")]
+    assert len(events) == 1 and found - {*events} == {
+        "report.json",
+        "diagnostics.png",
+        "chains.png",
+        *[f"{name}.png" for name in sets],
+    }
+    report = json.loads((folder / "report.json").read_text())
+    assert report["step"] == 2 and report["protocol"]["num_samples"] == 60
+    assert report["protocol"]["scored_against"] == (
+        "digits: 299 test images, held out of training"
+    )
+    assert "1,200 training images" in report["protocol"]["extractor"]["network"]
+    for words in (
+        "scored against digits: 299 test images, held out of training",
+        "bandwidth chosen on digits: 298 validation images, held out of training",
+        f"{report['protocol']['extractor']['accuracy']:.2%} on digits: 299 test images",
+        "Chains of 10 steps, trained with 1",
+        f"{report['scores']['descriptor']['frechet_distance']:.2f}",
+    ):
+        assert words in output, words
+    exported = read_picture(place / "scored" / "reference" / "000000.png")
+    assert exported.shape == (8, 8)
+    assert len(list((place / "scored" / "reference").iterdir())) == 299
+    # The scored images are those of `sample`, whatever --seed the run was trained with.
+    for name, steps in (("generator", 0), ("descriptor", None)):
+        scored = sorted((place / "scored" / name).iterdir())
+        assert len(scored) == 60
+        pixels = np.stack([read_picture(path) for path in scored])[..., None]
+        assert_near(pixels, trained.sample(60, seed=0, num_steps=steps))
+    accumulator = EventAccumulator(str(folder / "tensorboard")).Reload()
+    tags = accumulator.Tags()["tensors"]
+    assert "evaluation/generator/parzen/nats" in tags
+    assert {"evaluation/diagnostics", "evaluation/chains"} <= set(tags)
+
+
+def test_evaluate_some_metrics_on_the_validation_images(use):
+    folder, _, output = use(
+        *EVALUATE, "--metrics=parzen,neighbours", "--split=validation"
+    )
+    report = json.loads((folder / "report.json").read_text())
+    assert set(report["scores"]["generator"]) == {
+        "num_images",
+        "parzen",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+    }
+    assert report["diagnostics"] == {}
+    assert "scored against digits: 149 validation images, held out" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--evaluation_samples=19"], "--evaluation_samples=19"),
+        (["--export_samples=."], "--export_samples=. holds files already"),
+        (["--inception_weights=no.h5"], "no.h5"),
+        (["--num_held_out=100"], "--num_held_out=100 would change the run"),
+        (["--normalize=per_image"], "--normalize=per_image would change the run"),
+        (["--metrics=fid"], "must be some of parzen,frechet"),
+        (["--split=validation", "--parzen_protocol=paper"], "leave out --split"),
+    ],
+)
+def test_evaluations_that_are_not_available(place, run_dir, arguments, text):
+    before = set(run_dir.iterdir())
+    assert text in refused(*EVALUATE, *arguments, cwd=place)
+    assert set(run_dir.iterdir()) == before
+
+
+def test_evaluate_a_folder_without_labels(place):
+    (place / "photos").mkdir()
+    for number in range(64):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(place / "photos" / f"{number}.png")
+    photos = ["--dataset=photos", "--network=digits", "--image_size=8", *TINY]
+    workdir = "--workdir=photos-run"
+    called(*photos, "--num_held_out=44", workdir, cwd=place)
+    classifier = ["--inception_weights=no.h5", "--extractor=classifier"]
+    errors = refused(*EVALUATE, workdir, *classifier, cwd=place)
+    assert "photos has none" in errors
+    output = called(*EVALUATE, workdir, "--metrics=parzen", cwd=place)
+    assert "22 test images, held out of training" in output

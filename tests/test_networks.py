@@ -1,0 +1,285 @@
+"""The built-in networks' tables, and which networks are refused."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coopnets_tf import Descriptor, Generator, Langevin, networks
+from coopnets_tf.errors import NetworkError
+from tests.helpers import layers, top
+
+
+def descriptor_of(network, **options):
+    options = {"revision": Langevin(3, 0.01), "reference_stddev": 0.016, **options}
+    return Descriptor(network, **options)
+
+
+def generator_of(network, **options):
+    return Generator(
+        network, inference=Langevin(2, 0.1), residual_stddev=0.3, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters", "sizes"),
+    [
+        # The published tables, layer by layer.
+        ("mnist", (28, 28, 1), [1_088, 131_200, 524_544, 409_700], [14, 7, 4]),
+        ("scene", (64, 64, 3), [4_864, 73_856, 295_168, 6_553_700], [32, 16, 16]),
+        ("cifar", (32, 32, 3), [4_864, 73_856, 295_168, 1_638_500], [16, 8, 8]),
+        # 3*3*1*32 + 32, 4*4*32*64 + 64, 3*3*64*128 + 128, 4*4*128*100 + 100
+        ("digits", (8, 8, 1), [320, 32_832, 73_856, 204_900], [8, 4, 4]),
+    ],
+)
+def test_tables_of_descriptors(name, shape, parameters, sizes):
+    net = descriptor_of(networks.descriptor(name, shape))
+    found = [*layers(net, "conv"), top(net)]
+    assert [layer.count_params() for layer in found] == parameters
+    assert net.count_params() == sum(parameters)
+    maps = np.zeros((2, *shape), np.float32)
+    for conv, size in zip(layers(net, "conv"), sizes, strict=True):
+        maps = conv(maps)
+        assert maps.shape[1:3] == (size, size)
+    scores = net(np.zeros((2, *shape), np.float32))
+    assert scores.shape == (2,)
+    assert scores.dtype == tf.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters", "total"),
+    [
+        # The published tables, layer by layer; the total has one shift per channel.
+        (
+            "mnist",
+            (28, 28, 1),
+            [819_712, 2_097_408, 524_416, 2_049],
+            3_444_481,
+        ),
+        (
+            "scene",
+            (64, 64, 3),
+            [819_712, 3_277_056, 819_328, 204_864, 4_803],
+            5_126_723,
+        ),
+        # 4*4*256*100 + 256, 5*5*128*256 + 128, 5*5*64*128 + 64, 5*5*3*64 + 3; shifts
+        ("cifar", (32, 32, 3), [409_856, 819_328, 204_864, 4_803], 1_438_851 + 448),
+        # 4*4*256*100 + 256, 3*3*128*256 + 128, 4*4*1*128 + 1; shifts
+        ("digits", (8, 8, 1), [409_856, 295_040, 2_049], 706_945 + 384),
+    ],
+)
+def test_tables_of_generators(name, shape, parameters, total):
+    net = generator_of(networks.generator(name, shape, (100,)))
+    assert [layer.count_params() for layer in layers(net, "deconv")] == parameters
+    trainable = sum(np.prod(weight.shape) for weight in net.trainable_variables)
+    assert trainable == total
+    images = net(np.ones((2, 100), np.float32))
+    assert images.shape == (2, *shape)
+    assert net.image_shape == shape and net.latent_shape == (100,)
+
+
+def test_initial_weights_of_descriptors():
+    net = descriptor_of(networks.descriptor("mnist", (28, 28, 1)))
+    for layer in (*layers(net, "conv"), top(net)):
+        np.testing.assert_array_equal(layer.bias, np.zeros(layer.bias.shape))
+        kernel = np.asarray(layer.kernel)
+        error = 0.01 / np.sqrt(2 * kernel.size)
+        assert abs(kernel.std() - 0.01) < 5 * error
+    first, second = (
+        networks.descriptor("digits", (8, 8, 1)).get_weights() for _ in range(2)
+    )
+    assert np.any(first[0] != second[0])
+
+
+def test_initial_weights_of_generators():
+    net = generator_of(networks.generator("mnist", (28, 28, 1)))
+    for layer in layers(net, "deconv"):
+        np.testing.assert_array_equal(layer.bias, np.zeros(layer.bias.shape))
+        kernel = np.asarray(layer.kernel)
+        assert abs(kernel.std() - 0.005) < 5 * 0.005 / np.sqrt(2 * kernel.size)
+
+
+def test_any_image_size_and_colour():
+    network = networks.descriptor("scene", (48, 32, 1))
+    assert network(np.zeros((1, 48, 32, 1))).shape == (1,)
+    for shape in ((30, 44, 3), (64, 64, 1), (96, 96, 3)):
+        network = networks.generator("scene", shape, (6,))
+        assert network(np.ones((1, 6), np.float32)).shape == (1, *shape)
+
+
+@pytest.mark.parametrize(
+    ("side", "name"),
+    [(8, "digits"), (28, "mnist"), (32, "cifar"), (33, "scene"), (64, "scene")],
+)
+def test_the_table_for_images_of_a_size(side, name):
+    assert networks.for_images((side, side, 1)) == name
+
+
+@pytest.mark.parametrize("make", [networks.descriptor, networks.generator])
+def test_an_unknown_name_is_refused_with_the_nearest(make):
+    with pytest.raises(NetworkError) as error:
+        make("minst", (28, 28, 1))
+    assert str(error.value) == (
+        "`network` must be one of digits, mnist, cifar, scene. "
+        "Received: network='minst'. Did you mean mnist?"
+    )
+    with pytest.raises(NetworkError, match="network='vgg'.$"):
+        make("vgg", (28, 28, 1))
+
+
+def test_built_in_generators_take_vectors():
+    with pytest.raises(NetworkError, match="take vectors.*`latent_size`=2x3. Give one"):
+        networks.generator("mnist", (28, 28, 1), (2, 3))
+
+
+# What a network must be.
+
+IMAGES, LATENTS = (4, 4, 1), (3,)
+
+
+def flat(shape=IMAGES):
+    """An input of a shape, and its flattened maps."""
+    inputs = keras.Input(shape)
+    return inputs, keras.layers.Flatten()(inputs)
+
+
+def model(make, shape=IMAGES):
+    """A network of one function of flattened inputs."""
+    inputs, maps = flat(shape)
+    return keras.Model(inputs, make(maps), name="own")
+
+
+def dense(units=1, **options):
+    return keras.layers.Dense(units, **options)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    """A network whose input has no shape but that of its only call."""
+
+    def __init__(self):
+        super().__init__(name="own")
+        self.dense = dense()
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+def subclassed():
+    network = Subclassed()
+    network(np.zeros((1, 4, 4, 1), np.float32))
+    return network
+
+
+def several_inputs():
+    (first, maps), (second, others) = flat(), flat()
+    return keras.Model([first, second], dense()(maps + others), name="own")
+
+
+def several_outputs():
+    inputs, maps = flat()
+    return keras.Model(inputs, [dense()(maps), dense()(maps)], name="own")
+
+
+def any_size():
+    images = keras.Input((None, None, 1))
+    maps = keras.layers.Conv2D(3, 3, padding="same", activation="relu")(images)
+    return keras.Model(images, keras.layers.Conv2D(1, 3)(maps), name="own")
+
+
+NAN = keras.initializers.Constant(np.nan)
+REFUSED = {
+    "no Keras model": (lambda: "mnist", "must be a built Keras model.*'mnist'"),
+    "a layer": (dense, "must be a built Keras model.*<Dense"),
+    "never built": (
+        lambda: keras.Sequential([dense()], name="own"),
+        "own was never built.*keras.Input",
+    ),
+    "no weights": (
+        lambda: model(lambda maps: maps * 2.0),
+        "own has no trainable weights: nothing could be learned",
+    ),
+    "frozen weights": (
+        lambda: model(dense(trainable=False)),
+        "own has no trainable weights",
+    ),
+    "several inputs": (several_inputs, "own must have one input. Received: 2."),
+    "several outputs": (several_outputs, "own must give .*4, 4, 1.. Received: list."),
+    "one number": (
+        lambda: model(lambda maps: keras.ops.sum(dense()(maps))),
+        r"own must give .* Received: \[\].",
+    ),
+    "no axis of the batch": (
+        lambda: model(lambda maps: keras.ops.reshape(dense(3)(maps), (-1,))),
+        r"own must give .*inputs of shape \[2, 4, 4, 1\]. Received: \[6\].",
+    ),
+    "integers": (
+        lambda: model(lambda maps: keras.ops.cast(dense()(maps), "int32")),
+        "own must give .* Received: int32 numbers.",
+    ),
+    "NaN": (
+        lambda: model(dense(kernel_initializer=NAN)),
+        "own must give .* Received: NaN or infinity.",
+    ),
+    "any size": (any_size, "does not say the shape of its input. Give `{}`."),
+    "subclassed": (subclassed, "does not say the shape of its input. Give `{}`."),
+}
+
+
+@pytest.mark.parametrize("build", [descriptor_of, generator_of])
+@pytest.mark.parametrize("what", REFUSED)
+def test_other_networks_are_refused(build, what):
+    make, text = REFUSED[what]
+    argument = "image_shape" if build is descriptor_of else "latent_shape"
+    with pytest.raises(NetworkError, match=text.format(argument)):
+        build(make())
+
+
+@pytest.mark.parametrize(
+    ("build", "argument"),
+    [(descriptor_of, "image_shape"), (generator_of, "latent_shape")],
+)
+def test_another_shape_than_the_networks_is_refused(build, argument):
+    text = rf"own takes inputs of shape \[4, 4, 1\]. .*`{argument}`=\[4, 5, 1\]"
+    with pytest.raises(NetworkError, match=text):
+        build(model(dense()), **{argument: (4, 5, 1)})
+    text = (
+        r"(?s)own cannot be called with inputs of shape \[2, 4, 4, 3\]: .*incompatible"
+    )
+    with pytest.raises(NetworkError, match=text):
+        build(subclassed(), **{argument: (4, 4, 3)})
+    assert build(model(dense()), **{argument: [4, 4, 1]}).built
+
+
+def test_nets_say_what_they_expect():
+    with pytest.raises(NetworkError, match="must give scores or maps of scores for"):
+        descriptor_of(model(dense(kernel_initializer=NAN)))
+    with pytest.raises(NetworkError, match="must give images for"):
+        generator_of(model(dense(kernel_initializer=NAN)))
+
+
+@pytest.mark.parametrize("make", [any_size, subclassed])
+def test_a_network_for_any_size_needs_a_shape(make):
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 1)).astype(np.float32)
+    network = make()
+    net = descriptor_of(network, image_shape=(4, 4, 1))
+    maps = np.asarray(network(images), np.float64)
+    assert maps.ndim == 4  # maps of outputs, whose sum is the score
+    np.testing.assert_allclose(net(images), maps.sum(axis=(1, 2, 3)), rtol=1e-5)
+    assert net.initial(2, chain_init="uniform", seed=[0, 0]).shape == (2, 4, 4, 1)
+    made = generator_of(network, latent_shape=(6, 4, 1))
+    assert made.image_shape == tuple(network(np.zeros((1, 6, 4, 1))).shape[1:])
+
+
+def test_a_descriptor_with_batch_norm_is_refused():
+    for norm in (keras.layers.BatchNormalization, keras.layers.LayerNormalization):
+
+        def network(maps, norm=norm):
+            return dense()(norm(name="inside")(dense(5)(maps)))
+
+        nested = keras.Sequential([keras.Input(IMAGES), model(network), dense()])
+        if norm is keras.layers.LayerNormalization:
+            assert descriptor_of(nested)(np.zeros((2, *IMAGES))).shape == (2,)
+            continue
+        with pytest.raises(NetworkError, match="batch norm .inside.*LayerNormaliz"):
+            descriptor_of(nested)
