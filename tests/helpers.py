@@ -40,11 +40,18 @@ TINY = [
     "--num_samples=4",
 ]
 
-# Small models on 8x8 images.
+# Small models on 8x8 images. To most tests any pair of networks will do: this one has a
+# layer of each kind and takes the least time to trace.
+
+networks.TABLES["toy"] = networks.Table(
+    [networks.Conv(3, 2, 8)],
+    [networks.Deconv(None, 1, 16), networks.Deconv(4, 2, None)],
+)
 
 
 def make_descriptor(
     *,
+    network="toy",
     num_steps=3,
     unroll=True,
     max_gradient=None,
@@ -54,16 +61,16 @@ def make_descriptor(
 ):
     keras.utils.set_random_seed(11)
     return Descriptor(
-        networks.descriptor("digits", (8, 8, 1), num_outputs=7),
+        networks.descriptor(network, (8, 8, 1), num_outputs=7),
         revision=Langevin(num_steps, 0.05, unroll, max_gradient, gradient_weight),
         reference_stddev=reference_stddev,
         penalty=penalty,
     )
 
 
-def make_generator(*, inference_steps=0, unroll=True, latent_size=6):
+def make_generator(*, network="toy", inference_steps=0, unroll=True, latent_size=6):
     return Generator(
-        networks.generator("digits", (8, 8, 1), (latent_size,)),
+        networks.generator(network, (8, 8, 1), (latent_size,)),
         inference=Langevin(inference_steps, 0.1, unroll),
         residual_stddev=0.4,
     )
@@ -75,6 +82,7 @@ def adam(rate):
 
 def make_model(
     *,
+    network="toy",
     inference_steps=0,
     latent_size=6,
     unroll=True,
@@ -87,9 +95,12 @@ def make_model(
 ):
     """A small cooperative model, compiled."""
     model = CoopNets(
-        make_descriptor(unroll=unroll, **descriptor),
+        make_descriptor(network=network, unroll=unroll, **descriptor),
         make_generator(
-            inference_steps=inference_steps, unroll=unroll, latent_size=latent_size
+            network=network,
+            inference_steps=inference_steps,
+            unroll=unroll,
+            latent_size=latent_size,
         ),
         num_chains=num_chains,
         revision_noise_until=revision_noise_until,

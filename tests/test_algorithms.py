@@ -1,5 +1,6 @@
 """Whole steps of the three algorithms against float64 NumPy, and their rules."""
 
+import functools
 import json
 
 import keras
@@ -21,12 +22,9 @@ from coopnets_tf.errors import DatasetError
 from coopnets_tf.frozen import Statistics
 from coopnets_tf.runs.training import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
-from tests import oracle
+from tests import helpers, oracle
 from tests.helpers import (
     layers,
-    make_descriptor_model,
-    make_generator_model,
-    make_model,
     top,
 )
 
@@ -38,7 +36,15 @@ CLOSE = {"rtol": 2e-4, "atol": 2e-5}
 BEFORE_NORM = (["deconv_0", "bias"], ["deconv_1", "bias"])
 
 
-TABLE = networks.TABLES["digits"]
+TABLE = networks.TABLES["digits"]  # that of the oracle
+make_model, make_descriptor_model, make_generator_model = (
+    functools.partial(make, network="digits")
+    for make in (
+        helpers.make_model,
+        helpers.make_descriptor_model,
+        helpers.make_generator_model,
+    )
+)
 
 
 def double(variable):

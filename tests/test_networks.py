@@ -120,7 +120,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(make):
     with pytest.raises(NetworkError) as error:
         make("minst", (28, 28, 1))
     assert str(error.value) == (
-        "`network` must be one of digits, mnist, cifar, scene. "
+        f"`network` must be one of {', '.join(networks.TABLES)}. "
         "Received: network='minst'. Did you mean mnist?"
     )
     with pytest.raises(NetworkError, match="network='vgg'.$"):

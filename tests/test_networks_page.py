@@ -10,12 +10,13 @@ import tensorflow as tf
 
 from tests.helpers import ROOT, called, names
 
-EXPORTS = True
 FEWER = {
     "--num_iterations=2000": "--num_iterations=2",
     "--num_iterations=3000": "--num_iterations=3",
     "num_iterations=2000": "num_iterations=2",
-    "--mode=evaluate": "--mode=evaluate --evaluation_samples=20",
+    "--network=nets.py": "--network=nets.py --langevin_loop=while",
+    "--mode=evaluate": "--mode=evaluate --evaluation_samples=20 --metrics=parzen",
+    "Langevin(10, 0.002)": "Langevin(1, 0.002)",
     "num_chains=64": "num_chains=4",
     "batches(64,": "batches(4,",
 }
@@ -52,7 +53,8 @@ def test_from_the_command_line(blocks, place):
     assert "generator.png" in names(run_dir / "sample-1")
     assert "report.json" in names(run_dir / "evaluate-1")
     assert output == "Nets of step 3: served\n"
-    images = tf.saved_model.load("served").sample(tf.constant(2), tf.constant(0))
+    served = tf.saved_model.load("served")
+    images = served.sample(tf.constant(2), tf.constant(0))
     assert images.shape == (2, 8, 8, 1) and np.isfinite(images).all()
 
 
@@ -61,6 +63,6 @@ def test_from_python(blocks, place):
     exec(blocks[2], defined)
     assert defined["images"].shape == (64, 8, 8, 1)
     assert int(defined["model"].step) == 2
-    evaluate = "--mode=evaluate", "--workdir=runs/python", "--evaluation_samples=20"
-    output = called(*evaluate, cwd=place)
+    evaluate = ["--mode=evaluate", "--evaluation_samples=20", "--metrics=parzen"]
+    output = called(*evaluate, "--workdir=runs/python", cwd=place)
     assert "scored against digits: 299 test images, held out of training" in output

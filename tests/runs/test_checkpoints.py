@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_listed_and_left(trained):
     before = kernel.numpy()
     _, misfits = checkpoints.load_networks(model, run_dir)
     assert misfits == [
-        "generator deconv_0_kernel: [4, 4, 256, 9] here, [4, 4, 256, 6] there"
+        "generator deconv_0_kernel: [4, 4, 16, 9] here, [4, 4, 16, 6] there"
     ]
     np.testing.assert_array_equal(kernel, before)
 

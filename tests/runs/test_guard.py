@@ -59,7 +59,7 @@ def test_a_run_recovers_from_nan(tmp_path, monkeypatch):
 
 
 def test_an_explosion_counts_too_and_the_rates_shrink(tmp_path, monkeypatch):
-    poison(monkeypatch, 7, value=1e4)
+    poison(monkeypatch, 7, value=1e6)
     model = train(halving_model(), tmp_path, max_rollbacks=1, **LENGTH)
     assert "displacement became" in stories(tmp_path)[0]["story"]
     assert float(model.descriptor.optimizer.learning_rate) == pytest.approx(0.0015)

@@ -253,7 +253,7 @@ def test_a_description_of_other_sizes_is_refused(copy):
     saving.describe(other, Run(copy, num_iterations=2))
     assert refusal(copy) == (
         f"{copy}/checkpoints/ckpt-2 does not fit model.json: generator "
-        "deconv_0_kernel: [4, 4, 256, 7] here, [4, 4, 256, 6] there"
+        "deconv_0_kernel: [4, 4, 16, 7] here, [4, 4, 16, 6] there"
     )
 
 
