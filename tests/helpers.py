@@ -30,6 +30,10 @@ from coopnets_tf.runs import saving, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.folder import Run
 
+# Graphs run a few times here, and rewriting them costs more than it saves. The slow tests'
+# processes rewrite theirs, as users' do.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 ROOT = Path(__file__).parent.parent
 TINY = [
     "--num_iterations=2",

@@ -17,9 +17,8 @@ def splits():
 
 
 @pytest.fixture(scope="module")
-def extractor(splits, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("cache") / "coopnets_tf"
-    return features.classifier(splits.training, splits.test, cache=cache)
+def extractor(splits):
+    return features.classifier(splits.training, splits.test)
 
 
 def test_the_classifier_knows_digits(extractor, splits):
