@@ -1,9 +1,11 @@
 """The nets of a run for others: exports, and the Hugging Face hub."""
 
+import shutil
 from pathlib import Path
 
 from commands import cards, use
 from coopnets_tf.errors import RunError
+from coopnets_tf.network_files import COPY
 from coopnets_tf.runs import export as exporting
 from coopnets_tf.runs import folder, saving
 
@@ -49,6 +51,8 @@ def export(
     elif export_format == "keras":
         path = folder.new_output(output, run_dir, "export") / "model.keras"
         model.save(path)
+        if (run_dir / COPY).is_file():  # what its networks may need
+            shutil.copyfile(run_dir / COPY, path.with_name(COPY))
     else:
         if model.generator is None:
             raise RunError(

@@ -31,7 +31,7 @@ def train(settings: Settings) -> Path:
     file = build.network_file(settings, run_dir)
     dataset, hooks = data_and_evaluations(settings)
     model = build.model(settings, dataset.image_shape, dataset.num_images, file)
-    print(describe(model, dataset, settings, file), flush=True)
+    print(headline(model, dataset, settings, file), flush=True)
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
         print(init_from(model, settings["init_from"]), flush=True)
@@ -162,7 +162,7 @@ def device() -> str:
     return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
 
 
-def describe(
+def headline(
     model: ImageModel,
     dataset: ImageDataset,
     settings: Settings,

@@ -65,7 +65,7 @@ class AlgorithmG(ImageModel):
 
         `data` is that of `learner.as_batch`, with the images' `numbers`, no two alike.
         """
-        batch = as_batch(data, self.image_shape)
+        batch = as_batch(data, self.image_shape, incomplete=True)
         if "numbers" not in batch:
             raise DatasetError(
                 "Algorithm G learns from batches {images, numbers}, where an image's "

@@ -77,6 +77,12 @@ class Descriptor(keras.Model):
                 "would couple the chains of a descriptor. Take LayerNormalization or "
                 "GroupNormalization."
             )
+        spectral = keras.layers.SpectralNormalization
+        if any(isinstance(one, spectral) for one in layers_inside(network)):
+            raise NetworkError(
+                f"`network` {network.name} has SpectralNormalization, which acts with "
+                "`training=True` alone, and a descriptor is never called so."
+            )
         networks.outputs_of(network, self.image_shape, "scores or maps of scores")
         self.built = True
 

@@ -93,6 +93,8 @@ class Statistics:
         latents, one layer after the other, each on top of exactly normalised ones.
         """
         for norm, parts in self._norms:
+            if not norm.trainable:  # then it has its averages in training, too
+                continue
             means: list[tf.Tensor] = []
             squares: list[tf.Tensor] = []
             for maps in batches:

@@ -246,7 +246,7 @@ class BatchNorm(keras.layers.Layer):
         `training` takes this batch's statistics instead of the moving averages, and
         moves the averages towards them.
         """
-        if not training:
+        if not (training and self.trainable):
             mean, variance = self.moving_mean, self.moving_variance
             return tf.nn.batch_normalization(
                 maps, mean, variance, self.beta, None, self.epsilon

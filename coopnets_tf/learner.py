@@ -78,7 +78,9 @@ def named_slots(part: str, net: keras.Model) -> dict[str, tf.Variable]:
     return named
 
 
-def as_batch(data: Any, image_shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
+def as_batch(
+    data: Any, image_shape: tuple[int, ...], *, incomplete: bool = False
+) -> dict[str, tf.Tensor]:
     """A batch as the training steps take it.
 
     Args:
@@ -86,9 +88,10 @@ def as_batch(data: Any, image_shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
         has it. By name: `images`, float32 [batch, *image_shape] in [-1, 1], and where
         there are any `numbers`, int [batch]; `visible`, as `images`, 1 where a pixel is
         known and 0 where not; `labels`, int [batch].
+      incomplete: whether the algorithm learns from incomplete images.
 
     Raises:
-      DatasetError: on images of another shape.
+      DatasetError: on images of another shape, or incomplete ones.
     """
     images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     batch = images if isinstance(images, dict) else {"images": images}
@@ -97,6 +100,11 @@ def as_batch(data: Any, image_shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
         raise DatasetError(
             f"The nets are for images of shape {list(image_shape)}. Received: "
             f"{list(shape)}."
+        )
+    if "visible" in batch and not incomplete:
+        raise DatasetError(
+            "Only Algorithm G learns from incomplete images. Received: a batch with "
+            "`visible`."
         )
     return batch
 

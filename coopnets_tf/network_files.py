@@ -128,8 +128,9 @@ def kept(run_dir: Path, record: dict[str, str]) -> NetworkFile:
         raise NetworkError(
             f"{path}, the run's copy of {record['name']}, is missing. Bring it back."
         )
-    refuse_changed(read(path), record)
-    return read(path)
+    file = read(path)
+    refuse_changed(file, record)
+    return file
 
 
 def refuse_changed(file: NetworkFile, record: dict[str, str]) -> None:

@@ -248,8 +248,9 @@ def outputs_of(
     """What a built network makes of two random inputs of a shape.
 
     Raises:
-      NetworkError: if it has no trainable weights, cannot be called with this shape, or
-        gives anything but finite numbers for each input, the `expected` ones.
+      NetworkError: if it has no trainable weights, has losses, cannot be called with
+        this shape, or gives anything but finite numbers for each input, the `expected`
+        ones.
     """
     name = f"`network` {network.name}"
     if not network.trainable_variables:
@@ -264,6 +265,11 @@ def outputs_of(
             f"{name} cannot be called with inputs of shape {list(inputs.shape)}: "
             f"{one_line(error)}"
         ) from error
+    if network.losses:
+        raise NetworkError(
+            f"{name} has losses of its own, such as regularizers, which no step of the "
+            "algorithms descends. Use an optimizer's weight_decay, or `penalty`."
+        )
     tensor = tf.is_tensor(outputs)
     if not tensor or outputs.shape.rank == 0 or outputs.shape[0] != 2:
         found = list(outputs.shape) if tensor else type(outputs).__name__

@@ -74,8 +74,7 @@ def _parse(argv):
     for name, facts in FACTS.items():
         if mode in facts.own and name not in typed:
             FLAGS[name].unparse()
-    # Who names a file has consented to run it.
-    FLAGS["trust_network"].value |= "network" in _names(argv[1:])
+    FLAGS["trust_network"].value = _consents(argv[1:])
     if saved:
         _refuse_changes(saved, Path(FLAGS["workdir"].value) / SAVED)
     _refuse_of_other_algorithms()
@@ -102,6 +101,20 @@ def _of_run(program, workdir, otherwise):
         dataset = {"dataset": dataset}
     given = {name: value for name, value in dataset.items() if value is not None}
     return [_line(name, value) for name, value in given.items() if name in FACTS], {}
+
+
+def _consents(words):
+    """Whether the user, and not a flagfile of somebody's, consents to run a file.
+
+    Who names a file that is there has consented to run that one.
+    """
+    values = [word.lstrip("-").partition("=") for word in words if word[:1] == "-"]
+    said = {name: value.lower() for name, _, value in values}
+    if "notrust_network" in said:
+        return False
+    if said.get("trust_network", "false") in ("", "true", "t", "1", "yes", "y"):
+        return True
+    return "network" in said and Path(FLAGS["network"].value).is_file()
 
 
 def _names(words):

@@ -29,10 +29,19 @@ from coopnets_tf.data import datasets, images
 from coopnets_tf.runs import saving, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.folder import Run
+from flags import definitions
 
-# Graphs run a few times here, and rewriting them costs more than it saves. The slow tests'
-# processes rewrite theirs, as users' do.
+# Graphs run a few times here, and rewriting them costs more than it saves. Processes of
+# the slow tests rewrite theirs, as users' do.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+# To most tests any pair of networks will do: this one has a layer of each kind and is
+# traced in the least time.
+networks.TABLES["toy"] = networks.Table(
+    [networks.Conv(3, 2, 8)],
+    [networks.Deconv(None, 1, 16), networks.Deconv(4, 2, None)],
+)
+definitions.NETWORKS = (*definitions.NETWORKS, "toy")
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -43,14 +52,9 @@ TINY = [
     "--latent_size=4",
     "--num_samples=4",
 ]
+TOY = [*TINY, "--network=toy"]  # not in a process of its own
 
-# Small models on 8x8 images. To most tests any pair of networks will do: this one has a
-# layer of each kind and takes the least time to trace.
-
-networks.TABLES["toy"] = networks.Table(
-    [networks.Conv(3, 2, 8)],
-    [networks.Deconv(None, 1, 16), networks.Deconv(4, 2, None)],
-)
+# Small models on 8x8 images.
 
 
 def make_descriptor(

@@ -186,7 +186,7 @@ def test_flags_of_one_mode_are_refused_in_another(capsys):
 
 
 def test_what_the_flags_offer_is_what_there_is():
-    assert set(networks.TABLES) - {"toy"} == set(definitions.NETWORKS)
+    assert set(networks.TABLES) == set(definitions.NETWORKS)
     assert tuple(definitions.METRICS) == protocol.METRICS
     assert tuple(commands.COMMANDS) == MODES
     assert flags.NAMED == datasets.NAMES
@@ -329,8 +329,23 @@ def test_naming_a_network_file_is_the_consent_to_run_it(tmp_path, monkeypatch):
     Path("nets.py").write_text("")
     assert parsed("--network=nets.py")["trust_network"]
     assert parsed("--network=nets.py")["network"] == str(tmp_path / "nets.py")
-    Path("theirs.cfg").write_text("--network=nets.py\n")
-    assert not parsed("--flagfile=theirs.cfg")["trust_network"]
+    assert not parsed("--network=nets.py", "--notrust_network")["trust_network"]
+    assert not parsed("--network=missing.py")["trust_network"]
+    assert parsed("--trust_network")["trust_network"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--resume"], ["--mode=sample"]])
+def test_a_flagfile_cannot_consent(arguments, tmp_path, monkeypatch):
+    """Neither one that is named nor that of a run from somebody else."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    for path in ("nets.py", "run/model.json"):
+        Path(path).write_text("{}")
+    theirs = f"--trust_network\n--network={tmp_path}/nets.py\n"
+    Path("theirs.cfg").write_text(theirs)
+    Path("run/flags.cfg").write_text(theirs)
+    use = "--workdir=run" if arguments else "--flagfile=theirs.cfg"
+    assert not parsed(use, *arguments)["trust_network"]
 
 
 def test_flags_reach_the_model():

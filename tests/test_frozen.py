@@ -284,3 +284,16 @@ def test_a_norm_that_is_called_twice_is_refused(wrap):
     network = functional([part, keras.layers.Dense(LATENTS), part])
     with pytest.raises(NetworkError, match="calls .* more than once.*Call it once"):
         generator_of(network)
+
+
+@pytest.mark.parametrize("kind", [keras.layers.BatchNormalization, BatchNorm])
+def test_a_norm_that_is_not_trained_keeps_its_averages(kind):
+    """It uses them in training, too, so that g is the same in both."""
+    latents, norm = keras.Input((LATENTS,)), kind(trainable=False)
+    maps = keras.layers.Reshape((1, 1, LATENTS))(latents)
+    maps = norm(keras.layers.Dense(3)(maps))
+    net = generator_of(keras.Model(latents, maps))
+    inputs = tf.random.stateless_normal([5, LATENTS], [1, 2])
+    with frozen(net, seed=tf.constant([0, 0])):
+        found = net(inputs)
+    np.testing.assert_array_equal(found, net(inputs, training=True))

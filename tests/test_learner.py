@@ -118,3 +118,10 @@ def test_batches_are_dicts_of_images_of_the_nets_shape(wrap):
 def test_what_else_a_batch_holds_stays():
     batch = {"images": np.zeros((3, *SHAPE)), "numbers": np.arange(3)}
     assert as_batch(batch, SHAPE) is batch
+
+
+def test_incomplete_images_are_for_one_algorithm():
+    batch = {"images": tf.zeros([2, 3]), "visible": tf.ones([2, 3])}
+    assert as_batch(batch, (3,), incomplete=True) is batch
+    with pytest.raises(DatasetError, match="Only Algorithm G.*`visible`"):
+        as_batch(batch, (3,))

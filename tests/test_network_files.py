@@ -8,7 +8,7 @@ import pytest
 
 import coopnets_tf
 from coopnets_tf import network_files
-from coopnets_tf.errors import NetworkError
+from coopnets_tf.errors import NetworkError, RunError
 from tests.helpers import TINY, assert_same_run, call, called, refused
 
 HEAD = "import keras\nfrom coopnets_tf import networks\n"
@@ -137,6 +137,25 @@ def test_code_of_others_runs_with_consent_alone(place, monkeypatch):
     called("--mode=sample", "--workdir=run", cwd=place)  # remembered
 
 
+def test_a_file_run_before_is_no_consent_to_code_in_the_description(place):
+    """A lambda is code in model.json, which no hash covers."""
+    trained(place, *ALONE)
+    path, marker = place / "run/model.json", place / "marker"
+    found = json.loads(path.read_text())
+    images = keras.Input((8, 8, 1))
+    maps = keras.layers.Dense(1)(images)
+    code = f"lambda maps: (open({str(marker)!r}, 'w').close(), maps)[1]"
+    maps = keras.layers.Lambda(eval(code), output_shape=(8, 8, 1))(maps)
+    network = keras.Model(images, maps)
+    marker.unlink(missing_ok=True)
+    config = keras.saving.serialize_keras_object(network)
+    found["model"]["config"]["descriptor"]["config"]["network"] = config
+    path.write_text(json.dumps(found))
+    with pytest.raises(RunError, match="unsafe|safe_mode"):
+        coopnets_tf.load(place / "run")
+    assert not marker.exists()
+
+
 def test_networks_of_keras_layers_are_loaded_without_their_code(place, monkeypatch):
     (place / "nets.py").write_text(PAIR + "print('run')\n")
     trained(place)
@@ -218,7 +237,7 @@ def test_a_network_that_cannot_be_used_is_refused_in_a_sentence(place, text):
     [
         ("nowhere.py", "--network=nowhere.py cannot be read"),
         ("nets.keras", "must be a Python file; load the model in one: def descriptor"),
-        ("mnits", "must be one of digits, mnist, cifar, scene, or a Python file. Did"),
+        ("mnits", "or a Python file. Did you mean mnist?"),
     ],
 )
 def test_what_is_not_a_network_is_refused(place, value, text):

@@ -19,6 +19,7 @@ from coopnets_tf.runs import logs, training
 from tests.helpers import (
     ROOT,
     TINY,
+    TOY,
     assert_same_run,
     call,
     called,
@@ -274,8 +275,8 @@ def test_every_stabiliser_survives_a_resume(tmp_path):
     """Also the length of the schedule, which is that of the run's first plan."""
     begun = ["--num_iterations=2", "--schedule_steps=5", "--workdir=two"]
     nets = "--init_from=whole/checkpoints/ckpt-0"
-    called(*TINY, *STABILISED, "--num_iterations=5", "--workdir=whole", cwd=tmp_path)
-    output = called(*TINY, *STABILISED, *begun, nets, cwd=tmp_path)
+    called(*TOY, *STABILISED, "--num_iterations=5", "--workdir=whole", cwd=tmp_path)
+    output = called(*TOY, *STABILISED, *begun, nets, cwd=tmp_path)
     assert "Nets of " in output and "does not fit" not in output
     called("--resume", "--workdir=two", "--num_iterations=5", cwd=tmp_path)
     lines = metrics(tmp_path / "whole")

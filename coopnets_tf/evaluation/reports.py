@@ -38,7 +38,7 @@ def text(report: Mapping[str, Any]) -> str:
     if protocol["reference_was_trained_on"]:
         lines.append(
             "Careful: no image was held out of training, so these scores favour nets "
-            "that repeat what they have seen. Train with --num_held_out."
+            "that repeat what they have seen. Hold some out (`num_held_out`)."
         )
     if "parzen" in protocol["metrics"]:
         windows = protocol["parzen_windows"]

@@ -18,16 +18,17 @@ FILES = {"assets", "fingerprint.pb", "metadata.json", "saved_model.pb", "variabl
 def export(model: ImageModel, directory: Path, *, dataset: str | None = None) -> None:
     """Writes a SavedModel whose endpoints hold the Langevin loops, too.
 
-    Its endpoints, each also a signature of that name, as far as the model has the nets that
-    they need; images are float32 [batch, *image_shape] in [-1, 1], numbers int32 scalars:
+    Its endpoints, each also a signature of that name, as far as the model has the nets
+    that they need; images are float32 [batch, *image_shape] in [-1, 1], numbers int32
+    scalars:
       sample(num_images, seed) -> images; the serving default. Revised as in training.
       generate(latents) -> images; latents float32 [batch, *latent_shape] from N(0, I)
       revise(images, num_steps, seed) -> images
       energy(images) -> float32 [batch]
       reconstruct(images, num_steps, seed) -> images
 
-    `metadata.json` beside it says what it is. Batch norm uses its moving averages as they
-    are now: the model is frozen, or this is called inside `ImageModel.frozen`.
+    `metadata.json` beside it says what it is. Batch norm uses its moving averages as
+    they are now: the model is frozen, or this is called inside `ImageModel.frozen`.
 
     Args:
       directory: an older export there is replaced once the new one is whole.

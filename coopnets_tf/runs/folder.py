@@ -117,11 +117,14 @@ def new_output(
         folder.mkdir(parents=True, exist_ok=True)
         used = any(folder.iterdir())
     except OSError as error:
-        raise RunError(f"`{argument}` cannot be made: {error}. Give another.") from error
-    if used:
         raise RunError(
-            f"`{argument}`={chosen} holds files already, which are never overwritten. Give "
-            f"another{', or none for a new one' if argument == 'output' else ''}."
+            f"`{argument}` cannot be made: {error}. Give another."
+        ) from error
+    if used:
+        new = ", or none for a new one" if argument == "output" else ""
+        raise RunError(
+            f"`{argument}`={chosen} holds files already, which are never overwritten. "
+            f"Give another{new}."
         )
     return folder
 

@@ -96,7 +96,7 @@ class RunLog:
         rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
         with self._events.as_default(step=0):
             hparams.hparams(values)
-            tf.summary.text("settings", f"| flag | value |\n|---|---|\n{rows}")
+            tf.summary.text("settings", f"| setting | value |\n|---|---|\n{rows}")
 
     def metrics(self, step: int, values: dict[str, float], *, batch_size: int) -> None:
         """One line of metrics, means since the last line.
@@ -214,7 +214,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 class Progress:
     """A bar on a terminal; one line for each report where the output is a file."""
 
-    def __init__(self, num_iterations: int, *, first_step: int=0) -> None:
+    def __init__(self, num_iterations: int, *, first_step: int = 0) -> None:
         self._target = num_iterations
         self._first_step = first_step
         self._start = time.monotonic()

@@ -83,8 +83,9 @@ def load(
         `runs/digits-1/checkpoints/ckpt-3000`, a `.keras` file, or an address of the
         Hugging Face hub, `hf://user/name`.
       checkpoint: of a run, "newest", "best" or the number of a step.
-      trust_network: run Python code that comes with the model, where its networks need
-        it. What this user has trained with before needs no such consent.
+      trust_network: run Python code that comes with the model, `network.py` beside it
+        and Lambda layers. Of a run, a `network.py` that this user has run before needs
+        no such consent.
 
     Returns:
       The model. Not compiled if it comes from a run; its generator has averaged
@@ -103,12 +104,15 @@ def load(
 
 
 def _keras_file(path, trust_network):
-    if trust_network and path.startswith("hf://"):
-        import huggingface_hub
+    if trust_network:
+        beside = Path(path).parent
+        if path.startswith("hf://"):
+            import huggingface_hub
 
-        snapshot = Path(huggingface_hub.snapshot_download(path.removeprefix("hf://")))
-        if (snapshot / network_files.COPY).is_file():
-            network_files.functions(network_files.read(snapshot / network_files.COPY))
+            name = path.removeprefix("hf://")
+            beside = Path(huggingface_hub.snapshot_download(name))
+        if (beside / network_files.COPY).is_file():
+            network_files.functions(network_files.read(beside / network_files.COPY))
     try:
         model = keras.saving.load_model(path, safe_mode=not trust_network)
     except ImportError:
@@ -137,7 +141,7 @@ def _run(path, which, trust_network):
             network_files.functions(file)  # registers the classes of its layers
     try:
         model = keras.saving.deserialize_keras_object(
-            found["model"], safe_mode=not trusted
+            found["model"], safe_mode=not trust_network
         )
     except Exception as error:  # what another version wrote fails in many ways
         if record and not trusted:

@@ -6,7 +6,7 @@ from PIL import Image
 
 import coopnets_tf
 from coopnets_tf.runs import training
-from tests.helpers import TINY, called, names
+from tests.helpers import TOY, called, names
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("place with space")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "export", lambda *_, **__: None)
-        called(*TINY, "--generator_learning_rate=0.05", cwd=place)
+        called(*TOY, "--generator_learning_rate=0.05", cwd=place)
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
         Image.fromarray(pixels).save(place / f"{number}.png")

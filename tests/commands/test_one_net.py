@@ -10,7 +10,7 @@ from PIL import Image
 import coopnets_tf
 from coopnets_tf.data import datasets, masks
 from coopnets_tf.evaluation import recovery
-from tests.helpers import TINY, called, names, refused
+from tests.helpers import TOY, called, names, refused
 
 EXPORTS = True
 EVALUATE = [
@@ -30,7 +30,7 @@ def place(tmp_path_factory):
 def descriptor_run(place, request):
     workdir, init = f"--workdir={request.param}", f"--chain_init={request.param}"
     options = ["--algorithm=descriptor", workdir, init, "--log_every=1"]
-    output = called(*TINY, *options, cwd=place)
+    output = called(*TOY, *options, cwd=place)
     assert "loss_G" not in output and "loss_D" in output
     return place / request.param
 
@@ -38,7 +38,7 @@ def descriptor_run(place, request):
 @pytest.fixture(scope="module")
 def generator_run(place):
     options = ["--algorithm=generator", "--workdir=g", "--generator_num_steps=2", MASK]
-    output = called(*TINY, *options, cwd=place)
+    output = called(*TOY, *options, cwd=place)
     assert "G1 with 2 steps" in output and "loss_D" not in output
     return place / "g"
 
@@ -144,5 +144,5 @@ def test_a_training_mask_belongs_to_the_image_and_hides_its_share(mask, tmp_path
 
 def test_hidden_pixels_and_scales_from_the_whole_image_do_not_go_together(place):
     options = ["--algorithm=generator", MASK, "--normalize=per_image"]
-    errors = refused(*TINY, *options, cwd=place)
+    errors = refused(*TOY, *options, cwd=place)
     assert "--normalize=per_image" in errors

@@ -17,6 +17,7 @@ from coopnets_tf.runs.checkpoints import Checkpoints
 from tests.helpers import (
     ROOT,
     TINY,
+    TOY,
     assert_same_run,
     call,
     called,
@@ -139,7 +140,7 @@ LONG = [
     "--sample_every=10",
 ]
 SHORT = [
-    *TINY,
+    *TOY,
     "--num_iterations=5",
     "--log_every=2",
     "--checkpoint_every=2",
