@@ -4,12 +4,12 @@ import numpy as np
 
 
 def linear(start: np.ndarray, end: np.ndarray, num_points: int) -> np.ndarray:
-    """Latents on a straight line, both ends included: [..., num_points, latent_size].
+    """Latents on a straight line, both ends included: [..., num_points, length].
 
     Its middle is nearer to the origin than latents of the prior are.
 
     Args:
-      start, end: [..., latent_size].
+      start, end: [..., length].
       num_points: 2 or more.
     """
     part = np.linspace(0, 1, num_points)[:, None]
@@ -36,14 +36,14 @@ def spherical(start: np.ndarray, end: np.ndarray, num_points: int) -> np.ndarray
 
 
 def four_corners(corners: np.ndarray, num_points: int) -> np.ndarray:
-    """A square of latents between four: [num_points, num_points, latent_size].
+    """A square of latents between four: [num_points, num_points, length].
 
         cos(a) cos(b) z1 + cos(a) sin(b) z2 + sin(a) cos(b) z3 + sin(a) sin(b) z4
 
     with a and b from 0 to pi / 2. The squares of the weights sum to 1, so that between
     independent latents of the prior every point has the prior's distribution.
 
-    `corners` are [4, latent_size].
+    `corners` are [4, length].
 
     Source: Xie et al., arXiv:1609.09408, by the authors' MATLAB code.
     """

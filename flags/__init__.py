@@ -247,7 +247,7 @@ def _parse_alone(program, flagfile):
     try:
         words = FLAGS([program, f"--flagfile={flagfile}"])[1:]
     except (absl_flags.Error, OSError, UnicodeDecodeError) as error:
-        _refuse(f"{flagfile} is not as the run wrote it: {error}. Mend that line.")
+        _refuse(f"{flagfile} is not as the run wrote it: {error}. Fix that line.")
     if words:
         _refuse(
             f"{flagfile} contains what is not a flag: {words[0]}. Remove that line."

@@ -170,10 +170,9 @@ def _wrong_network(value):
             "must be a Python file; load the model in one: "
             "def descriptor(image_shape): return keras.saving.load_model(...)"
         )
-    return (
-        f"must be one of {', '.join(NETWORKS)}, or a Python file."
-        f"{nearest(value, NETWORKS)}"
-    )
+    hint = nearest(value, NETWORKS)
+    known = f"must be one of {', '.join(NETWORKS)}, or a Python file"
+    return f"{known}.{hint}" if hint else known
 
 
 nets.string(

@@ -35,13 +35,21 @@ from flags import definitions
 # the slow tests rewrite theirs, as users' do.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
-# To most tests any pair of networks will do: this one has a layer of each kind and is
-# traced in the least time.
+# To most tests any pair of networks will do: "toy" has a layer of each kind and takes
+# little time to trace. That of the oracle is "digits" with fewer filters.
 networks.TABLES["toy"] = networks.Table(
     [networks.Conv(3, 2, 8)],
     [networks.Deconv(None, 1, 16), networks.Deconv(4, 2, None)],
 )
-definitions.NETWORKS = (*definitions.NETWORKS, "toy")
+networks.TABLES["oracle"] = networks.Table(
+    [networks.Conv(3, 1, 8), networks.Conv(4, 2, 12), networks.Conv(3, 1, 16)],
+    [
+        networks.Deconv(None, 1, 24),
+        networks.Deconv(3, 1, 16),
+        networks.Deconv(4, 2, None),
+    ],
+)
+definitions.NETWORKS = tuple(networks.TABLES)
 
 ROOT = Path(__file__).parent.parent
 TINY = [

@@ -36,9 +36,9 @@ CLOSE = {"rtol": 2e-4, "atol": 2e-5}
 BEFORE_NORM = (["deconv_0", "bias"], ["deconv_1", "bias"])
 
 
-TABLE = networks.TABLES["digits"]  # that of the oracle
+TABLE = networks.TABLES["oracle"]
 make_model, make_descriptor_model, make_generator_model = (
-    functools.partial(make, network="digits")
+    functools.partial(make, network="oracle")
     for make in (
         helpers.make_model,
         helpers.make_descriptor_model,

@@ -11,6 +11,7 @@ from commands import use as modes
 from coopnets_tf.data import datasets
 from coopnets_tf.data import images as pictures
 from tests.helpers import (
+    TINY,
     assert_near,
     call,
     called,
@@ -33,12 +34,13 @@ def size_of_grid(rows, columns):
 
 
 @pytest.mark.slow
-def test_sample_in_a_process_of_its_own(place):
-    result = run("--mode=sample", "--num_images=3", "--output=alone", cwd=place)
+def test_sample_in_a_process_of_its_own(tmp_path):
+    called(*TINY, cwd=tmp_path)
+    result = run("--mode=sample", "--num_images=3", "--output=alone", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert result.stdout == "Samples of step 2: alone\n"
-    assert names(place / "alone") == {"generator.png", "descriptor.png"}
+    assert names(tmp_path / "alone") == {"generator.png", "descriptor.png"}
 
 
 def test_sample(use, trained):
