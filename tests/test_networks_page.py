@@ -14,7 +14,8 @@ FEWER = {
     "--num_iterations=2000": "--num_iterations=2",
     "--num_iterations=3000": "--num_iterations=3",
     "num_iterations=2000": "num_iterations=2",
-    "--network=nets.py": "--network=nets.py --langevin_loop=while",
+    "--network=nets.py": "--network=nets.py --langevin_loop=while --num_chains=4 "
+    "--num_samples=4",
     "--mode=evaluate": "--mode=evaluate --evaluation_samples=20 --metrics=parzen",
     "Langevin(10, 0.002)": "Langevin(1, 0.002)",
     "num_chains=64": "num_chains=4",
