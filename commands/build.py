@@ -167,7 +167,7 @@ def generator(
     )
     if built.image_shape != image_shape:
         raise NetworkError(
-            f"`network` {network.name} makes images of shape "
+            f"Network {network.name} makes images of shape "
             f"{list(built.image_shape)}, and the training images have "
             f"{list(image_shape)}."
         )

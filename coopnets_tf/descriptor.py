@@ -73,14 +73,14 @@ class Descriptor(keras.Model):
         self.penalty = penalty
         if norms := [one.name for one in layers_inside(network) if is_batch_norm(one)]:
             raise NetworkError(
-                f"`network` {network.name} has batch norm ({', '.join(norms)}), which "
+                f"Network {network.name} has batch norm ({', '.join(norms)}), which "
                 "would couple the chains of a descriptor. Take LayerNormalization or "
                 "GroupNormalization."
             )
         spectral = keras.layers.SpectralNormalization
         if any(isinstance(one, spectral) for one in layers_inside(network)):
             raise NetworkError(
-                f"`network` {network.name} has SpectralNormalization, which acts with "
+                f"Network {network.name} has SpectralNormalization, which acts with "
                 "`training=True` alone, and a descriptor is never called so."
             )
         networks.outputs_of(network, self.image_shape, "scores or maps of scores")

@@ -83,7 +83,7 @@ class Statistics:
             reached = any(layer is norm for norm, _ in self._norms)
             if is_batch_norm(layer) and not reached:
                 raise NetworkError(
-                    f"`network` {network.name} has the batch norm {layer.name} inside "
+                    f"Network {network.name} has the batch norm {layer.name} inside "
                     "a subclassed model or layer, where its statistics cannot be "
                     "measured. Build it from functional or sequential parts."
                 )
@@ -140,7 +140,7 @@ def _before(layer, network):
     """The part of a network that leads to a layer's only input."""
     if len(layer._inbound_nodes) > 1:
         raise NetworkError(
-            f"`network` {network.name} calls {layer.name} more than once, so that its "
+            f"Network {network.name} calls {layer.name} more than once, so that its "
             "batch norm has several statistics. Call it once, or take another "
             "normalisation."
         )

@@ -30,7 +30,7 @@ def named_variables(net: keras.Model) -> dict[str, tf.Variable]:
         name = path.replace("/", "_")
         if name in named:
             raise NetworkError(
-                f"Two weights of the {net.name}'s `network` are called {name}. Give "
+                f"Two weights of the {net.name}'s network are called {name}. Give "
                 "their layers different names."
             )
         named[name] = variable.value

@@ -220,23 +220,23 @@ def shape_of_input(
         )
     if not network.built:
         raise NetworkError(
-            f"`network` {network.name} was never built, so that it has no weights yet. "
+            f"Network {network.name} was never built, so that it has no weights yet. "
             "Begin it with keras.Input, or call it once."
         )
     own: Any = getattr(network, "input_shape", None)
     if isinstance(own, list | dict):
         raise NetworkError(
-            f"`network` {network.name} must have one input. Received: {len(own)}."
+            f"Network {network.name} must have one input. Received: {len(own)}."
         )
     if given is None and (own is None or None in own[1:]):
         raise NetworkError(
-            f"`network` {network.name} does not say the shape of its input. Give "
+            f"Network {network.name} does not say the shape of its input. Give "
             f"`{argument}`."
         )
     shape = tuple(own[1:] if given is None else given)
     if own is not None and not tf.TensorShape(own[1:]).is_compatible_with(shape):
         raise NetworkError(
-            f"`network` {network.name} takes inputs of shape {list(own[1:])}. "
+            f"Network {network.name} takes inputs of shape {list(own[1:])}. "
             f"Received: `{argument}`={list(shape)}."
         )
     return shape
@@ -252,7 +252,7 @@ def outputs_of(
         this shape, or gives anything but finite numbers for each input, the `expected`
         ones.
     """
-    name = f"`network` {network.name}"
+    name = f"Network {network.name}"
     if not network.trainable_variables:
         raise NetworkError(
             f"{name} has no trainable weights: nothing could be learned."
