@@ -12,58 +12,23 @@ without a preset: flags/<dataset>.cfg and flags/<algorithm>.cfg change some, and
 flags.cfg has them all.
 """
 
-import contextlib
-import os
 import re
 import shlex
 import sys
-import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from absl import app, logging
+from absl import app
 from absl import flags as absl_flags
 
 import flags
+import surroundings
 from flags import facts
 
 __doc__ += flags.overview()
 absl_flags.adopt_module_key_flags(facts)
-
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Holds back what C++ libraries print; it is shown if an exception passes."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def load_tensorflow(*, deterministic: bool = False) -> None:
-    """Imports TensorFlow, which `--help` and a wrong flag do without."""
-    logging.set_verbosity(logging.WARNING)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json says
-    with quiet_stderr():
-        import tensorflow as tf
-
-        if not tf.config.list_physical_devices("GPU"):
-            # The step is one operation after the other: two at a time only compete.
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        if deterministic:
-            tf.config.experimental.enable_op_determinism()
 
 
 def main(argv: list[str]) -> None:
@@ -71,8 +36,9 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         text = f"Flags begin with --. Received: {shlex.join(argv[1:])}. See --help."
         sys.exit(_failed(None, settings, code=2, text=text))
+    surroundings.harmless_output()
     try:
-        load_tensorflow(deterministic=settings["deterministic"])
+        surroundings.load_tensorflow(deterministic=settings["deterministic"])
         run(settings)
     except KeyboardInterrupt as error:
         text = "Interrupted. What was saved before can be continued with --resume."
@@ -102,7 +68,7 @@ def run(settings: Mapping[str, Any]) -> None:
     except OSError as error:
         sys.exit(_failed(error, settings, code=1))
     except errors.Diverged as error:
-        text = f"{error}, {_advice(settings)}"
+        text = f"{error}, {error.ending}. {_advice(settings)}"
         sys.exit(_failed(error, settings, code=1, text=text))
 
 
@@ -110,9 +76,8 @@ def _advice(settings):
     nets, algorithm = ["descriptor", "generator"], settings["algorithm"]
     nets = [algorithm] if algorithm in nets else nets
     names = ", ".join(f"--{net}_learning_rate, --{net}_step_size" for net in nets)
-    tried = "after all rollbacks" if settings["guard"] else "without a guard"
     return (
-        f"{tried}. In a new run (--init_from=<this one> keeps its nets) try a smaller "
+        "In a new run (--init_from=<this one> keeps its nets) try a smaller "
         f"{names}, or --rollback_rate_factor=0.5."
     )
 

@@ -18,7 +18,7 @@ from absl import app
 from absl import flags as absl_flags
 
 import flags
-import main
+import surroundings
 from benchmarks import step
 
 FIGURE = absl_flags.DEFINE_string("figure", "curves.png", "PNG file to write.")
@@ -104,7 +104,7 @@ def measure(argv):
         sys.exit("Error: name the folders of runs.")
     # Read before the flags of the runs take their place.
     path, number = FIGURE.value, step.NUM_STEPS.value
-    main.load_tensorflow()
+    surroundings.load_tensorflow()
     from coopnets_tf.evaluation import reports
 
     functions, flops = zip(*map(prepared, run_dirs), strict=True)

@@ -16,7 +16,7 @@ import numpy as np
 from absl import app
 
 import flags
-import main
+import surroundings
 
 NUMBER = 600  # images on each side; the training images of the digits are twice as many
 BATCH = 100
@@ -62,7 +62,7 @@ def compare(model, dataset, seed):
 
 def measure():
     settings = flags.settings()
-    main.load_tensorflow()
+    surroundings.load_tensorflow()
     from commands import build, use
     from coopnets_tf.data import datasets
 

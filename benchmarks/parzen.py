@@ -15,7 +15,7 @@ import numpy as np
 from absl import app
 
 import flags
-import main
+import surroundings
 from benchmarks import step
 
 PIXELS = 28 * 28
@@ -26,7 +26,7 @@ def peak_mb():
 
 
 def measure():
-    main.load_tensorflow()
+    surroundings.load_tensorflow()
     from coopnets_tf.evaluation import parzen
 
     random = np.random.default_rng(0)

@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import app
 from absl import flags as absl_flags
 
-import main
+import surroundings
 from benchmarks.step import commit, device, processor
 
 EXPORT = absl_flags.DEFINE_string(
@@ -39,7 +39,7 @@ def load(folder):
     """The SavedModel in `folder` and what it says about itself."""
     about = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with main.quiet_stderr():
+    with surroundings.quiet_stderr():
         import tensorflow as tf
     return tf.saved_model.load(str(folder)), about
 

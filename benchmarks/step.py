@@ -26,7 +26,7 @@ from absl import app
 from absl import flags as absl_flags
 
 import flags
-import main
+import surroundings
 
 NUM_STEPS = absl_flags.DEFINE_integer(
     "benchmark_steps", 7, "Steps that are timed, after two that are not.", lower_bound=1
@@ -143,7 +143,7 @@ def checkpoint_seconds(model, number=5):
 
 def measure():
     settings = flags.settings()
-    main.load_tensorflow()
+    surroundings.load_tensorflow()
     import tensorflow as tf
 
     from commands import build

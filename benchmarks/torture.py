@@ -31,7 +31,7 @@ from absl import flags as absl_flags
 from PIL import Image
 
 import flags
-import main
+import surroundings
 
 KILLS = absl_flags.DEFINE_integer("kills", 50, "SIGKILLs.", lower_bound=0)
 DIVERGENCES = absl_flags.DEFINE_integer("divergences", 20, "NaNs.", lower_bound=0)
@@ -231,7 +231,7 @@ def fuzz(place, rng, number):
 
 def torture(argv):
     del argv
-    main.load_tensorflow()
+    surroundings.load_tensorflow()
     trials = [
         (trial, number.value, random.Random(TORTURE_SEED.value))
         for trial, number in ((fuzz, FUZZ), (divergences, DIVERGENCES), (kills, KILLS))

@@ -5,7 +5,9 @@ its latents and noise alone. Noise belongs to an image by its number, so that im
 a seed is the same in any batch.
 """
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +58,7 @@ def build(model: Any) -> dict[str, Callable]:
     *latent_shape], all other arguments int32 scalars.
 
     Returns:
-      `tf.function`s by name.
+      Compiled functions by name.
         generate(latents) -> images
         draw(first, num_images, num_steps, seed) -> images; `num_steps` of D1 from where
           they start, such as the generator's drafts
@@ -79,7 +81,27 @@ def build(model: Any) -> dict[str, Callable]:
 
 
 def _function(python_function, *specs):
-    return tf.function(python_function, specs, autograph=False)
+    function = tf.function(python_function, specs, autograph=False)
+
+    @functools.wraps(python_function)
+    def call(*arguments):
+        with _without_remapper():
+            return function(*arguments)
+
+    return call
+
+
+@contextlib.contextmanager
+def _without_remapper():
+    """TensorFlow's remapper gives up on a leaky ReLU inside a loop of Langevin steps,
+    and says so on the user's terminal: the graph stays as it is, with or without it.
+    """
+    kept = tf.config.optimizer.get_experimental_options().get("remapping", True)
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"remapping": kept})
 
 
 def _draw(model):

@@ -35,5 +35,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def keras_folder() -> Path:
-    """Where Keras keeps what it downloads, and this package what it remembers."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    """Where Keras keeps what it downloads, and this package what it remembers.
+
+    Who has no home, or none to write to, has it where Keras then puts it.
+    """
+    if own := os.environ.get("KERAS_HOME"):
+        return Path(own)
+    home = os.path.expanduser("~")
+    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")

@@ -36,7 +36,15 @@ ROOMS = {
         "reports",
         "protocol",
     ],
-    "runs": ["folder", "logs", "checkpoints", "export", "saving", "training"],
+    "runs": [
+        "folder",
+        "progress",
+        "logs",
+        "checkpoints",
+        "export",
+        "saving",
+        "training",
+    ],
     "commands": [
         "build",
         "use",

@@ -1,4 +1,4 @@
-"""Full disks, wrong folders, edited settings, images that change under way."""
+"""Full disks, wrong folders, edited settings, images that change, output that fails."""
 
 import os
 import random
@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import flags
+import surroundings
+from coopnets_tf import files
 from coopnets_tf.data import datasets, folders
 from coopnets_tf.errors import DatasetError, NotSaved
 from coopnets_tf.runs import logs, training
@@ -286,3 +290,67 @@ def test_every_stabiliser_survives_a_resume(tmp_path):
     schedule = "--learning_rate_schedule=cosine"
     errors = refused("--resume", "--workdir=two", schedule, cwd=tmp_path)
     assert f"{schedule} would change the run" in errors
+
+
+def test_output_into_a_closed_pipe_is_lost_and_no_more():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        output = surroundings.Harmless(pipe)
+        for _ in range(2):
+            print("to nobody", file=output, flush=True)
+        assert os.fstat(writer).st_rdev == os.stat(os.devnull).st_rdev
+
+
+def test_letters_that_an_encoding_lacks_are_written_as_numbers(tmp_path, monkeypatch):
+    with open(tmp_path / "out", "w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", None)
+        surroundings.harmless_output()
+        print("photos 雪", flush=True)
+        print("no terminal", file=sys.stderr)
+        sys.stderr.close()
+        monkeypatch.undo()
+    assert (tmp_path / "out").read_text() == "photos \\u96ea\n"
+
+
+def test_settings_of_somebody_else_do_not_count(monkeypatch):
+    """TensorFlow runs already here, as in a notebook that ran something before."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    tf.constant(1)
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("mixed_float16")
+    surroundings.load_tensorflow()
+    assert keras.config.image_data_format() == "channels_last"
+    assert keras.config.floatx() == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("home", ["~", "/proc"])
+def test_who_has_no_home_keeps_things_where_keras_does(monkeypatch, home):
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setattr(files.os.path, "expanduser", lambda path: home)
+    monkeypatch.setattr(files.os, "access", lambda *arguments: False)
+    assert str(files.keras_folder()) == "/tmp/.keras"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["{} >&-", "{} 2>&-", "{} <&- >&- 2>&-", "{} | true"])
+def test_a_training_goes_on_without_output(tmp_path, shell):
+    """Also no file of the run gets the number of a stream that was closed."""
+    command = f"{sys.executable} {ROOT / 'main.py'} {' '.join(TINY)} --workdir=run"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    place = tmp_path / "雪"
+    place.mkdir()
+    subprocess.run(
+        ["bash", "-c", shell.format(command)],
+        cwd=place,
+        env=environment,
+        check=shell != "{} | true",
+        capture_output=True,
+        timeout=300,
+    )
+    assert (place / "run/checkpoints/ckpt-2.index").exists()
+    assert (place / "run/export/saved_model.pb").exists()
+    assert len((place / "run/metrics.jsonl").read_text().splitlines()) == 1

@@ -5,12 +5,14 @@ two of them; the latter only serve to go on from. `best-<step>` is a copy that s
 A checkpoint is a file `.data-...` and, put beside it when that is whole, an `.index`.
 """
 
+import contextlib
 import json
 import logging
 import math
 import os
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -44,6 +46,22 @@ def remove(path: Path) -> None:
     path.with_name(f"{path.name}.index").unlink(missing_ok=True)
     for part in path.parent.glob(f"{path.name}.data-*"):
         part.unlink()
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[str]:
+    """The path of a checkpoint, without an ending, for TensorFlow to read from.
+
+    TensorFlow takes it for a pattern and finds nothing in a folder such as `a [1]`, so
+    that it is given a link to that folder.
+    """
+    if not set(str(path)) & set("[]*?\\"):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = Path(place, "checkpoints")
+        link.symlink_to(path.parent.resolve())
+        yield str(link / path.name)
 
 
 class Checkpoints:
@@ -106,18 +124,16 @@ class Checkpoints:
         Raises:
           RunError: if none of them can be read, or they are not of this model.
         """
-        paths = listed(self.folder)
-        if not self._restore_first(paths[::-1]) and paths:
-            raise RunError(
-                f"No checkpoint in {self.folder} can be read. Move them away to begin "
-                "again from step 0."
-            )
+        if paths := listed(self.folder):
+            self._restore_first(paths[::-1])
 
     def _restore_first(self, paths):
-        """Restores the first that can be read and returns its path, else None."""
+        """Restores the first that can be read and returns its path."""
+        failed = ""
         for path in paths:
             try:
-                self._state.read(str(path)).assert_consumed()
+                with readable(path) as place:
+                    self._state.read(place).assert_consumed()
                 self._current = path
                 return path
             except (AssertionError, ValueError) as error:
@@ -126,32 +142,33 @@ class Checkpoints:
                     "they built otherwise, or by another version?"
                 ) from error
             except Exception as error:  # a damaged file fails in many ways
-                logging.warning(
-                    "%s cannot be read, trying the one before: %s",
-                    path,
-                    logs.reason(error),
-                )
-        return None
+                failed = failed or f"{path.name}: {logs.reason(error)}"
+                logging.warning("%s cannot be read, trying the one before", path)
+        failed = failed or "there is none"
+        raise RunError(
+            f"No checkpoint in {self.folder} can be read ({failed}). Nothing there was "
+            "changed."
+        )
 
-    def roll_back(self, *, diverged: int, last: int | None = None) -> int | None:
+    def roll_back(self, *, diverged: int, last: int | None = None) -> int:
         """Restores the newest that has proved healthy, or the oldest, and returns its
         step.
 
-        None where no checkpoint can be read. Newer ones are taken off the disk, since
-        they led to the divergence.
+        Newer ones are taken off the disk, since they led to the divergence.
 
         Args:
           diverged: the step at which the run diverged.
           last: the step to which the previous rollback went: a run that diverges from
             there again goes to an older one, if there is one.
+
+        Raises:
+          RunError: if none can be read.
         """
         regular = listed(self.folder, ["ckpt"])
         paths = self._healthy(diverged) or regular[:1]
         if len(paths) > 1 and step_of(paths[-1]) == last:
             paths = paths[:-1]
         path = self._restore_first(paths[::-1])
-        if path is None:
-            return None
         for other in listed(self.folder):
             if step_of(other) > step_of(path):
                 remove(other)
@@ -255,8 +272,9 @@ def load_networks(
     """
     path = find(source)
     try:
-        reader = tf.train.load_checkpoint(str(path))
-        fitting, misfits = _matched(model, reader, for_use=for_use)
+        with readable(path) as place:
+            reader = tf.train.load_checkpoint(place)
+            fitting, misfits = _matched(model, reader, for_use=for_use)
     except Exception as error:  # a damaged file fails in many ways
         raise RunError(f"{path} cannot be read: {logs.reason(error)}") from error
     if not fitting:

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +27,7 @@ CONTENTS = (
     DATA,
     "flags.cfg",  # of the command line
 )
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of some network disks
 _locked: set[Path] = set()  # by this process
 
 
@@ -156,6 +159,15 @@ def locked(run_dir: Path) -> Iterator[None]:
             raise RunError(
                 f"Another process trains in {run_dir}. Wait for it, or stop it."
             ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            logging.warning(
+                "The file system of %s has no locks (%s): see to it that no other "
+                "process trains in this folder.",
+                run_dir,
+                error,
+            )
         _locked.add(place)
         try:
             yield

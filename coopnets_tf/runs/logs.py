@@ -5,13 +5,11 @@ import json
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
@@ -21,14 +19,59 @@ from coopnets_tf.data import images
 from coopnets_tf.files import write_whole
 from coopnets_tf.runs import folder
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.progress import Progress
 
-# Short names: a bar that is wider than the terminal would break into many lines.
 ON_THE_BAR = {
     "descriptor_loss": "loss_D",
     "generator_loss": "loss_G",
     "displacement": "moved",
 }
 
+
+class Curve(NamedTuple):
+    """How TensorBoard shows a metric: the group and name of its curve, and a text."""
+
+    tag: str
+    description: str
+
+
+CURVES = {
+    "descriptor_loss": Curve(
+        "loss/descriptor",
+        "Mean score of revised minus observed images; D2 descends it.",
+    ),
+    "generator_loss": Curve(
+        "loss/generator",
+        "Mean of |images - g(latents)|^2 / (2 sigma^2); G2 descends it.",
+    ),
+    "energy_gap": Curve(
+        "chains/energy_gap", "Mean energy of revised minus observed images."
+    ),
+    "gradient_norm": Curve(
+        "chains/gradient_norm", "Norm of the energy's gradient along the chains of D1."
+    ),
+    "displacement": Curve(
+        "chains/displacement",
+        "How far D1 moved an image, root mean square over its pixels.",
+    ),
+    "saturation": Curve(
+        "chains/saturation", "Share of revised pixels outside [-1, 1]."
+    ),
+    "latent_gradient_norm": Curve(
+        "chains/latent_gradient_norm",
+        "Norm of the energy's gradient along the chains of G1.",
+    ),
+    "latent_rms": Curve(
+        "chains/latent_rms",
+        "Root mean square of the inferred latents; 1 under the prior.",
+    ),
+    "descriptor_learning_rate": Curve("rates/descriptor", "Of the next step."),
+    "generator_learning_rate": Curve("rates/generator", "Of the next step."),
+    "steps_per_second": Curve(
+        "speed/steps_per_second", "With all that happened between two lines of metrics."
+    ),
+    "images_per_second": Curve("speed/images_per_second", "Observed images."),
+}
 
 WRITE_ERRORS = OSError, tf.errors.OpError  # what a full disk raises
 
@@ -50,7 +93,7 @@ class RunLog:
             for number, rollback in enumerate(folder.rollbacks(run.folder), start=1)
         ]
         self._steps_per_epoch = run.steps_per_epoch
-        self._progress = Progress(run.num_iterations, first_step=first_step)
+        self._progress = Progress(run.num_iterations)
         self._last = (first_step, time.monotonic())
         self._missing: set[str] = set()  # what could not be written lately
 
@@ -87,16 +130,23 @@ class RunLog:
             self._missing.add(what)
 
     def settings(self, values: Mapping[str, Any]) -> None:
-        """Hyper-parameters by name, to TensorBoard's HPARAMS and TEXT pages."""
+        """Hyper-parameters by name, to TensorBoard's HPARAMS and TEXT pages.
+
+        Those that are None are left out.
+        """
         values = {  # TensorBoard takes texts and numbers alone
             name: ",".join(value) if isinstance(value, list) else value
             for name, value in values.items()
+            if value is not None
         }
-        values = {name: "" if one is None else one for name, one in values.items()}
         rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
-        with self._events.as_default(step=0):
-            hparams.hparams(values)
+        with self._summaries(0):
+            hparams.hparams(values, trial_id=self.run_dir.resolve().name)
             tf.summary.text("settings", f"| setting | value |\n|---|---|\n{rows}")
+
+    def compiled(self, step: int) -> None:
+        """The first step of this session, number `step`, is done."""
+        self._progress.started(step)
 
     def metrics(self, step: int, values: dict[str, float], *, batch_size: int) -> None:
         """One line of metrics, means since the last line.
@@ -113,7 +163,8 @@ class RunLog:
         self._write(step, values)
         with self._summaries(step):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                curve = CURVES.get(name, Curve(f"metrics/{name}", ""))
+                tf.summary.scalar(curve.tag, value, description=curve.description)
         shown = ((short, name) for name, short in ON_THE_BAR.items() if name in values)
         self._progress.report(step, {short: values[name] for short, name in shown})
 
@@ -211,36 +262,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-class Progress:
-    """A bar on a terminal; one line for each report where the output is a file."""
-
-    def __init__(self, num_iterations: int, *, first_step: int = 0) -> None:
-        self._target = num_iterations
-        self._first_step = first_step
-        self._start = time.monotonic()
-        self._bar = None
-        if sys.stdout.isatty():
-            self._bar = keras.utils.Progbar(
-                num_iterations, width=12, stateful_metrics=ON_THE_BAR.values()
-            )
-            self._bar.update(first_step)
-
-    def report(self, step: int, values: Mapping[str, float]) -> None:
-        if self._bar:
-            self._bar.update(step, values.items())
-            return
-        seconds_per_step = (time.monotonic() - self._start) / (step - self._first_step)
-        left = seconds_per_step * (self._target - step)
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        print(
-            f"step {step}/{self._target}  {metrics}  {_duration(left)} left", flush=True
-        )
-
-    def close(self) -> None:
-        if self._bar:
-            print()
-
-
 def _keep_lines(path, last_step, rollbacks):
     """Shortens metrics.jsonl to the lines up to a step, and those of the rollbacks."""
     kept = [
@@ -285,9 +306,3 @@ def reason(error: BaseException) -> str:
     """The first line of an error, without TensorFlow's internals."""
     line = str(error).partition("\n")[0] or repr(error)
     return re.sub(r"{{.*?}} | \[Op:.*", "", line)
-
-
-def _duration(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"

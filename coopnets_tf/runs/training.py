@@ -13,7 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from coopnets_tf.data import images
-from coopnets_tf.errors import DatasetError, Diverged, NotFinite, NotSaved, Stopped
+from coopnets_tf.errors import (
+    DatasetError,
+    Diverged,
+    NotFinite,
+    NotSaved,
+    RunError,
+    Stopped,
+)
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
@@ -23,9 +30,15 @@ from coopnets_tf.runs.checkpoints import Checkpoints
 from coopnets_tf.runs.export import export
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.logs import RunLog
+from coopnets_tf.runs.progress import say
 from coopnets_tf.seeds import Purpose, draw_seed
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP comes when the terminal is closed; Windows has none.
+STOP_SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+]
 
 
 class Moment(NamedTuple):
@@ -97,7 +110,8 @@ def train(
         was written.
       RunError: if the folder is in use, or has no checkpoint that can be read.
       NotSaved: if the checkpoint at the end could not be written.
-      Stopped: after SIGINT or SIGTERM; the step was finished and a checkpoint written.
+      Stopped: after SIGINT, SIGTERM or SIGHUP; the step was finished and a checkpoint
+        written.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     with folder.locked(run.folder):
@@ -113,6 +127,7 @@ def train(
                     break
                 except Diverged as error:
                     _roll_back(model, run, checkpoints, error)
+        say("Exporting the nets")
         with model.frozen():
             name = (run.dataset or {}).get("dataset")
             export(model, run.folder / "export", dataset=name)
@@ -154,6 +169,8 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
                 if hook.at_start:
                     hook.at_start(Moment(model, run, log, 0))
             _save(checkpoints, log, 0)
+        if first_step < run.num_iterations:
+            say("Compiling the training step")
         for step in range(first_step + 1, run.num_iterations + 1):
             last = step == run.num_iterations
             try:
@@ -163,6 +180,8 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
                 _save(checkpoints, log, step - 1, needed=True)
                 raise
             metrics = step_fn(batch)
+            if step == first_step + 1:
+                log.compiled(step)
             to_log, to_save = (
                 last or step % every == 0
                 for every in (run.log_every, run.checkpoint_every)
@@ -231,12 +250,16 @@ def _roll_back(model, run, checkpoints, error):
     """Goes back to a healthy checkpoint and on to another stream of noise."""
     rollbacks = int(model.rollbacks) + 1
     if rollbacks > run.max_rollbacks:
+        done = f"after {rollbacks - 1} of {run.max_rollbacks} rollbacks"
+        error.ending = done if rollbacks > 1 else "and no rollback is allowed"
         raise error
     before = folder.rollbacks(run.folder)
     last = before[-1]["step"] if before else None
-    step = checkpoints.roll_back(diverged=error.step, last=last)
-    if step is None:
-        raise error
+    try:
+        step = checkpoints.roll_back(diverged=error.step, last=last)
+    except RunError as unreadable:
+        error.ending = f"and the run cannot go back: {unreadable}"
+        raise error from unreadable
     story = f"{error}. Back to step {step}, {rollbacks} of {run.max_rollbacks} times"
     logging.warning("%s", story)
     folder.add_rollback(run.folder, step=step, story=story)
@@ -245,9 +268,10 @@ def _roll_back(model, run, checkpoints, error):
 
 @contextlib.contextmanager
 def _stop_signals():
-    """Collects SIGINT and SIGTERM in a list; a second SIGINT acts at once.
+    """Collects the signals to stop in a list; a second SIGINT acts at once.
 
-    A signal that is ignored (SIGINT, in a job in the background) stays ignored.
+    A signal that is ignored (SIGINT in a job in the background, SIGHUP under nohup)
+    stays ignored.
     """
     received: list[int] = []
     kept = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -255,7 +279,10 @@ def _stop_signals():
 
     def note(number, frame):
         received.append(number)
-        os.write(2, b"\nFinishing the step and a checkpoint; Ctrl-C stops at once.\n")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(
+                2, b"\nFinishing the step and a checkpoint; Ctrl-C stops at once.\n"
+            )
         if signal.SIGINT in kept:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

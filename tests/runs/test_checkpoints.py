@@ -160,7 +160,8 @@ def test_a_healthy_one_is_there_however_long_it_takes_to_prove(tmp_path, keep, m
 
 def test_without_a_checkpoint_there_is_no_way_back(tmp_path):
     _, states = saved(tmp_path)
-    assert states.roll_back(diverged=7) is None
+    with pytest.raises(RunError, match="can be read .there is none"):
+        states.roll_back(diverged=7)
 
 
 @pytest.mark.parametrize("index", [True, False])
@@ -246,3 +247,27 @@ def test_what_is_no_run_or_damaged_is_refused(trained, tmp_path):
         checkpoints.load_networks(make_model(), tmp_path / "run")
     with pytest.raises(RunError, match="no checkpoint '9'. It has: .*ckpt-8"):
         checkpoints.find(run_dir, "9")
+
+
+@pytest.mark.parametrize("name", ["Holiday [2024]", "a\\b", "[", "*?", "{x}~ü"])
+def test_a_folder_whose_name_tensorflow_takes_for_a_pattern(tmp_path, name):
+    model, states = saved(tmp_path / name)
+    for variable in model.descriptor.variables:
+        variable.assign(np.full(variable.shape, 0.5))
+    states.save(3)
+    resumed, states = saved(tmp_path / name)
+    states.restore()
+    used, _ = saved(tmp_path / name)
+    found, misfits = checkpoints.load_networks(used, tmp_path / name)
+    assert (found.name, misfits) == ("ckpt-3", [])
+    for again in (resumed, used):
+        assert all((one == 0.5).all() for one in again.descriptor.get_weights())
+
+
+def test_an_advice_costs_no_checkpoint(tmp_path):
+    """What cannot be read now may be read tomorrow: nobody is told to remove it."""
+    _, states = saved(tmp_path, 0, 3)
+    for part in (tmp_path / "checkpoints").glob("*.data-*"):
+        part.rename(part.with_suffix(".away"))
+    with pytest.raises(RunError, match=r"\(ckpt-3: .*Nothing there was changed"):
+        states.restore()

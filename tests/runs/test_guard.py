@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from coopnets_tf.errors import Diverged
 from coopnets_tf.optimizers import RateAfterRollbacks
-from coopnets_tf.runs import training
+from coopnets_tf.runs import checkpoints, training
 from tests.helpers import make_model, poison, read_lines, top, train
 
 LIMITS = {"displacement": 1.0}
@@ -87,8 +87,25 @@ def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):
 
 def test_it_gives_up_after_max_rollbacks(tmp_path, monkeypatch):
     poison(monkeypatch, 7, times=9)
-    with pytest.raises(Diverged, match="became nan at step 8"):
+    with pytest.raises(Diverged, match="became nan at step 8") as end:
         train(guarded_model(), tmp_path, max_rollbacks=2, **LENGTH)
+    assert end.value.ending == "after 2 of 2 rollbacks"
+
+
+def test_it_says_why_it_does_not_go_back(tmp_path, monkeypatch):
+    poison(monkeypatch, 7, times=2)
+    with pytest.raises(Diverged) as end:
+        train(guarded_model(), tmp_path / "none", max_rollbacks=0, **LENGTH)
+    assert end.value.ending == "and no rollback is allowed"
+
+    def unreadable(path):
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(checkpoints, "readable", unreadable)
+    with pytest.raises(Diverged) as end:
+        train(guarded_model(), tmp_path / "unread", max_rollbacks=1, **LENGTH)
+    assert "cannot go back: No checkpoint in" in end.value.ending
+    assert "Input/output error" in end.value.ending
 
 
 def test_after_a_rollback_the_noise_is_another(observed):

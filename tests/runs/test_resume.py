@@ -73,11 +73,15 @@ def test_crashes_leave_no_trace(unbroken, tmp_path, monkeypatch):
 
 
 def test_signals_end_after_a_checkpoint(unbroken, tmp_path, monkeypatch):
-    # A test that runs in the background may have inherited that SIGINT is ignored.
-    outer = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A test that runs in the background may have inherited that some are ignored.
+    outer = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     handlers = [signal.getsignal(one) for one in training.STOP_SIGNALS]
     original = training._refuse_alarm
-    for number, step in ((signal.SIGTERM, 4), (signal.SIGINT, 6)):
+    stops = (signal.SIGHUP, 3), (signal.SIGTERM, 4), (signal.SIGINT, 6)
+    for number, step in stops:
 
         def interrupt(model, number=number, step=step):
             if int(model.step) == step:
@@ -94,7 +98,8 @@ def test_signals_end_after_a_checkpoint(unbroken, tmp_path, monkeypatch):
                 train(new_model(), tmp_path, **LENGTH)
         assert stop.value.signal == number
         assert [signal.getsignal(one) for one in training.STOP_SIGNALS] == handlers
-    signal.signal(signal.SIGINT, outer)
+    for number, handler in outer.items():
+        signal.signal(number, handler)
     train(new_model(), tmp_path, **LENGTH)
     assert_same_run(unbroken, tmp_path)
 
@@ -254,6 +259,21 @@ def test_what_cannot_be_resumed_is_refused(tmp_path, arguments, text):
     (tmp_path / "run" / "flags.cfg").write_text("--dataset=digits\n--latent_size=4\n")
     write_checkpoint(tmp_path / "run" / "checkpoints", 24)
     assert text in refused("--resume", *arguments, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("number", [37, 38, 95])
+def test_a_file_system_without_locks_is_warned_of(
+    tmp_path, monkeypatch, caplog, number
+):
+    """The system call is replaced: no such disk is at hand."""
+
+    def without(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    for _ in range(2):
+        with folder.locked(tmp_path):
+            assert "see to it that no other process trains" in caplog.text
 
 
 def test_a_lock_keeps_a_second_process_out(tmp_path):

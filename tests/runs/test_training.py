@@ -98,11 +98,13 @@ def test_tensorboard(trained):
     folder = str(run_dir / "tensorboard")
     events = EventAccumulator(folder, size_guidance={"tensors": 0})
     tags = set(events.Reload().Tags()["tensors"])
-    assert {"generator_loss", "energy_gap", "steps_per_second"} <= tags
+    scalars = {"loss/generator", "chains/energy_gap", "speed/steps_per_second"}
+    assert scalars <= tags
+    assert all(events.SummaryMetadata(tag).summary_description for tag in scalars)
     assert {"settings", "latents"} <= tags
     assert {f"samples/{name}" for name in SAMPLED} <= tags
     assert any(tag.endswith("conv_0/kernel") for tag in tags)
-    assert [event.step for event in events.Tensors("generator_loss")] == [2, 4, 5]
+    assert [event.step for event in events.Tensors("loss/generator")] == [2, 4, 5]
 
 
 def test_the_last_checkpoint_holds_everything(trained):

@@ -1,0 +1,116 @@
+"""The terminal of a training: narrow, resized, in a pipe, or gone."""
+
+import fcntl
+import os
+import pty
+import struct
+import sys
+import termios
+
+import pytest
+
+from coopnets_tf.runs import progress
+from coopnets_tf.runs.progress import Progress, say
+
+VALUES = {"loss_D": -12345.678, "loss_G": 1.2e-7, "moved": 0.05}
+
+
+class Terminal:
+    """A real one, of which the test sees what is written."""
+
+    def __init__(self):
+        self._ours, theirs = pty.openpty()
+        os.set_blocking(self._ours, False)
+        self.stream = open(theirs, "w")
+
+    def resize(self, columns):
+        shape = struct.pack("HHHH", 24, columns, 0, 0)
+        fcntl.ioctl(self.stream, termios.TIOCSWINSZ, shape)
+
+    def states(self):
+        """What the line looked like, one text for each time it was written."""
+        text = os.read(self._ours, 100_000).decode()
+        return [state.rstrip() for state in text.replace("\n", "\r").split("\r")]
+
+    def close(self):
+        self.stream.close()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def terminal():
+    made = Terminal()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_the_bar_fits_the_terminal(terminal, monkeypatch, width):
+    monkeypatch.setattr(sys, "stdout", terminal.stream)
+    terminal.resize(width)
+    bar = Progress(100_000)
+    bar.started(1)
+    for step in (20, 40, 99_999):
+        bar.report(step, VALUES)
+    bar.close()
+    monkeypatch.undo()
+    states = terminal.states()
+    assert max(map(len, states)) < width
+    assert any(state.startswith("99999/100000") for state in states)
+    if width >= 80:
+        assert "loss_D -1.23e+04  loss_G 1.2e-07  moved 0.05" in "".join(states)
+
+
+def test_the_bar_follows_a_terminal_that_is_resized(terminal, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", terminal.stream)
+    terminal.resize(120)
+    bar = Progress(100)
+    bar.started(1)
+    bar.report(20, VALUES)
+    assert 80 < max(map(len, terminal.states())) < 120
+    terminal.resize(40)
+    bar.report(40, VALUES)
+    (state,) = filter(None, terminal.states())
+    assert state.startswith("40/100") and len(state) < 40
+    bar.close()
+
+
+def test_elsewhere_each_report_is_a_line(monkeypatch, capsys):
+    clock = iter([1000.0, 1010.5])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    lines = Progress(200)
+    lines.started(1)
+    lines.report(1, VALUES)
+    lines.report(101, VALUES)  # 0.105 s a step, whatever came before the first
+    lines.close()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "step 1/200  loss_D -1.23e+04  loss_G 1.2e-07  moved 0.05"
+    assert second == f"{first.replace('step 1/', 'step 101/')}  00:10 left"
+
+
+class Gone:
+    """A terminal that was closed, or one that lacks letters."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        raise self._error
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    "stream", [Gone(OSError(5, "Input/output error")), Gone(ValueError("closed")), None]
+)
+def test_a_training_does_not_depend_on_its_terminal(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stdout", stream)
+    say("a folder 雪")
+    bar = Progress(10)
+    bar.started(1)
+    bar.report(5, VALUES)
+    bar.close()
