@@ -351,6 +351,6 @@ def test_a_training_goes_on_without_output(tmp_path, shell):
         capture_output=True,
         timeout=300,
     )
-    assert (place / "run/checkpoints/ckpt-2.index").exists()
+    assert (place / "run/checkpoints/stop-2.index").exists()
     assert (place / "run/export/saved_model.pb").exists()
     assert len((place / "run/metrics.jsonl").read_text().splitlines()) == 1

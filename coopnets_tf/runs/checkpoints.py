@@ -23,6 +23,7 @@ from coopnets_tf.learner import Learner, named_variables
 from coopnets_tf.runs import logs
 from coopnets_tf.runs.folder import Run
 
+PATTERN = set("[\\")  # with one of them in its path TensorFlow finds no file
 KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # of a variable in a checkpoint's file
 
 
@@ -55,7 +56,7 @@ def readable(path: Path) -> Iterator[str]:
     TensorFlow takes it for a pattern and finds nothing in a folder such as `a [1]`, so
     that it is given a link to that folder.
     """
-    if not set(str(path)) & set("[]*?\\"):
+    if not PATTERN & set(str(path)):
         yield str(path)
         return
     with tempfile.TemporaryDirectory() as place:

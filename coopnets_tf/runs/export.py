@@ -1,6 +1,7 @@
 """Trained nets for programs that have nothing of this package."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
+from coopnets_tf.runs.checkpoints import PATTERN
 from coopnets_tf.version import __version__
 
 FILES = {"assets", "fingerprint.pb", "metadata.json", "saved_model.pb", "variables"}
@@ -87,6 +89,12 @@ def _write(archive, directory, facts):
     (new / "metadata.json").write_text(content, encoding="utf-8")
     shutil.rmtree(directory, ignore_errors=True)
     new.rename(directory)
+    if PATTERN & set(str(directory.resolve())):
+        logging.warning(
+            "TensorFlow loads nothing from a folder with [ or \\ in its path. Copy %s "
+            "to another one to serve it; this package does without it.",
+            directory,
+        )
 
 
 def export_litert(generator: Generator, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 
@@ -192,6 +193,16 @@ def test_a_new_export_replaces_the_old(tmp_path, observed):
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
+def test_an_export_where_tensorflow_finds_nothing_says_so(tmp_path, caplog):
+    place = tmp_path / "Holiday [2024]" / "export"
+    exporting.export(make_model(), place)
+    assert f"Copy {place} to another one to serve it" in caplog.text
+    with pytest.raises((OSError, tf.errors.OpError)):
+        tf.saved_model.load(str(place))
+    shutil.copytree(place, tmp_path / "copy")
+    assert tf.saved_model.load(str(tmp_path / "copy")).generate(LATENTS).shape[0] == 3
+
+
 def test_litert_has_the_generator(trained, tmp_path):
     model, _ = trained
     path = tmp_path / "generator.tflite"
