@@ -128,7 +128,7 @@ class ImageDataset:
         else:
             for origin in self._pixels.origins:
                 name = os.path.join(folder, origin.name) if folder else origin.name
-                digest.update(os.fsencode(f"{name} {origin.size}\n"))
+                digest.update(os.fsencode(f"{name} {origin.mark}\n"))
         if self._visible_fn:
             digest.update(np.ascontiguousarray(self._visible_fn(self.places[:1])).data)
         return f"{self._pixels.shape[0]} images, blake2b {digest.hexdigest()}"

@@ -11,6 +11,7 @@ from coopnets_tf.data.sources import Origin
 from coopnets_tf.errors import DatasetError
 
 ALL_GREYS = (0, 65535)  # of 16 bits
+REAL_NUMBERS = "its pixels are real numbers of unknown range"
 HEIF = (".heic", ".heif")
 NO_IMAGE = "is no image"
 NEED_HEIF = "needs pip install pillow-heif"
@@ -58,6 +59,8 @@ def look(origin: Origin) -> Header:
             kind = Image.MIME.get(image.format or "", "image/")
             if isinstance(image, ImageFile.StubImageFile) or kind[:6] != "image/":
                 raise NoImage(NO_IMAGE)
+            if image.mode == "F":
+                raise Unreadable(origin, REAL_NUMBERS)
             grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
             return Header(
                 image.height,
@@ -66,7 +69,7 @@ def look(origin: Origin) -> Header:
                 image.mode.startswith("I"),
                 _has_pages(image),
             )
-    except NoImage:
+    except (NoImage, Unreadable):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds on a bad file
         kind = Image.MIME.get(Image.registered_extensions().get(suffix, ""), "")
@@ -185,7 +188,7 @@ def _decoded(origin, function):
 def _eight_bits(image, grey_range):
     """Scales 16-bit grey, which Pillow would clip, to 8 bits; refuses real numbers."""
     if image.mode == "F":
-        raise ValueError("its pixels are real numbers of unknown range")
+        raise ValueError(REAL_NUMBERS)
     if not image.mode.startswith("I"):
         return image
     low, high = grey_range

@@ -1,6 +1,7 @@
 """A place with images -> arrays of one size and colour mode, uint8."""
 
 import concurrent.futures
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -106,19 +107,22 @@ def read(
     skipped: dict[Origin, str] = {}
 
     def each(function, origins):
-        results = _each(function, origins, skipped, skip_bad=skip_bad_images)
-        return dict(results)
+        return _each(function, origins, skipped, skip_bad=skip_bad_images)
 
-    headers = each(decoding.look, listing.origins)
+    headers = dict(each(decoding.look, listing.origins))
     greys, deep = None, [one for one, header in headers.items() if header.is_deep]
     if deep and grey_range is None:
-        greys = _smallest_range(each(decoding.largest_grey, deep).values())
+        greys = _smallest_range(dict(each(decoding.largest_grey, deep)).values())
     elif deep and grey_range is not None:
         greys = decoding.parse_grey_range(grey_range)
     options |= {"grey_range": greys} if greys else {}
-    if skip_bad_images:
-        good = [one for one in headers if one not in skipped]
-        each(lambda one: len(decoding.decode(one, **options)), good)
+    good = [one for one in headers if one not in skipped]
+    pixels: np.ndarray | LazyImages = LazyImages(good, **options)
+    decoded = each(functools.partial(decoding.decode, **options), good)
+    if np.prod(pixels.shape, dtype=np.int64) <= cache_bytes:
+        pixels = _stacked((image for _, image in decoded), pixels.shape)
+    elif skip_bad_images:
+        pixels = LazyImages([one for one, _ in decoded], **options)
     used = {one: header for one, header in headers.items() if one not in skipped}
     report = found.report(place, listing, used, skipped, greys)
     if not used:
@@ -126,10 +130,15 @@ def read(
             f"`dataset`={place} holds no image that Pillow can read. "
             f"Received: {report}."
         )
-    lazy = LazyImages([*used], **options)
-    if np.prod(lazy.shape, dtype=np.int64) > cache_bytes:
-        return lazy, report
-    return lazy[range(len(lazy))], report
+    return pixels, report
+
+
+def _stacked(images, shape):
+    """At most as many images as the shape says, in one array without copies of all."""
+    pixels, number = np.empty(shape, np.uint8), 0
+    for number, image in enumerate(images, 1):
+        pixels[number - 1] = image
+    return pixels[:number]
 
 
 def _each(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import zipfile
 from collections.abc import Iterator
@@ -40,8 +41,8 @@ class Origin(Protocol):
         """Where it is within its folder or archive, parts joined by /."""
 
     @property
-    def size(self) -> int:
-        """In bytes."""
+    def mark(self) -> str:
+        """What changes with its content, as far as that is quick to see."""
 
     def open(self) -> AbstractContextManager[Image.Image]:
         """The image, of which only the header need be read yet."""
@@ -56,8 +57,8 @@ class File:
         return str(self.path)
 
     @property
-    def size(self) -> int:
-        return self.path.stat().st_size
+    def mark(self) -> str:
+        return str(self.path.stat().st_size)
 
     def open(self) -> AbstractContextManager[Image.Image]:
         return Image.open(self.path)
@@ -77,8 +78,8 @@ class Member:
         return self.info.filename
 
     @property
-    def size(self) -> int:
-        return self.info.file_size
+    def mark(self) -> str:
+        return str(self.info.file_size)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Image.Image]:
@@ -101,8 +102,9 @@ class Row:
         return str(self.index)
 
     @property
-    def size(self) -> int:
-        return self.array[self.index].size
+    def mark(self) -> str:
+        pixels = np.ascontiguousarray(self.array[self.index])
+        return hashlib.blake2b(pixels.data, digest_size=8).hexdigest()
 
     def open(self) -> AbstractContextManager[Image.Image]:
         pixels = np.ascontiguousarray(self.array[self.index])

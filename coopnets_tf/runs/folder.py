@@ -85,7 +85,9 @@ def create_run(
     """
     try:
         if workdir is None:
-            return _next_run(root, Path(dataset).resolve().name or "run")
+            place = Path(dataset).resolve()
+            name = place.stem if place.is_file() else place.name
+            return _next_run(root, name or "run")
         folder = Path(workdir).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -64,6 +64,8 @@ def test_real_numbers_are_refused(tmp_path):
     save(tmp_path / "real.tif", np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8))
     with pytest.raises(DatasetError, match="real numbers"):
         decode(tmp_path / "real.tif", **SMALL)
+    with pytest.raises(DatasetError, match="real.tif cannot be read.*real numbers"):
+        decoding.look(origin(tmp_path / "real.tif"))
 
 
 def test_grey(tmp_path):

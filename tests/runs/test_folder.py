@@ -18,6 +18,9 @@ def test_unnamed_runs_are_numbered(tmp_path):
     (root / "digits-9").mkdir()
     assert create_run(None, dataset="digits", root=root) == root / "digits-10"
     assert create_run(None, dataset="/a b/ships/", root=root) == root / "ships-1"
+    (tmp_path / "cats.zip").touch()
+    cats = create_run(None, dataset=str(tmp_path / "cats.zip"), root=root)
+    assert cats == root / "cats-1"
 
 
 def test_a_named_run_may_be_new_or_an_empty_folder(tmp_path):
