@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -109,13 +110,12 @@ def read(
     def each(function, origins):
         return _each(function, origins, skipped, skip_bad=skip_bad_images)
 
+    greys = decoding.parse_grey_range(grey_range) if grey_range else None
     headers = dict(each(decoding.look, listing.origins))
-    greys, deep = None, [one for one, header in headers.items() if header.is_deep]
-    if deep and grey_range is None:
-        greys = _smallest_range(dict(each(decoding.largest_grey, deep)).values())
-    elif deep and grey_range is not None:
-        greys = decoding.parse_grey_range(grey_range)
-    options |= {"grey_range": greys} if greys else {}
+    deep = [one for one, header in headers.items() if header.is_deep]
+    if greys is None:
+        greys = _smallest_range(value for _, value in each(decoding.largest_grey, deep))
+    options["grey_range"] = greys
     good = [one for one in headers if one not in skipped]
     pixels: np.ndarray | LazyImages = LazyImages(good, **options)
     decoded = each(functools.partial(decoding.decode, **options), good)
@@ -124,7 +124,7 @@ def read(
     elif skip_bad_images:
         pixels = LazyImages([one for one, _ in decoded], **options)
     used = {one: header for one, header in headers.items() if one not in skipped}
-    report = found.report(place, listing, used, skipped, greys)
+    report = found.report(place, listing, used, skipped, greys if deep else None)
     if not used:
         raise DatasetError(
             f"`dataset`={place} holds no image that Pillow can read. "
@@ -157,18 +157,27 @@ def _each(
             return error
 
     decoding.know_formats()
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "look") as pool:
-        results = _shown(pool.map(outcome, origins), len(origins))
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "look")
+    try:
+        chunks = pool.map(lambda part: [outcome(one) for one in part], _parts(origins))
+        results = _shown(itertools.chain.from_iterable(chunks), len(origins))
         for origin, result in zip(origins, results, strict=True):
             if isinstance(result, NoImage):
                 skipped[origin] = str(result)
             elif isinstance(result, Unreadable) and skip_bad:
                 skipped[origin] = f"cannot be read: {result.reason}"
             elif isinstance(result, Unreadable):
-                pool.shutdown(cancel_futures=True)
                 raise result
             else:
                 yield origin, result
+    finally:
+        pool.shutdown(cancel_futures=True)  # also when the user has had enough
+
+
+def _parts(origins):
+    """What a thread reads at a time: of many several, for rows of arrays are quick."""
+    size = min(32, 1 + len(origins) // MANY)
+    return [origins[start : start + size] for start in range(0, len(origins), size)]
 
 
 def _shown(results: Iterable, number: int) -> Iterator:

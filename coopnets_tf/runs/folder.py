@@ -199,8 +199,8 @@ def check_data(run_dir: Path, dataset: ImageDataset, *, way_out: str) -> None:
         return
     if known != dataset.fingerprint(folder=_folder(run_dir)):
         raise RunError(
-            f"The images are not those with which {run_dir} was begun. If those are at "
-            f"another place now, name it by `dataset`. {way_out}"
+            f"The images are not those with which {run_dir} was begun. Bring those "
+            f"back, or name their new place by `dataset`. {way_out}"
         )
 
 

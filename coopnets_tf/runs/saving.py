@@ -59,14 +59,15 @@ def dataset_of(run_dir: Path) -> dict[str, Any]:
     Raises:
       RunError: if it does not say.
     """
-    found = description(run_dir).get("dataset")
+    content = description(run_dir)
+    found, version = content.get("dataset"), str(content.get("package_version"))
     if not found:
         raise RunError(
             f"{run_dir} does not say which images it was trained on. Name them by "
             "`dataset`, or give your own by `images`."
         )
     found = found if isinstance(found, dict) else {"dataset": found}  # of version 0.1
-    if "image_size" in found:
+    if "image_size" in found and version.startswith(("0.1.", "0.2.")):
         found.setdefault("grey_range", OLD_GREY_RANGE)
     return found
 

@@ -67,8 +67,8 @@ def test_a_run_goes_on_with_its_images_at_another_place(place):
             pixels = np.full((8, 8), number, np.uint8)
             save(place / "others" / f"{number}.png", pixels)
         errors = refused(*again, "--dataset=others", cwd=place)
-        assert "The images are not those with which run was begun. If" in errors
-        assert "name it by --dataset. Or begin" in errors
+        assert "The images are not those with which run was begun. Bring" in errors
+        assert "or name their new place by --dataset. Or begin" in errors
         errors = refused(*again, "--dataset=digits", cwd=place)
         assert "--dataset=digits would change the run" in errors
     finally:
@@ -82,6 +82,7 @@ def test_a_run_before_0_3_has_all_16_bits(place, tmp_path):
     (tmp_path / "flags.cfg").write_text(kept)
     description = saving.description(tmp_path)
     assert description["dataset"].pop("grey_range") == "0:65535"
+    description["package_version"] = "0.2.0"
     write_json(tmp_path / "model.json", description)
     assert saving.dataset_of(tmp_path)["grey_range"] == "0:65535"
     output = called(
