@@ -197,7 +197,8 @@ def mutate(content, rng):
 
 def fuzz(place, rng, number):
     """Decodes mutated files of several formats."""
-    from coopnets_tf.data import folders
+    from coopnets_tf.data import decoding, sources
+    from coopnets_tf.errors import DatasetError
 
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     originals = {}
@@ -212,9 +213,10 @@ def fuzz(place, rng, number):
         path.write_bytes(mutate(originals[kind], rng))
         begin = time.perf_counter()
         try:
-            folders.decode(path, image_size=16, color_mode="rgb", resize="crop")
+            origin = sources.File(path, path.name)
+            decoding.decode(origin, image_size=16, color_mode="rgb", resize="crop")
             outcome["decoded"] += 1
-        except folders.DatasetError as error:
+        except DatasetError as error:
             outcome["refused by name" if str(path) in str(error) else "lost"] += 1
         except Exception as error:
             outcome["lost"] += 1

@@ -24,6 +24,7 @@ from coopnets_tf.files import RUN_DESCRIPTION
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.network_files import NetworkFile
 from coopnets_tf.runs import saving
+from coopnets_tf.runs.saving import OLD_GREY_RANGE
 
 Settings = Mapping[str, Any]
 
@@ -33,9 +34,18 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
     if settings["dataset"] is None:
         return None
     names = ["dataset", "data_dir", "num_held_out", "normalize"]
-    if settings["dataset"] not in datasets.NAMES:
-        names += ["image_size", "color_mode", "resize", "skip_bad_images"]
-    return {name: settings[name] for name in names}
+    if settings["dataset"] in datasets.NAMES:
+        return {name: settings[name] for name in names}
+    names += ["image_size", "color_mode", "resize", "skip_bad_images", "grey_range"]
+    options = {name: settings[name] for name in names}
+    if options["grey_range"] is None and not is_new(settings):
+        options["grey_range"] = OLD_GREY_RANGE
+    return options
+
+
+def is_new(settings: Settings) -> bool:
+    """Whether a run begins, and not one is used or goes on."""
+    return settings["mode"] == "train" and not settings["resume"]
 
 
 def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:

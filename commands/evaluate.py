@@ -30,8 +30,8 @@ def evaluate(settings: Settings) -> Path:
     splits = datasets.load_splits(**data)
     folder.check_data(
         run_dir,
-        fingerprint=build.incomplete(splits.training, settings).fingerprint(),
-        way_out="Bring the old ones back: an evaluation needs what was not trained on.",
+        build.incomplete(splits.training, settings),
+        way_out="An evaluation needs to know what was not trained on.",
     )
     choices = protocol_of(
         settings,

@@ -24,6 +24,7 @@ def reconstruct(
     data: Data | None = None,
     resize: str = "crop",
     normalize: str = "fixed",
+    grey_range: str | None = None,
     num_images: int = 64,
     infer_steps: int = 300,
     seed: int = 0,
@@ -32,7 +33,7 @@ def reconstruct(
 
     Args:
       workdir, checkpoint, trust_network, output: see `use.sample`.
-      images, data, resize, normalize: see `use.chosen_images`.
+      images, data, resize, normalize, grey_range: see `use.chosen_images`.
       num_images: at most that many.
       infer_steps, seed: of G1.
 
@@ -43,6 +44,7 @@ def reconstruct(
         workdir, checkpoint, trust_network, generator_for="`mode`=reconstruct"
     )
     options: Any = {"data": data, "resize": resize, "normalize": normalize}
+    options["grey_range"] = grey_range
     originals = use.chosen_images(model, run_dir, num_images, images=images, **options)
     place = folder.new_output(output, run_dir, "reconstruct")
     found = model.reconstruct(originals, num_steps=infer_steps, seed=seed).numpy()
@@ -66,6 +68,7 @@ def recover(
     data: Data | None = None,
     resize: str = "crop",
     normalize: str = "fixed",
+    grey_range: str | None = None,
     mask: str | None = None,
     training_mask: str | None = None,
     num_images: int = 64,
@@ -78,7 +81,7 @@ def recover(
 
     Args:
       workdir, checkpoint, trust_network, output: see `use.sample`.
-      images, data, resize, normalize: see `use.chosen_images`.
+      images, data, resize, normalize, grey_range: see `use.chosen_images`.
       mask: see `masks.hide`; or "training", what `training_mask` hid in training.
       training_mask: see `masks.training_masks`.
       num_images: at most that many.
@@ -98,6 +101,7 @@ def recover(
         )
     else:
         options: Any = {"data": data, "resize": resize, "normalize": normalize}
+        options["grey_range"] = grey_range
         originals = use.chosen_images(
             model, run_dir, num_images, images=images, **options
         )
@@ -144,8 +148,8 @@ def _training_images(run_dir, number, data, training_mask):
     seen = whole.incomplete(masks.training_masks(training_mask, whole.image_shape))
     folder.check_data(
         run_dir,
-        fingerprint=seen.fingerprint(),
-        way_out="Bring the old ones back, or name another `mask`.",
+        seen,
+        way_out="Or name another `mask`.",
     )
     first = slice(number)
     visible: Any = seen.visible(first)

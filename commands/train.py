@@ -14,7 +14,7 @@ import tensorflow as tf
 import flags
 from commands import build, evaluate
 from commands.build import Settings
-from coopnets_tf import network_files
+from coopnets_tf import files, network_files
 from coopnets_tf.data import datasets
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import RunError, Stopped
@@ -30,6 +30,10 @@ def train(settings: Settings) -> Path:
     run_dir = resumed(settings["workdir"]) if settings["resume"] else None
     file = build.network_file(settings, run_dir)
     dataset, hooks = data_and_evaluations(settings)
+    if dataset.found:
+        print(dataset.found)
+        if dataset.found.grey_range:
+            settings = {**settings, "grey_range": dataset.found.grey_range}
     model = build.model(settings, dataset.image_shape, dataset.num_images, file)
     print(headline(model, dataset, settings, file), flush=True)
     begun = run_dir and checkpoints.last_step(run_dir) is not None
@@ -118,12 +122,9 @@ def train_in(
             f"{run.folder} is at step {step} already. Received: "
             f"`num_iterations`={run.num_iterations}. Give a larger one."
         )
-    fingerprint = dataset.fingerprint()
     if settings["resume"]:
         folder.check_data(
-            run.folder,
-            fingerprint=fingerprint,
-            way_out="Bring the old ones back, or begin a new run without `resume`.",
+            run.folder, dataset, way_out="Or begin a new run without `resume`."
         )
         print(f"from step {step} on | ", end="")
     print(f"{run.folder} | look inside: tensorboard --logdir {place}", flush=True)
@@ -134,13 +135,20 @@ def train_in(
         f"{now}, Python {platform.python_version()}, {', '.join(versions)}",
     ]
     flags.save(run.folder / flags.SAVED, heading, settings)
-    folder.record_data(run.folder, fingerprint=fingerprint)
+    folder.record_data(run.folder, dataset)
+    if dataset.found and dataset.found.skipped:
+        text = "".join(f"{line}\n" for line in dataset.found.skipped)
+        files.write_whole(run.folder / "skipped.txt", os.fsencode(text))
     shown = training.pictures(
         settings["sample_every"],
         num_images=settings["num_samples"],
         observed=dataset[: settings["num_samples"]],
     )
-    batches = dataset.batches(settings["batch_size"], run_seed=settings["seed"])
+    batches = dataset.batches(
+        settings["batch_size"],
+        run_seed=settings["seed"],
+        flip=settings["algorithm"] != "generator" and settings["flip"],
+    )
     try:
         training.train(model, batches, run, [shown, *hooks])
     except Stopped as stop:

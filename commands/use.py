@@ -145,22 +145,26 @@ def chosen_images(
     data: Data | None,
     resize: str,
     normalize: str,
+    grey_range: str | None,
 ) -> np.ndarray:
     """The user's images, or some of the run's data set; says which.
 
     Args:
       number: at most that many.
-      images: files and folders. None: the data set.
+      images: files and other places. None: the data set.
       data: see `data_of`.
-      resize, normalize: of `images`, see `folders.read_files` and
+      resize, normalize, grey_range: of `images`, see `folders.read_files` and
         `datasets.load_splits`.
     """
     if images:
-        shape = model.image_shape
-        pixels = folders.read_files(
-            images, image_shape=shape, resize=resize, number=number
+        pixels, found = folders.read_files(
+            images,
+            image_shape=model.image_shape,
+            number=number,
+            resize=resize,
+            grey_range=grey_range,
         )
-        print(f"{len(pixels)} of your own images")
+        print(found)
         scaled = pictures.from_uint8(pixels)
         per_image = normalize == "per_image"
         return pictures.normalize_per_image(scaled) if per_image else scaled
@@ -180,6 +184,7 @@ def interpolate(
     images: list[str] | None = None,
     resize: str = "crop",
     normalize: str = "fixed",
+    grey_range: str | None = None,
     infer_steps: int = 300,
     seed: int = 0,
     animation: str | None = None,
@@ -191,7 +196,7 @@ def interpolate(
       interpolation: "linear", "spherical", or "corners": see the module of that name.
       images: None for latents of the prior, or two images between whose latents the
         path goes, a great circle in place of corners.
-      resize, normalize: see `chosen_images`.
+      resize, normalize, grey_range: see `chosen_images`.
       infer_steps: of G1, to find the latents of images.
       seed: of the ends, or of their inference.
       animation: None, "gif" or "webp".
@@ -205,6 +210,7 @@ def interpolate(
     kind, ends = interpolation, None
     if images:
         options: Any = {"images": images, "resize": resize, "normalize": normalize}
+        options["grey_range"] = grey_range
         ends = chosen_images(model, run_dir, 3, data=None, **options)
         if len(ends) != 2:
             raise DatasetError(

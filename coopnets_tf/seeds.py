@@ -29,6 +29,7 @@ class Purpose(enum.IntEnum):
     SAMPLING = 5
     DIAGNOSTICS = 6
     CHAINS = 7
+    FLIPS = 8
 
 
 def fold_in(seed: tf.Tensor, data: Integer) -> tf.Tensor:
@@ -105,3 +106,9 @@ def epoch_order(num_items: int, *, run_seed: int, epoch: int) -> np.ndarray:
     """The order in which epoch number `epoch` visits the items: int64 [num_items]."""
     seed = np.random.SeedSequence([run_seed, int(Purpose.ORDER), epoch])
     return np.random.Generator(np.random.Philox(seed)).permutation(num_items)
+
+
+def flips(num_items: int, *, run_seed: int, step: int) -> np.ndarray:
+    """Which items of the step after `step` others are mirrored: bool [num_items]."""
+    seed = np.random.SeedSequence([run_seed, int(Purpose.FLIPS), step])
+    return np.random.Generator(np.random.Philox(seed)).random(num_items) < 0.5

@@ -170,6 +170,8 @@ def _refuse_changes(saved, flagfile):
     for name in saved:
         facts, value = FACTS[name], FLAGS[name].value
         free = facts.may_change if resume else mode not in facts.fixed
+        if name == "dataset" and not {value, saved[name]} & {*NAMED}:
+            free = True  # the same images at another place, which is checked later
         if value != saved[name] and not free:
             _refuse(
                 f"--{name}={value} would change the run, which has "

@@ -52,9 +52,10 @@ run.enum(
 run.string(
     "dataset",
     "digits",
-    "digits, mnist, fashion_mnist, cifar10, or the path of a folder of images. "
-    "Loads the preset flags/<dataset>.cfg (flags/scene.cfg for a folder); your own "
-    "flags win.",
+    "digits, mnist, fashion_mnist, cifar10, or the path of a folder of images, of a "
+    ".zip of one, or of an .npy or .npz file of an array. Loads the preset "
+    "flags/<dataset>.cfg (flags/scene.cfg for a path); your own flags win. The "
+    "images of a run may be at another path later.",
     modes=("train", *NEED_DATA),
     path=True,
     fixed=("evaluate",),
@@ -138,8 +139,35 @@ data.enum(
 data.boolean(
     "skip_bad_images",
     False,
-    "Leave out files of a folder that cannot be read, and say how many.",
+    "Leave out images that cannot be read, and say how many; the run's skipped.txt "
+    "lists them. All are decoded at the start for it. What is no image is left out "
+    "anyway.",
     fixed=(),
+)
+
+
+def _wrong_range(value):
+    match = re.fullmatch(r"(\d{1,5}):(\d{1,5})", value, re.ASCII)
+    if not match or not int(match[1]) < int(match[2]) <= 65535:
+        return "must be LOW:HIGH, two whole numbers of at most 65535, the lower first"
+    return None
+
+
+data.string(
+    "grey_range",
+    None,
+    "LOW:HIGH, values of 16-bit grey images that become black and white, such as "
+    "0:4095. Default: from 0 to the first of 255, 511, ... 65535 that none exceeds.",
+    check=_wrong_range,
+    modes=("train", *WITH_IMAGES, "evaluate"),
+)
+data.boolean(
+    "flip",
+    False,
+    "In training mirror each observed image, left to right, with probability 1/2.",
+    modes=("train",),
+    fixed=(),
+    algorithms=WITH_DESCRIPTOR,
 )
 data.integer(
     "num_held_out",
@@ -544,8 +572,9 @@ use.integer(
 use.list(
     "images",
     None,
-    "Your own images: a folder or files, with commas between them. Default: the test "
-    "images of the run's data set, else those held out, else its first ones.",
+    "Your own images: files, or folders and others as for --dataset, with commas "
+    "between them. Default: the test images of the run's data set, else those held "
+    "out, else its first ones.",
     modes=WITH_IMAGES,
 )
 use.integer(

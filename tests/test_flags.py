@@ -307,6 +307,7 @@ def test_saved_flags_give_the_same_values(arguments, tmp_path, monkeypatch):
         ("--network=mnits", "--network=mnits: must be one of digits, mnist, cifar"),
         ("--network=mnits", "Did you mean mnist?"),
         ("--network=net.keras", "must be a Python file; load the model in one: def d"),
+        ("--grey_range=9:3", "--grey_range=9:3: must be LOW:HIGH, two whole numbers"),
         ("--latent_size=7x0", "--latent_size=7x0: must be a number of 1 or more"),
     ],
 )

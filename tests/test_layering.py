@@ -25,7 +25,17 @@ PACKAGE = sorted((ROOT / "coopnets_tf").rglob("*.py"))
 COMMANDS = sorted((ROOT / "commands").glob("*.py"))
 # The order within the rooms that hold several modules: an import goes to the left.
 ROOMS = {
-    "data": ["images", "masks", "folders", "named", "datasets"],
+    "data": [
+        "images",
+        "masks",
+        "archives",
+        "sources",
+        "decoding",
+        "found",
+        "folders",
+        "named",
+        "datasets",
+    ],
     "evaluation": [
         "metrics",
         "parzen",
@@ -152,6 +162,7 @@ def test_nothing_imports_late_but_what_is_optional():
         ("main", "commands"),
         ("main", "coopnets_tf"),
         ("evaluation.recovery", "skimage"),
+        ("data.decoding", "pillow_heif"),
         ("commands.cards", "huggingface_hub"),
         ("runs.saving", "huggingface_hub"),
         ("runs.folder", "fcntl"),  # not on Windows

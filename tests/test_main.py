@@ -77,8 +77,9 @@ def test_a_folder_of_images_and_the_other_loop(place):
         Image.fromarray(pixels).save(place / "photos" / f"{number}.png")
     (place / "photos" / "notes.txt").write_text("no image")
     arguments = ["--dataset=photos", "--image_size=16", "--network=cifar", *TINY]
+    (place / "photos" / "broken.png").write_text("no image")
     errors = refused(*arguments, cwd=place)
-    assert f"{place}/photos/notes.txt cannot be read" in errors
+    assert f"{place}/photos/broken.png cannot be read" in errors
     assert not (place / "runs/photos-1").exists()
     output = called(
         *arguments,
@@ -88,7 +89,7 @@ def test_a_folder_of_images_and_the_other_loop(place):
         "--descriptor_noise_until=1",
         cwd=place,
     )
-    assert "photos: 5 images 16x16x3, 1 skipped" in output
+    assert "photos: 5 images 16x16x3, 2 skipped" in output
 
 
 @pytest.mark.parametrize(

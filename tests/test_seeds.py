@@ -7,6 +7,7 @@ from coopnets_tf.seeds import (
     Purpose,
     draw_seed,
     epoch_order,
+    flips,
     seed_each,
     standard_normal,
     uniform,
@@ -54,6 +55,12 @@ def test_uniform_of_many_seeds_draws_each_by_itself():
     rows = uniform([5, 2], seed=seeds, low=0, high=1)
     for own, row in zip(seeds, rows, strict=True):
         np.testing.assert_array_equal(uniform([2], seed=own, low=0, high=1), row)
+
+
+def test_flips_depend_on_run_and_step_alone():
+    drawn = [flips(64, run_seed=run, step=step) for run in (0, 1) for step in (0, 1)]
+    assert len({one.tobytes() for one in drawn}) == 4
+    np.testing.assert_array_equal(drawn[3], flips(64, run_seed=1, step=1))
 
 
 def test_epoch_order_is_a_new_permutation_each_epoch():

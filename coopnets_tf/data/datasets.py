@@ -1,8 +1,9 @@
-"""Data sets: a name or a folder of images -> batches in [-1, 1], in a known order."""
+"""Data sets: a name or a place with images -> batches in [-1, 1], in a known order."""
 
 import concurrent.futures
 import copy
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coopnets_tf import seeds
-from coopnets_tf.data import folders, images, named
+from coopnets_tf.data import folders, images, named, sources
+from coopnets_tf.data.found import Found
 from coopnets_tf.errors import DatasetError, nearest
 
 NAMES = ("digits", *named.FILES)
@@ -30,7 +32,7 @@ class ImageDataset:
         `shape` that an array of indices turns into one.
       labels: int [number]; their classes.
       per_image: stretch each image to [-1, 1] instead of the fixed scale.
-      num_skipped: files that were left out as unreadable.
+      found: what was found in the place that they come from.
       kind: what the images are to the training.
     """
 
@@ -41,13 +43,14 @@ class ImageDataset:
         *,
         labels: np.ndarray | None = None,
         per_image: bool = False,
-        num_skipped: int = 0,
+        found: Found | None = None,
         kind: str = "images",
     ) -> None:
         self.name = name
         self.image_shape = tuple(pixels.shape[1:])
         self.num_images = pixels.shape[0]
-        self.num_skipped = num_skipped
+        self.found = found
+        self.num_skipped = found.num_skipped if found else 0
         self.labels = None if labels is None else np.asarray(labels).ravel()
         self.kind = kind
         self.per_image = per_image
@@ -112,16 +115,20 @@ class ImageDataset:
         order = np.random.default_rng(seed).permutation(self.num_images)
         return self.part(order[:number])
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, folder: str | None = None) -> str:
         """A text that changes with the images: of their pixels, or, where they are
         decoded when used, of the names and sizes of their files; and of what is hidden.
+
+        Args:
+          folder: makes it as version 0.2 did, of whole names in this folder.
         """
         digest = hashlib.blake2b(digest_size=16)
         if isinstance(self._pixels, np.ndarray):
             digest.update(np.ascontiguousarray(self._pixels).data)
         else:
-            for path in self._pixels.paths:
-                digest.update(f"{path} {path.stat().st_size}\n".encode())
+            for origin in self._pixels.origins:
+                name = os.path.join(folder, origin.name) if folder else origin.name
+                digest.update(os.fsencode(f"{name} {origin.mark}\n"))
         if self._visible_fn:
             digest.update(np.ascontiguousarray(self._visible_fn(self.places[:1])).data)
         return f"{self._pixels.shape[0]} images, blake2b {digest.hexdigest()}"
@@ -140,7 +147,7 @@ class ImageDataset:
         return self.num_images // batch_size
 
     def batches(
-        self, batch_size: int, *, run_seed: int
+        self, batch_size: int, *, run_seed: int, flip: bool = False
     ) -> Callable[[int], Iterator[dict[str, np.ndarray]]]:
         """Endless batches for a training, as a function of the steps done before.
 
@@ -155,13 +162,22 @@ class ImageDataset:
         first = next(batches(0))  # first["images"]: [64, 8, 8, 1]
         ```
 
+        With `flip` each image is mirrored, left to right, with probability 1/2.
+
         A batch has by name `images`; their `numbers`, int [batch_size]; `visible` and
         `labels` where there are any.
         """
-        return lambda step: _prefetch(
-            self._batch(chosen)
-            for chosen in self.order(batch_size, run_seed=run_seed, first_step=step)
-        )
+
+        def upcoming(first_step):
+            order = self.order(batch_size, run_seed=run_seed, first_step=first_step)
+            for step, chosen in enumerate(order, first_step):
+                batch = self._batch(chosen)
+                if flip:
+                    flips = seeds.flips(batch_size, run_seed=run_seed, step=step)
+                    batch |= _mirrored(batch, flips)
+                yield batch
+
+        return lambda step: _prefetch(upcoming(step))
 
     def _batch(self, chosen):
         labels = None if self.labels is None else self.labels[chosen]
@@ -184,6 +200,15 @@ class ImageDataset:
             for start in range(position, per_epoch):
                 yield order[start * batch_size : (start + 1) * batch_size]
             step = (epoch + 1) * per_epoch
+
+
+def _mirrored(batch, flips):
+    """The images of a batch, and what is visible of them, some of them mirrored."""
+    parts = {name: batch[name] for name in ("images", "visible") if name in batch}
+    flips = flips[:, None, None, None]
+    return {
+        name: np.where(flips, part[:, :, ::-1], part) for name, part in parts.items()
+    }
 
 
 def _prefetch(iterator):
@@ -217,15 +242,16 @@ def load(dataset: str, *, num_held_out: int = 0, **options: Any) -> ImageDataset
 
 
 def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Splits:
-    """Loads a named data set or a folder.
+    """Loads a named data set, or the images of a place.
 
     Args:
-      dataset: one of `NAMES`, or the path of a folder of images, flat or nested.
+      dataset: one of `NAMES`, or the path of a folder of images, flat or nested, of a
+        zip archive of one, or of an array in an .npy or .npz file.
       num_held_out: how many images are kept out of training: the first ones, of a
-        folder random ones, always the same.
+        place random ones, always the same.
       **options: `data_dir`, folder with the files of a named data set (default: Keras
         downloads them into its cache, or finds them there); `normalize`, "fixed" or
-        "per_image", see `ImageDataset`; for a folder also those of `folders.read`.
+        "per_image", see `ImageDataset`; for a place also those of `folders.read`.
 
     Raises:
       DatasetError: if the data are missing, cannot be read, are one image repeated, or
@@ -250,9 +276,9 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
     return Splits(training, validation, test, num_held_out, False)
 
 
-def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **folder_options):
+def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **place_options):
     """The `ImageDataset` of all images but test images, those held out in front."""
-    num_skipped = 0
+    found = None
     pixels: Any
     labels: np.ndarray | None = None
     if name == "digits":
@@ -260,7 +286,7 @@ def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **folder_opt
     elif name in NAMES:
         pixels, labels = named.read(name, data_dir, test=False)
     else:
-        pixels, num_skipped = folders.read(_folder(name), **folder_options)
+        pixels, found = folders.read(_place(name), **place_options)
     _refuse_one_image(name, pixels)
     if num_held_out >= pixels.shape[0]:
         raise DatasetError(
@@ -272,20 +298,21 @@ def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **folder_opt
         pixels,
         labels=labels,
         per_image=normalize == "per_image",
-        num_skipped=num_skipped,
+        found=found,
     )
     if num_held_out and name not in NAMES:
         return whole.drawn(seed=0)  # the first files of a folder are of one kind
     return whole
 
 
-def _folder(name):
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    found = "is a file" if folder.exists() else "does not exist"
+def _place(name):
+    place = Path(name).expanduser()
+    if place.is_dir() or place.is_file() and place.suffix.lower() in sources.PACKED:
+        return place
+    found = "is another file" if place.exists() else "does not exist"
     raise DatasetError(
-        f"`dataset` must be a folder of images or one of {', '.join(NAMES)}. "
+        f"`dataset` must be a folder of images, a {', '.join(sources.PACKED)} file of "
+        f"them or one of {', '.join(NAMES)}. "
         f"Received: {name}, which {found}.{nearest(name, NAMES)}"
     )
 

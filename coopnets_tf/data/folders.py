@@ -1,18 +1,25 @@
-"""A folder of image files -> arrays of one size and colour mode, uint8."""
+"""A place with images -> arrays of one size and colour mode, uint8."""
 
 import concurrent.futures
+import functools
+import itertools
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
-from PIL import Image, ImageOps
 
+from coopnets_tf.data import decoding, found, sources
+from coopnets_tf.data.decoding import Header, NoImage, Unreadable
+from coopnets_tf.data.found import Found
+from coopnets_tf.data.sources import Origin
 from coopnets_tf.errors import DatasetError
-from coopnets_tf.files import RUN_DESCRIPTION
 
 CACHE_BYTES = 2**30  # a folder whose images need less, once decoded, is kept in memory
+MANY = 1_000  # images, whose reading shows a bar
 
 
 class LazyImages:
@@ -21,146 +28,40 @@ class LazyImages:
     A file that has changed since it was found raises a `DatasetError`.
 
     Args:
-      image_size: height and width of every image.
-      color_mode: "rgb" or "grey".
-      resize: "crop" cuts out the largest centred square first, "stretch" does not.
+      options: how they are decoded, see `decoding.decode`.
     """
 
-    def __init__(
-        self, paths: Sequence[Path], *, image_size: int, color_mode: str, resize: str
-    ) -> None:
-        self.paths = paths
-        self._stamps = {path: _stamp(path) for path in paths}
-        self.shape = (len(paths), image_size, image_size, _channels(color_mode))
-        self._decode = lambda path: decode(
-            path, image_size=image_size, color_mode=color_mode, resize=resize
+    def __init__(self, origins: Sequence[Origin], **options: Any) -> None:
+        size = options["image_size"]
+        self.origins = origins
+        self.shape = (
+            len(origins),
+            size,
+            size,
+            decoding.channels(options["color_mode"]),
         )
+        self._options = options
+        self._stamps = {path: _stamp(path) for path in {one.path for one in origins}}
         self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "decode")
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.origins)
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         pixels = np.empty((len(indices), *self.shape[1:]), np.uint8)
 
         def fill(position):
-            path = self.paths[indices[position]]
-            if _stamp(path) != self._stamps[path]:
+            origin = self.origins[indices[position]]
+            if _stamp(origin.path) != self._stamps[origin.path]:
                 raise DatasetError(
-                    f"{path} was changed or removed while the images were in use. "
+                    f"{origin} was changed or removed while the images were in use. "
                     "Bring it back and `resume`, or begin a new run whose nets come "
                     "from this one, by `init_from`."
                 )
-            pixels[position] = self._decode(path)
+            pixels[position] = decoding.decode(origin, **self._options)
 
         list(self._pool.map(fill, range(len(indices))))  # raises what a thread raised
         return pixels
-
-    def readable(self) -> list[int]:
-        """The indices of the files that can be decoded; reads every one."""
-
-        def check(index):
-            try:
-                self._decode(self.paths[index])
-            except DatasetError:
-                return False
-            return True
-
-        checks = self._pool.map(check, range(len(self)))
-        return [index for index, readable in enumerate(checks) if readable]
-
-
-def read(
-    folder: Path,
-    *,
-    image_size: int,
-    color_mode: str = "rgb",
-    resize: str = "crop",
-    skip_bad_images: bool = False,
-    cache_bytes: int = CACHE_BYTES,
-) -> tuple[np.ndarray | LazyImages, int]:
-    """Finds the images of a folder and of the folders in it.
-
-    Hidden files and folders and those of runs are passed over, links to folders are not
-    followed. Images that fit into `cache_bytes` are decoded at once and kept, others
-    whenever used.
-
-    Args:
-      image_size, color_mode, resize: see `LazyImages`.
-      skip_bad_images: leave out what cannot be decoded, instead of stopping. To know
-        them, every file is decoded at the start, whether or not it is kept.
-
-    Returns:
-      The images, uint8, and how many files were left out.
-
-    Raises:
-      DatasetError: if there is no image, or on a bad one unless `skip_bad_images`.
-    """
-    paths = sorted(_files(folder))
-    options: Any = {"color_mode": color_mode, "resize": resize}
-    options["image_size"] = image_size
-    lazy = LazyImages(paths, **options)
-    if skip_bad_images:
-        lazy = LazyImages([paths[index] for index in lazy.readable()], **options)
-    if not len(lazy):
-        raise DatasetError(
-            f"`dataset`={folder} holds no image that Pillow can read. "
-            f"Received: {len(paths)} files."
-        )
-    num_skipped = len(paths) - len(lazy)
-    if np.prod(lazy.shape, dtype=np.int64) > cache_bytes:
-        return lazy, num_skipped
-    return lazy[range(len(lazy))], num_skipped
-
-
-def read_files(
-    images: Sequence[Path | str],
-    *,
-    image_shape: Sequence[int],
-    number: int,
-    resize: str = "crop",
-) -> np.ndarray:
-    """At most `number` images of files and folders, uint8 [number, *image_shape].
-
-    Args:
-      images: files, or folders as for `read`.
-      image_shape: (height, width, channels) to which they are brought, as in `decode`.
-      resize: see `LazyImages`.
-
-    Raises:
-      DatasetError: if one is missing or cannot be read.
-    """
-    found = []
-    for path in (Path(path).expanduser() for path in images):
-        if not path.exists():
-            raise DatasetError(f"`images`: {path} does not exist.")
-        found += sorted(_files(path)) if path.is_dir() else [path]
-    if not found:
-        raise DatasetError(f"`images`={','.join(map(str, images))} holds no image.")
-    color_mode = "rgb" if image_shape[2] == 3 else "grey"
-    options: Any = {"color_mode": color_mode, "resize": resize}
-    pixels = []
-    for path in found[:number]:
-        try:
-            pixels.append(decode(path, image_size=image_shape[0], **options))
-        except DatasetError as error:
-            raise DatasetError(
-                f"`images`: {path} cannot be read as an image: {error.__cause__}."
-            ) from error
-    return np.stack(pixels)
-
-
-def _files(folder):
-    def refuse(error):
-        raise DatasetError(f"{error}. Make it readable.") from error
-
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        if RUN_DESCRIPTION in names:  # the folder of a run, with its pictures
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = (Path(place, name) for name in names if not name.startswith("."))
-        yield from (path for path in paths if not path.exists() or path.is_file())
 
 
 def _stamp(path):
@@ -172,46 +73,190 @@ def _stamp(path):
     return status.st_size, status.st_mtime_ns
 
 
-def decode(path: Path, *, image_size: int, color_mode: str, resize: str) -> np.ndarray:
-    """Reads one image file: uint8 [image_size, image_size, channels].
+def read(
+    place: Path,
+    *,
+    image_size: int,
+    color_mode: str = "rgb",
+    resize: str = "crop",
+    skip_bad_images: bool = False,
+    grey_range: str | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> tuple[np.ndarray | LazyImages, Found]:
+    """Finds the images of a folder and of those in it, of a zip archive or an array.
 
-    The camera's orientation is applied, transparency becomes white, 16-bit grey is
-    scaled to 8 bits. Of an animation the first picture is taken.
+    What is no image, neither by its name nor by its content, is left out. Images that
+    fit into `cache_bytes` are decoded at once and kept, others whenever used.
+
+    Args:
+      place: see `sources.listing`.
+      image_size, color_mode, resize: see `decoding.decode`.
+      skip_bad_images: leave out images that cannot be decoded, instead of stopping. To
+        know them, every one is decoded at the start, whether or not it is kept.
+      grey_range: "LOW:HIGH", the 16-bit greys that become black and white. None: from 0
+        to the first of 255, 511, ... 65535 that none of them exceeds.
+
+    Returns:
+      The images, uint8, and what was found.
 
     Raises:
-      DatasetError: if Pillow cannot read the file, or refuses it for its size.
+      DatasetError: if there is no image, or on a bad one unless `skip_bad_images`.
     """
-    mode = {"rgb": "RGB", "grey": "L"}[color_mode]
-    fit: Any = {"crop": ImageOps.fit, "stretch": Image.Image.resize}[resize]
-    size = (image_size, image_size)
-    try:
-        with Image.open(path) as file:
-            image = _eight_bits(ImageOps.exif_transpose(file))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            image = image.convert(mode)
-            image = fit(image, size, Image.Resampling.BICUBIC)
-            return np.asarray(image).reshape(*size, _channels(color_mode))
-    except Exception as error:  # Pillow's decoders raise many kinds on a bad file
+    options: Any = {"color_mode": color_mode, "resize": resize}
+    options["image_size"] = image_size
+    listing = sources.listing(place)
+    skipped: dict[Origin, str] = {}
+
+    def each(function, origins):
+        return _each(function, origins, skipped, skip_bad=skip_bad_images)
+
+    greys = decoding.parse_grey_range(grey_range) if grey_range else None
+    headers = dict(each(decoding.look, listing.origins))
+    deep = [one for one, header in headers.items() if header.is_deep]
+    if greys is None:
+        greys = _smallest_range(value for _, value in each(decoding.largest_grey, deep))
+    options["grey_range"] = greys
+    good = [one for one in headers if one not in skipped]
+    pixels: np.ndarray | LazyImages = LazyImages(good, **options)
+    decoded = each(functools.partial(decoding.decode, **options), good)
+    if np.prod(pixels.shape, dtype=np.int64) <= cache_bytes:
+        pixels = _stacked((image for _, image in decoded), pixels.shape)
+    elif skip_bad_images:
+        pixels = LazyImages([one for one, _ in decoded], **options)
+    used = {one: header for one, header in headers.items() if one not in skipped}
+    report = found.report(place, listing, used, skipped, greys if deep else None)
+    if not used:
         raise DatasetError(
-            f"{path} cannot be read as an image: {error}. Remove it, or give "
-            "`skip_bad_images` to leave such files out."
+            f"`dataset`={place} holds no image that Pillow can read. "
+            f"Received: {report}."
+        )
+    return pixels, report
+
+
+def _stacked(images, shape):
+    """At most as many images as the shape says, in one array without copies of all."""
+    pixels, number = np.empty(shape, np.uint8), 0
+    for number, image in enumerate(images, 1):
+        pixels[number - 1] = image
+    return pixels[:number]
+
+
+def _each(
+    function: Callable[[Origin], Any],
+    origins: Sequence[Origin],
+    skipped: dict[Origin, str],
+    *,
+    skip_bad: bool,
+) -> Iterator[tuple[Origin, Any]]:
+    """The results of a function by origin; those without one are put into `skipped`."""
+
+    def outcome(origin):
+        try:
+            return function(origin)
+        except (NoImage, Unreadable) as error:
+            return error
+
+    decoding.know_formats()
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "look")
+    try:
+        chunks = pool.map(lambda part: [outcome(one) for one in part], _parts(origins))
+        results = _shown(itertools.chain.from_iterable(chunks), len(origins))
+        for origin, result in zip(origins, results, strict=True):
+            if isinstance(result, NoImage):
+                skipped[origin] = str(result)
+            elif isinstance(result, Unreadable) and skip_bad:
+                skipped[origin] = f"cannot be read: {result.reason}"
+            elif isinstance(result, Unreadable):
+                raise result
+            else:
+                yield origin, result
+    finally:
+        pool.shutdown(cancel_futures=True)  # also when the user has had enough
+
+
+def _parts(origins):
+    """What a thread reads at a time: of many several, for rows of arrays are quick."""
+    size = min(32, 1 + len(origins) // MANY)
+    return [origins[start : start + size] for start in range(0, len(origins), size)]
+
+
+def _shown(results: Iterable, number: int) -> Iterator:
+    """The results, counted on a bar where they are many and somebody looks on."""
+    bar = None
+    if number >= MANY and sys.stdout.isatty():
+        bar = keras.utils.Progbar(number, unit_name="image")
+    for result in results:
+        yield result
+        if bar:
+            bar.add(1)
+
+
+def _smallest_range(largest: Iterable[int]) -> tuple[int, int]:
+    """From 0 to the smallest 2^k - 1, k in 8 to 16, that holds the largest value."""
+    return 0, 2 ** max(8, max(largest, default=0).bit_length()) - 1
+
+
+def read_files(
+    images: Sequence[Path | str],
+    *,
+    image_shape: Sequence[int],
+    number: int,
+    resize: str = "crop",
+    grey_range: str | None = None,
+) -> tuple[np.ndarray, str]:
+    """At most `number` images of files and other places.
+
+    Args:
+      images: files of one image, or places as for `read`.
+      image_shape: (height, width, channels) to which they are brought, as in `decode`.
+      resize, grey_range: see `read`.
+
+    Returns:
+      uint8 [number, *image_shape], and what was found and done, one line.
+
+    Raises:
+      DatasetError: if one is missing or cannot be read.
+    """
+    paths = [Path(path).expanduser() for path in images]
+    for path in paths:
+        if not path.exists():
+            raise DatasetError(f"`images`: {path} does not exist.")
+    headers: dict[Origin, Header] = {}
+    skipped: dict[Origin, str] = {}
+    color_mode = "rgb" if image_shape[2] == 3 else "grey"
+    try:
+        for path in paths:
+            _look_into(path, headers, skipped, number=number)
+        deep = [one for one, header in headers.items() if header.is_deep]
+        if grey_range is None:
+            greys = _smallest_range(decoding.largest_grey(one) for one in deep)
+        else:
+            greys = decoding.parse_grey_range(grey_range)
+        options: Any = {"color_mode": color_mode, "resize": resize}
+        options |= {"image_size": image_shape[0], "grey_range": greys}
+        pixels = [decoding.decode(origin, **options) for origin in headers]
+    except Unreadable as error:
+        raise DatasetError(
+            f"`images`: {error.origin} cannot be read as an image: {error.reason}."
         ) from error
+    shape = f"{image_shape[0]}x{image_shape[1]} {color_mode}"
+    report = found.own(headers.values(), skipped, greys if deep else None, shape)
+    if not headers:
+        raise DatasetError(
+            f"`images`={','.join(map(str, images))} holds no image. Received: {report}."
+        )
+    return np.stack(pixels), report
 
 
-def _eight_bits(image):
-    """Scales 16-bit grey, which Pillow would clip, to 8 bits; refuses real numbers."""
-    if image.mode == "F":
-        raise ValueError("its pixels are real numbers of unknown range")
-    if not image.mode.startswith("I"):
-        return image
-    pixels = np.asarray(image, np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise ValueError("its grey values need more than 16 bits")
-    return Image.fromarray((pixels // 257).astype(np.uint8))
-
-
-def _channels(color_mode):
-    return {"rgb": 3, "grey": 1}[color_mode]
+def _look_into(path, headers, skipped, *, number):
+    """Adds the images of a place, as long as they are fewer than `number`."""
+    is_named = path.is_file() and path.suffix.lower() not in sources.PACKED
+    for origin in sources.listing(path).origins:
+        if len(headers) == number:
+            return
+        try:
+            headers[origin] = decoding.look(origin)
+        except NoImage as error:
+            if is_named:
+                raise Unreadable(origin, f"it {error}") from error
+            skipped[origin] = str(error)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.network_files import NetworkFile
@@ -87,7 +88,9 @@ def create_run(
     """
     try:
         if workdir is None:
-            return _next_run(root, Path(dataset).resolve().name or "run")
+            place = Path(dataset).resolve()
+            name = place.stem if place.is_file() else place.name
+            return _next_run(root, name or "run")
         folder = Path(workdir).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -191,27 +194,38 @@ def find_run(workdir: Path | str | None) -> Path:
     return folder
 
 
-def check_data(run_dir: Path, *, fingerprint: str, way_out: str) -> None:
+def check_data(run_dir: Path, dataset: ImageDataset, *, way_out: str) -> None:
     """Compares images with those that a run was begun with, as far as they are known.
 
     Args:
-      fingerprint: of the images at hand.
-      way_out: what to do if they are others.
+      dataset: the images at hand.
+      way_out: what else to do if they are others.
 
     Raises:
       RunError: if they are others.
     """
-    record = run_dir / DATA
-    if record.exists() and _read_json(record).get("fingerprint") != fingerprint:
+    if not (run_dir / DATA).exists():
+        return
+    known = _read_json(run_dir / DATA).get("fingerprint")
+    if known == dataset.fingerprint():
+        return
+    if known != dataset.fingerprint(folder=_folder(run_dir)):
         raise RunError(
-            f"The images are not those with which {run_dir} was begun. {way_out}"
+            f"The images are not those with which {run_dir} was begun. Bring those "
+            f"back, or name their new place by `dataset`. {way_out}"
         )
 
 
-def record_data(run_dir: Path, *, fingerprint: str) -> None:
-    """Remembers which images a run was begun with."""
-    if not (run_dir / DATA).exists():
-        write_json(run_dir / DATA, {"fingerprint": fingerprint})
+def _folder(run_dir):
+    """Where the images of a run were; None where it does not say."""
+    record = run_dir / RUN_DESCRIPTION
+    found = _read_json(record).get("dataset") if record.exists() else None
+    return found.get("dataset") if isinstance(found, dict) else found
+
+
+def record_data(run_dir: Path, dataset: ImageDataset) -> None:
+    """Remembers with which images a run was begun."""
+    write_json(run_dir / DATA, {"fingerprint": dataset.fingerprint()})
 
 
 def rollbacks(run_dir: Path) -> list[dict[str, Any]]:

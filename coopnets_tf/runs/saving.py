@@ -17,6 +17,8 @@ from coopnets_tf.runs import checkpoints
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.version import __version__
 
+OLD_GREY_RANGE = "0:65535"  # of 16 bits, before 0.3; since then a run has its own
+
 
 def describe(model: Learner, run: Run) -> None:
     """Writes `model.json`, from which `load` builds the nets again."""
@@ -57,13 +59,17 @@ def dataset_of(run_dir: Path) -> dict[str, Any]:
     Raises:
       RunError: if it does not say.
     """
-    found = description(run_dir).get("dataset")
+    content = description(run_dir)
+    found, version = content.get("dataset"), str(content.get("package_version"))
     if not found:
         raise RunError(
             f"{run_dir} does not say which images it was trained on. Name them by "
             "`dataset`, or give your own by `images`."
         )
-    return found if isinstance(found, dict) else {"dataset": found}  # of version 0.1
+    found = found if isinstance(found, dict) else {"dataset": found}  # of version 0.1
+    if "image_size" in found and version.startswith(("0.1.", "0.2.")):
+        found.setdefault("grey_range", OLD_GREY_RANGE)
+    return found
 
 
 def load(

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import itertools
 
 import keras
@@ -9,6 +10,7 @@ from PIL import Image
 from coopnets_tf.data import datasets
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import DatasetError
+from tests.data.files import flat, save
 
 
 def numbered(num_images):
@@ -82,6 +84,42 @@ def test_an_image_with_hidden_pixels_has_no_scale_of_its_own():
     stretched = datasets.load("digits", normalize="per_image")
     with pytest.raises(DatasetError, match="`normalize`=per_image.*`training_mask`"):
         stretched.incomplete(lambda places: np.ones((len(places), 8, 8, 1), bool))
+
+
+def test_flipped_batches_are_a_function_of_the_step():
+    """Some images are mirrored, with what is visible of them, and all else is as it is
+    without."""
+    digits = datasets.load("digits").incomplete(
+        lambda places: (
+            np.arange(8)[None, None, :, None] > places[:, None, None, None] % 5
+        )
+    )
+
+    def batches(first_step, **options):
+        upcoming = digits.batches(50, run_seed=3, **options)(first_step)
+        return list(itertools.islice(upcoming, 40 - first_step))
+
+    plain, flipped = batches(0), batches(0, flip=True)
+    shares = []
+    for before, after in zip(plain, flipped, strict=True):
+        for name in ("numbers", "labels"):
+            np.testing.assert_array_equal(before[name], after[name])
+        mirrored = [
+            np.array_equal(one[:, ::-1], other)
+            for one, other in zip(before["visible"], after["visible"], strict=True)
+        ]
+        shares.append(np.mean(mirrored))
+        for name in ("images", "visible"):
+            expected = np.where(
+                np.reshape(mirrored, (-1, 1, 1, 1)),
+                before[name][:, :, ::-1],
+                before[name],
+            )
+            np.testing.assert_array_equal(expected, after[name])
+    # Of 2,000 with probability 1/2: 5 standard errors are 0.056.
+    assert abs(np.mean(shares) - 0.5) < 0.06
+    for one, other in zip(batches(37, flip=True), flipped[37:], strict=True):
+        np.testing.assert_array_equal(one["images"], other["images"])
 
 
 def test_fewer_images_than_a_batch_are_refused():
@@ -190,7 +228,7 @@ def test_a_folder(tmp_path):
     [
         ("diggits", "diggits, which does not exist. Did you mean digits?"),
         ("/no/such/place", "/no/such/place, which does not exist"),
-        (__file__, "which is a file"),
+        (__file__, "which is another file"),
     ],
 )
 def test_what_is_no_data_set_is_refused(name, text):
@@ -216,6 +254,37 @@ def test_a_fingerprint_changes_with_the_images(tmp_path):
     (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes() + b" ")
     for one, other in zip(first, fingerprints(), strict=True):
         assert one.startswith("3 images") and one != other
+
+
+def test_a_fingerprint_is_that_of_a_moved_folder(tmp_path):
+    """And in its old form that of version 0.2, which had the place in it."""
+    save(tmp_path / "here" / "a b" / "1.png", flat((1, 1, 1)))
+    save(tmp_path / "here" / "2.png", flat((2, 1, 1)))
+    paths = sorted((tmp_path / "here").rglob("*.png"))
+    text = "".join(f"{path} {path.stat().st_size}\n" for path in paths)
+    old = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def photos(name):
+        place = str(tmp_path / name)
+        return datasets.load(place, image_size=8, cache_bytes=0)
+
+    before = photos("here").fingerprint()
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = photos("there")
+    assert moved.fingerprint() == before
+    in_0_2 = moved.fingerprint(folder=str(tmp_path / "here"))
+    assert in_0_2 == f"2 images, blake2b {old}" != before
+    (tmp_path / "there" / "2.png").rename(tmp_path / "there" / "3.png")
+    assert photos("there").fingerprint() != before
+
+
+def test_a_place_tells_what_was_found(tmp_path):
+    save(tmp_path / "1.png", flat((1, 1, 1)))
+    (tmp_path / "notes.txt").touch()
+    dataset = datasets.load(str(tmp_path), image_size=8)
+    assert str(dataset.found).endswith("1 image; skipped: 1 file that is no image")
+    assert dataset.num_skipped == 1
+    assert datasets.load("digits").found is None
 
 
 def write_all(folder, *, labels=True):

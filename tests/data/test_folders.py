@@ -1,21 +1,13 @@
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
 
 from coopnets_tf.data import folders
 from coopnets_tf.errors import DatasetError
-
-SMALL = {"image_size": 8, "color_mode": "rgb", "resize": "crop"}
-
-
-def save(path, array, mode=None, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(array), mode).save(path, **options)
-    return path
-
-
-def flat(color, size=(8, 8)):
-    return np.full((*size, len(color)), color, np.uint8)
+from tests.data.files import flat, save
 
 
 def test_flat_and_nested_files_of_many_formats_in_sorted_order(tmp_path):
@@ -28,9 +20,9 @@ def test_flat_and_nested_files_of_many_formats_in_sorted_order(tmp_path):
     (tmp_path / "runs" / "a-1" / "model.json").touch()
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_bytes(b"hidden")
-    pixels, num_skipped = folders.read(tmp_path, image_size=8)
+    pixels, found = folders.read(tmp_path, image_size=8)
     assert pixels.shape == (7, 8, 8, 3) and pixels.dtype == np.uint8
-    assert num_skipped == 0
+    assert found.num_skipped == 0 and found.skipped == ()
     order = np.argsort([str(tmp_path / name) for name in names])
     means = pixels.mean(axis=(1, 2, 3))
     np.testing.assert_allclose(means, order * 30, atol=3)  # JPEG and WebP are lossy
@@ -58,68 +50,6 @@ def test_a_file_that_changes_while_in_use_is_named(tmp_path, replace):
         lazy[np.array([0, 1])]
 
 
-def test_crop_keeps_proportions_and_stretch_does_not(tmp_path):
-    array = np.zeros((8, 24, 3), np.uint8)
-    array[:, 8:16] = 255
-    path = save(tmp_path / "wide.png", array)
-    assert folders.decode(path, **SMALL).min() == 255
-    stretched = folders.decode(path, **{**SMALL, "resize": "stretch"})
-    assert stretched[:, 0].max() < 30 and stretched[:, 4].min() > 200
-
-
-@pytest.mark.parametrize(
-    ("mode", "array", "expected"),
-    [
-        ("L", np.full((8, 8), 100, np.uint8), (100, 100, 100)),
-        ("LA", np.full((8, 8, 2), (100, 0), np.uint8), (255, 255, 255)),
-        ("RGBA", np.full((8, 8, 4), (9, 9, 9, 0), np.uint8), (255, 255, 255)),
-        ("RGBA", np.full((8, 8, 4), (9, 8, 7, 255), np.uint8), (9, 8, 7)),
-        ("I;16", np.full((8, 8), 100 * 257, np.uint16), (100, 100, 100)),
-    ],
-)
-def test_modes(tmp_path, mode, array, expected):
-    Image.fromarray(array).save(tmp_path / "image.png")
-    with Image.open(tmp_path / "image.png") as image:
-        assert image.mode == mode
-    pixels = folders.decode(tmp_path / "image.png", **SMALL)
-    np.testing.assert_array_equal(pixels, flat(expected))
-
-
-def test_palette_bilevel_and_cmyk(tmp_path):
-    image = Image.fromarray(flat((10, 200, 30)))
-    image.quantize(4).save(tmp_path / "palette.png")
-    image.convert("1").save(tmp_path / "bilevel.png")
-    image.convert("CMYK").save(tmp_path / "cmyk.tif")
-    assert abs(folders.decode(tmp_path / "palette.png", **SMALL)[0, 0, 1] - 200.0) < 3
-    assert set(np.unique(folders.decode(tmp_path / "bilevel.png", **SMALL))) <= {0, 255}
-    np.testing.assert_allclose(
-        folders.decode(tmp_path / "cmyk.tif", **SMALL)[0, 0], [10, 200, 30], atol=3
-    )
-
-
-def test_real_numbers_are_refused(tmp_path):
-    save(tmp_path / "real.tif", np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8))
-    with pytest.raises(DatasetError, match="real numbers"):
-        folders.decode(tmp_path / "real.tif", **SMALL)
-
-
-def test_grey(tmp_path):
-    path = save(tmp_path / "red.png", flat((255, 0, 0)))
-    pixels = folders.decode(path, **{**SMALL, "color_mode": "grey"})
-    assert pixels.shape == (8, 8, 1)
-    assert np.all(pixels == 76)  # ITU-R 601 luma, 0.299 * 255
-
-
-def test_camera_orientation_is_applied(tmp_path):
-    array = np.zeros((8, 8, 3), np.uint8)
-    array[0] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    save(tmp_path / "turned.png", array, exif=exif)
-    pixels = folders.decode(tmp_path / "turned.png", **SMALL)
-    assert pixels[7].min() == 255 and pixels[0].max() == 0
-
-
 def write_bad(folder):
     """A text file, a truncated image, an empty file."""
     (folder / "notes.txt").write_text("not an image")
@@ -127,45 +57,51 @@ def write_bad(folder):
     whole = save(folder / "truncated.png", noise).read_bytes()
     (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.jpg").write_bytes(b"")
-    return ["notes.txt", "truncated.png", "empty.jpg"]
 
 
-def test_every_bad_file_is_named_with_the_way_out(tmp_path):
-    for name in write_bad(tmp_path):
+def test_a_bad_image_is_named_with_the_way_out(tmp_path):
+    write_bad(tmp_path)
+    save(tmp_path / "good.png", flat((50,) * 3))
+    for name in ("empty.jpg", "truncated.png"):
         with pytest.raises(DatasetError, match=rf"{name}.*`skip_bad_images`"):
-            folders.decode(tmp_path / name, **SMALL)
-    with pytest.raises(DatasetError, match="`skip_bad_images`"):
-        folders.read(tmp_path, image_size=8)
+            folders.read(tmp_path, image_size=8)
+        (tmp_path / name).unlink()
+    pixels, found = folders.read(tmp_path, image_size=8)  # notes.txt is no image
+    assert len(pixels) == 1 and found.skipped == ("notes.txt: is no image",)
+
+
+def test_a_bad_header_is_found_before_anything_is_decoded(tmp_path):
+    save(tmp_path / "good.png", flat((50,) * 3))
+    (tmp_path / "header.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match="header.png"):
+        folders.read(tmp_path, image_size=8, cache_bytes=0)
+    (tmp_path / "header.png").unlink()
+    write_bad(tmp_path)
+    (tmp_path / "empty.jpg").unlink()
+    lazy, _ = folders.read(tmp_path, image_size=8, cache_bytes=0)
+    with pytest.raises(DatasetError, match="truncated.png.*`resume`.*`init_from`"):
+        lazy[np.array([0, 1])]
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 2**20])
 def test_bad_files_are_skipped_and_counted(tmp_path, cache_bytes):
     write_bad(tmp_path)
     save(tmp_path / "good.png", flat((50,) * 3))
-    pixels, num_skipped = folders.read(
+    pixels, found = folders.read(
         tmp_path, image_size=8, skip_bad_images=True, cache_bytes=cache_bytes
     )
-    assert len(pixels) == 1 and num_skipped == 3
+    assert len(pixels) == 1 and found.num_skipped == 3
     assert np.all(pixels[np.array([0])] == 50)
-
-
-@pytest.mark.parametrize("limit", [20, 40])  # Pillow warns from once, raises from twice
-def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    save(tmp_path / "bomb.png", flat((0, 0, 0)))
-    with pytest.raises(DatasetError, match=r"bomb\.png.*exceeds limit"):
-        folders.decode(tmp_path / "bomb.png", **SMALL)
+    reasons = dict(line.split(": ", 1) for line in found.skipped)
+    assert reasons["notes.txt"] == "is no image"
+    assert reasons["empty.jpg"].startswith("cannot be read: it is of no format")
+    assert reasons["truncated.png"].startswith("cannot be read: ")
+    assert "skipped: 1 file that is no image, 2 files that cannot be read" in str(found)
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="no image.*0 files"):
+    with pytest.raises(DatasetError, match="no image.*0 images"):
         folders.read(tmp_path, image_size=8)
-
-
-def test_a_link_in_a_circle_is_not_followed(tmp_path):
-    save(tmp_path / "one.png", flat((1, 1, 1)))
-    (tmp_path / "circle").symlink_to(tmp_path)
-    assert len(folders.read(tmp_path, image_size=8)[0]) == 1
 
 
 SHAPE = {"image_shape": (8, 8, 3)}
@@ -176,19 +112,20 @@ def test_files_and_folders_are_read_in_the_given_order(tmp_path):
         save(tmp_path / name, flat((number * 60,) * 3))
     (tmp_path / "some" / ".DS_Store").write_bytes(b"hidden")
     paths = [str(tmp_path / "z.png"), tmp_path / "some", tmp_path / "y.png"]
-    pixels = folders.read_files(paths, **SHAPE, number=10)
+    pixels, _ = folders.read_files(paths, **SHAPE, number=10)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(
         pixels, [flat((number * 60,) * 3) for number in (0, 2, 1, 3)]
     )
-    few = folders.read_files(paths, **SHAPE, number=3)
+    few, _ = folders.read_files(paths, **SHAPE, number=3)
     np.testing.assert_array_equal(few, pixels[:3])
 
 
 def test_files_beyond_the_number_are_not_decoded(tmp_path):
     save(tmp_path / "a.png", flat((7, 7, 7)))
     (tmp_path / "b.png").write_text("not an image")
-    assert len(folders.read_files([tmp_path], **SHAPE, number=1)) == 1
+    (tmp_path / "a.txt").write_text("passed over")
+    assert len(folders.read_files([tmp_path], **SHAPE, number=1)[0]) == 1
     with pytest.raises(DatasetError, match=r"b\.png cannot be read"):
         folders.read_files([tmp_path], **SHAPE, number=2)
 
@@ -198,9 +135,9 @@ def test_own_files_are_brought_to_the_shape_of_the_run(tmp_path, monkeypatch):
     array = np.zeros((8, 24, 3), np.uint8)
     array[:, 8:16] = (255, 0, 0)
     save(tmp_path / "wide.png", array)
-    pixels = folders.read_files(["~/wide.png"], image_shape=(8, 8, 3), number=1)
+    pixels, _ = folders.read_files(["~/wide.png"], image_shape=(8, 8, 3), number=1)
     np.testing.assert_array_equal(pixels, [flat((255, 0, 0))])  # cropped
-    grey = folders.read_files(["~/wide.png"], image_shape=(8, 8, 1), number=1)
+    grey, _ = folders.read_files(["~/wide.png"], image_shape=(8, 8, 1), number=1)
     np.testing.assert_array_equal(grey, np.full((1, 8, 8, 1), 76))  # 0.299 * 255
 
 
@@ -212,3 +149,108 @@ def test_missing_files_and_empty_folders_are_refused(tmp_path):
         folders.read_files([good, missing], **SHAPE, number=1)
     with pytest.raises(DatasetError, match=f"`images`={empty} holds no image"):
         folders.read_files([empty], **SHAPE, number=1)
+
+
+def ramp(largest, size=(8, 8)):
+    """16-bit greys from 0 to `largest`."""
+    return np.linspace(0, largest, size[0] * size[1]).astype(np.uint16).reshape(size)
+
+
+@pytest.mark.parametrize(
+    ("largest", "given", "used"),
+    [
+        ([4000, 100], None, "0:4095"),
+        ([4096], None, "0:8191"),
+        ([60000], None, "0:65535"),
+        ([100], None, "0:255"),
+        ([4000], "1000:3000", "1000:3000"),
+    ],
+)
+@pytest.mark.parametrize("cache_bytes", [0, 2**20])
+def test_16_bit_greys_have_the_range_of_the_folder(
+    tmp_path, largest, given, used, cache_bytes
+):
+    for number, value in enumerate(largest):
+        save(tmp_path / f"{number}.png", ramp(value))
+    save(tmp_path / "eight.png", np.full((8, 8), 200, np.uint8))
+    options = {"image_size": 8, "color_mode": "grey", "cache_bytes": cache_bytes}
+    pixels, found = folders.read(tmp_path, grey_range=given, **options)
+    assert found.grey_range == used and f"16-bit greys from {used}" in str(found)
+    low, high = map(int, used.split(":"))
+    expected = (np.clip(ramp(largest[0]).astype(int), low, high) - low) / (high - low)
+    scaled = pixels[np.array([0])][0, ..., 0]
+    np.testing.assert_allclose(scaled, 255 * expected, atol=1)
+    assert np.all(pixels[np.array([len(largest)])] == 200)
+    own, _ = folders.read_files(
+        [tmp_path], image_shape=(8, 8, 1), number=9, grey_range=given
+    )
+    np.testing.assert_array_equal(own, pixels[np.arange(len(own))])
+
+
+def test_without_16_bit_greys_there_is_no_range(tmp_path):
+    save(tmp_path / "a.png", np.full((8, 8), 200, np.uint8))
+    _, found = folders.read(tmp_path, image_size=8, grey_range="0:4095")
+    assert found.grey_range is None and str(found) == f"{tmp_path.name}: 1 image"
+
+
+def test_own_images_tell_what_became_of_them(tmp_path):
+    small = {"image_shape": (8, 8, 1), "number": 9}
+    save(tmp_path / "a.png", flat((9, 9, 9), (32, 32)))
+    save(tmp_path / "b.png", flat((9, 9, 9), (32, 32)))
+    _, line = folders.read_files([tmp_path], **small)
+    assert line == "2 of your own images, 32x32 rgb, brought to 8x8 grey"
+    grey = save(tmp_path / "c.png", np.full((8, 8), 7, np.uint8))
+    _, line = folders.read_files([tmp_path], **small)
+    assert "3 of your own images, of several sizes, grey and rgb, brought to" in line
+    _, line = folders.read_files([grey], **small)
+    assert line == "1 of your own images"
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no image")
+    _, line = folders.read_files([tmp_path], **small)
+    assert line.endswith("; skipped: 1 file that is no image")
+    with pytest.raises(DatasetError, match="`images`: .*notes.txt cannot be read"):
+        folders.read_files([notes], **small)
+
+
+def test_archives_and_arrays_are_read_like_folders(tmp_path):
+    photos = tmp_path / "photos"
+    for number, name in enumerate(["cats/a.png", "dogs/b.png"]):
+        save(photos / name, flat((60 * number + 9,) * 3, (8, 12)))
+    packed = shutil.make_archive(tmp_path / "photos", "zip", photos)
+    pixels = np.stack([flat((60 * number + 9,) * 3, (8, 12)) for number in range(2)])
+    np.save(tmp_path / "photos.npy", pixels)
+    np.savez(tmp_path / "photos.npz", images=pixels)
+    expected, found = folders.read(photos, image_size=8)
+    assert str(found) == "photos: 2 images (cats 1, dogs 1)"
+    for place in (packed, tmp_path / "photos.npy", tmp_path / "photos.npz"):
+        for cache_bytes in (0, 2**20):
+            own, found = folders.read(
+                Path(place), image_size=8, cache_bytes=cache_bytes
+            )
+            np.testing.assert_array_equal(own[np.arange(2)], expected)
+        folded = " (cats 1, dogs 1)" if place == packed else ""
+        assert str(found) == f"{Path(place).name}: 2 images{folded}"
+    several = [photos / "cats/a.png", packed, tmp_path / "photos.npy"]
+    own, _ = folders.read_files(several, **SHAPE, number=4)
+    np.testing.assert_array_equal(own, expected[[0, 0, 1, 0]])
+
+
+def test_a_changed_archive_is_named(tmp_path):
+    save(tmp_path / "photos" / "a.png", flat((9, 9, 9)))
+    packed = shutil.make_archive(tmp_path / "photos", "zip", tmp_path / "photos")
+    lazy, _ = folders.read(Path(packed), image_size=8, cache_bytes=0)
+    assert lazy[np.array([0])].max() == 9
+    Path(packed).write_bytes(b"")
+    with pytest.raises(DatasetError, match="photos.zip/a.png was changed or removed"):
+        lazy[np.array([0])]
+
+
+def test_many_files_show_a_bar_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(folders, "MANY", 2)
+    for number in range(3):
+        save(tmp_path / f"{number}.png", flat((number,) * 3))
+    folders.read(tmp_path, image_size=8)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    folders.read(tmp_path, image_size=8)
+    assert "3/3" in capsys.readouterr().out

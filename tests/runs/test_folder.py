@@ -1,8 +1,13 @@
+import numpy as np
 import pytest
 
+from coopnets_tf.data import datasets
+from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import RunError
+from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.runs.checkpoints import last_step
-from coopnets_tf.runs.folder import check_data, create_run, record_data
+from coopnets_tf.runs.folder import DATA, check_data, create_run, record_data
+from tests.data.files import flat, save
 from tests.helpers import write_checkpoint
 
 
@@ -13,6 +18,9 @@ def test_unnamed_runs_are_numbered(tmp_path):
     (root / "digits-9").mkdir()
     assert create_run(None, dataset="digits", root=root) == root / "digits-10"
     assert create_run(None, dataset="/a b/ships/", root=root) == root / "ships-1"
+    (tmp_path / "cats.zip").touch()
+    cats = create_run(None, dataset=str(tmp_path / "cats.zip"), root=root)
+    assert cats == root / "cats-1"
 
 
 def test_a_named_run_may_be_new_or_an_empty_folder(tmp_path):
@@ -37,14 +45,31 @@ def test_a_file_is_refused(tmp_path):
 
 
 def test_other_images_are_refused_for_a_run(tmp_path):
-    options = {"way_out": "Bring the old ones back."}
-    check_data(tmp_path, fingerprint="b", **options)  # nothing is known yet
+    grey, white = (
+        ImageDataset("images", np.full((2, 8, 8, 1), value, np.uint8))
+        for value in (127, 255)
+    )
+    options = {"way_out": "Or begin a new one."}
+    check_data(tmp_path, white, **options)  # nothing is known yet
     assert list(tmp_path.iterdir()) == []
-    record_data(tmp_path, fingerprint="a")
-    check_data(tmp_path, fingerprint="a", **options)
-    record_data(tmp_path, fingerprint="b")  # what it was begun with stays known
-    with pytest.raises(RunError, match="not those with which.*Bring the old ones back"):
-        check_data(tmp_path, fingerprint="b", **options)
+    record_data(tmp_path, grey)
+    check_data(tmp_path, grey, **options)
+    with pytest.raises(RunError, match="not those.*`dataset`. Or begin a new one."):
+        check_data(tmp_path, white, **options)
+
+
+@pytest.mark.parametrize("named", [{"dataset": "/old/photos"}, "/old/photos"])
+def test_a_run_of_version_0_2_knows_its_images_at_another_place(tmp_path, named):
+    save(tmp_path / "photos" / "1.png", flat((1, 1, 1)))
+    photos = datasets.load(str(tmp_path / "photos"), image_size=8, cache_bytes=0)
+    write_json(
+        tmp_path / DATA, {"fingerprint": photos.fingerprint(folder="/old/photos")}
+    )
+    write_json(tmp_path / RUN_DESCRIPTION, {"dataset": named})
+    check_data(tmp_path, photos, way_out="")
+    write_json(tmp_path / RUN_DESCRIPTION, {"dataset": {"dataset": "/other/photos"}})
+    with pytest.raises(RunError, match="not those"):
+        check_data(tmp_path, photos, way_out="")
 
 
 def test_last_step(tmp_path):

@@ -1,0 +1,122 @@
+"""What was found in a place with images, in words."""
+
+import collections
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from coopnets_tf.data import archives, decoding
+from coopnets_tf.data.decoding import Header
+from coopnets_tf.data.sources import Listing, Origin
+
+MAX_NAMED = 10  # subfolders in a line
+Skipped = Mapping[Origin, str]  # what was left out, and why
+Range = tuple[int, int] | None  # of the 16-bit greys, where there are any
+
+
+class Found(NamedTuple):
+    """What was found in a place; its text is one line.
+
+    Args:
+      line: that text.
+      num_skipped: files that were left out.
+      skipped: names of those files and of folders that were passed over, with reasons.
+      grey_range: "LOW:HIGH" of the 16-bit greys; None where there are none.
+    """
+
+    line: str
+    num_skipped: int
+    skipped: tuple[str, ...]
+    grey_range: str | None
+
+    def __str__(self) -> str:
+        return self.line
+
+
+def report(
+    place: Path,
+    listing: Listing,
+    headers: Mapping[Origin, Header],
+    skipped: Skipped,
+    greys: Range,
+) -> Found:
+    """What was found in a place, of which the images with `headers` are used."""
+    line = f"{_text(place.name)}: {_plural(len(headers), 'image')}"
+    if place.is_dir() or place.suffix.lower() not in archives.ARRAYS:
+        line += _by_folder([one.name for one in headers])
+    parts = [line]
+    if listing.num_followed:
+        parts.append(f"{_plural(listing.num_followed, 'linked folder')} followed")
+    parts += _remarks(headers.values(), skipped, greys, listing.housekeeping)
+    reasons = [f"{one.name}: {reason}" for one, reason in skipped.items()]
+    reasons += [f"{name}: is a housekeeping folder" for name in listing.housekeeping]
+    text = f"{greys[0]}:{greys[1]}" if greys else None
+    return Found("; ".join(parts), len(skipped), tuple(reasons), text)
+
+
+def own(headers: Collection[Header], skipped: Skipped, greys: Range, shape: str) -> str:
+    """What the user's own images are, and to which `shape` they were brought."""
+    line = f"{len(headers)} of your own images"
+    if headers and (sizes := _sizes(headers)) != shape:
+        line += f", {sizes}, brought to {shape}"
+    return "; ".join([line, *_remarks(headers, skipped, greys)])
+
+
+def _sizes(headers):
+    """Such as "32x32 rgb"."""
+    sizes = {f"{header.height}x{header.width}" for header in headers}
+    size = sizes.pop() if len(sizes) == 1 else "of several sizes,"
+    modes = sorted({header.color_mode for header in headers})
+    return f"{size} {' and '.join(modes)}"
+
+
+def _by_folder(names):
+    """How many images each of the folders has in which the paths of all part ways."""
+    folders = [name.split("/")[:-1] for name in names]
+    depth = len(os.path.commonprefix(folders))
+    counts = collections.Counter(
+        folder[depth] if len(folder) > depth else None for folder in folders
+    )
+    beside = counts.pop(None, 0)
+    if not counts:
+        return ""
+    parts = [f"{_text(name)} {number:,}" for name, number in sorted(counts.items())]
+    if len(parts) > MAX_NAMED:
+        parts[MAX_NAMED:] = [f"and {len(parts) - MAX_NAMED} more folders"]
+    parts += [f"{beside:,} beside them"] if beside else []
+    return f" ({', '.join(parts)})"
+
+
+def _remarks(headers, skipped, greys, housekeeping=()):
+    """What is worth knowing of images that were found, and of what else there was."""
+    remarks = []
+    if number := sum(header.has_pages for header in headers):
+        verb = "has" if number == 1 else "have"
+        remarks.append(
+            f"{_plural(number, 'file')} {verb} several pages, the first is taken"
+        )
+    if greys:
+        remarks.append(f"16-bit greys from {greys[0]}:{greys[1]}")
+    reasons = collections.Counter(skipped.values())
+    if number := reasons.pop(decoding.NEED_HEIF, 0):
+        need = decoding.NEED_HEIF if number == 1 else "need pip install pillow-heif"
+        remarks.append(f"{_plural(number, '.heic file')} {need}")
+    left_out = []
+    if number := reasons.pop(decoding.NO_IMAGE, 0):
+        are = "file that is no image" if number == 1 else "files that are no images"
+        left_out.append(f"{number:,} {are}")
+    if number := sum(reasons.values()):
+        left_out.append(f"{_plural(number, 'file')} that cannot be read")
+    if housekeeping:
+        left_out.append(_plural(len(housekeeping), "housekeeping folder"))
+    return remarks + ([f"skipped: {', '.join(left_out)}"] if left_out else [])
+
+
+def _plural(number, what):
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def _text(name):
+    """A name for the terminal, which may refuse bytes that are no text."""
+    return name.encode("utf-8", "backslashreplace").decode()
