@@ -305,8 +305,8 @@ def test_diagnostics_follow_the_chains_for_ten_times_their_length(model, splits,
     energies = np.asarray(model.energy(splits.test[:1_000]))
     np.testing.assert_allclose(found["real_energy"], energies.mean(), rtol=1e-5)
     assert set(pictured) == {"diagnostics", "chains"}
-    # 8 chains down, 5 times across: 8-pixel tiles enlarged fourfold, with gaps of 2.
-    assert pictured["chains"].shape == (8 * 34 + 2, 5 * 34 + 2, 1)
+    # 8 chains down, 5 times across: 8-pixel tiles enlarged 19 times, with gaps of 2.
+    assert pictured["chains"].shape == (8 * 154 + 2, 5 * 154 + 2, 1)
 
 
 def test_without_an_extractor_its_metrics_are_left_out(model, splits):
