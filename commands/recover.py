@@ -12,6 +12,7 @@ from coopnets_tf.data import images as pictures
 from coopnets_tf.evaluation import recovery, reports
 from coopnets_tf.files import write_json
 from coopnets_tf.runs import folder
+from coopnets_tf.wording import counted
 
 
 def reconstruct(
@@ -155,9 +156,8 @@ def _training_images(run_dir, number, data, training_mask):
     )
     first = slice(number)
     visible: Any = seen.visible(first)
-    print(
-        f"{whole.name}: the first {len(visible)} {whole.kind}, as they were trained on"
-    )
+    first_ones = counted(len(visible), whole.kind)
+    print(f"{whole.name}: the first {first_ones}, as they were trained on")
     masks.refuse_extremes(
         visible, f"`training_mask`={training_mask}", "Take fewer `num_images`."
     )

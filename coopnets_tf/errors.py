@@ -4,10 +4,7 @@ A message names arguments in backquotes, such as `num_held_out`; the command lin
 those that are its flags into flags.
 """
 
-import difflib
 import math
-import re
-from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -60,14 +57,3 @@ class Stopped(Exception):
     def __init__(self, signal_number: int, step: int) -> None:
         super().__init__(f"Stopped at step {step}")
         self.signal = signal_number
-
-
-def one_line(error: BaseException) -> str:
-    """The message of any error in one line, without the colours of Keras'."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a message: the known name most like an unknown one, if any."""
-    found = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {found[0]}?" if found else ""

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import seeds
-from coopnets_tf.errors import NetworkError, nearest, one_line
+from coopnets_tf.errors import NetworkError
 from coopnets_tf.layers import (
     BatchNorm,
     ConvTranspose,
@@ -19,6 +19,7 @@ from coopnets_tf.layers import (
     SummedOutputs,
     leaky_relu,
 )
+from coopnets_tf.wording import nearest, one_line
 
 DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
 

@@ -8,7 +8,7 @@ from tests.helpers import ROOT
 
 # By the longest prefix of a module's name within the package.
 LEVELS = [
-    {"version", "errors", "files", "seeds"},
+    {"version", "errors", "wording", "files", "seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"},
     {"data", "frozen", "networks", "network_files"},
     {"descriptor", "generator", "endpoints"},
