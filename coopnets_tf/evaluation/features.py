@@ -148,7 +148,7 @@ def _with_features(network, images):
 
 
 def _classifier(image_shape, num_classes):
-    images = maps = keras.Input(image_shape)
+    images = maps = keras.Input(image_shape, dtype="float32")
     for number, filters in enumerate(FILTERS):
         initializer = keras.initializers.HeUniform(seed=number)
         maps = keras.layers.Conv2D(
@@ -191,7 +191,8 @@ def inception(*, inception_weights: str | None = None) -> Extractor:
     """
     weights = inception_weights
     if weights and not Path(weights).is_file():
-        raise ExtractorError(f"`inception_weights`={weights} is not a file.")
+        found = "is not a file" if Path(weights).exists() else "does not exist"
+        raise ExtractorError(f"`inception_weights`={weights} {found}.")
     try:
         network = keras.applications.InceptionV3(weights=weights or "imagenet")
     except Exception as error:  # no network, or other weights
