@@ -268,7 +268,8 @@ def test_output_in_use_is_refused_and_left(place):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--mode=sample", "--workdir=nowhere"], "--workdir=nowhere holds no run"),
+        (["--mode=sample", "--workdir=."], "--workdir=. holds no run"),
+        (["--mode=sample", "--workdir=nowhere"], "--workdir=nowhere does not exist."),
         (["--mode=sample", "--checkpoint=99"], "has no checkpoint '99'. It has: "),
         (["--mode=sample", "--checkpoint=99", "--output=unborn"], "no checkpoint"),
         (["--mode=sample", "--checkpoint=best"], "has no checkpoint 'best'"),
@@ -277,7 +278,7 @@ def test_output_in_use_is_refused_and_left(place):
         (["--mode=interpolate", "--images=0.png,broken.png"], "broken.png"),
         (["--mode=reconstruct", "--images=broken.png"], "broken.png"),
         (["--mode=reconstruct", "--images=lost.png"], "lost.png"),
-        (["--mode=recover", "--mask=square:8"], "--mask: the square of an image of 8x8"),
+        (["--mode=recover", "--mask=square:8"], "--mask: the square of an image"),
         (["--mode=recover", "--mask=random:0"], "--mask: the share of hidden pixels"),
         (["--mode=recover", "--mask=black.png"], "hides nothing or everything"),
         (["--mode=recover", "--mask=white.png"], "hides nothing or everything"),
