@@ -11,6 +11,10 @@ class UserError(ValueError):
     """What was asked for cannot be done; the message says why and what to do."""
 
 
+class ArgumentError(UserError):
+    """An argument of a function makes no sense."""
+
+
 class DatasetError(UserError):
     """The data cannot be used."""
 
@@ -57,3 +61,10 @@ class Stopped(Exception):
     def __init__(self, signal_number: int, step: int) -> None:
         super().__init__(f"Stopped at step {step}")
         self.signal = signal_number
+
+
+def refuse_below(least: int, **arguments: int) -> None:
+    """Stops where an argument, by its name, is smaller than the least possible."""
+    for name, value in arguments.items():
+        if value < least:
+            raise ArgumentError(f"`{name}` must be {least} or more. Received: {value}.")
