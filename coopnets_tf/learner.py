@@ -12,6 +12,7 @@ import tensorflow as tf
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import DatasetError, NetworkError
 from coopnets_tf.generator import Generator
+from coopnets_tf.layers import FLOAT
 from coopnets_tf.seeds import Purpose, draw_seed
 
 NETS = ("descriptor", "generator")
@@ -190,11 +191,11 @@ class Learner(keras.Model):
         limits: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{**FLOAT, **kwargs})
         self.descriptor = descriptor
         self.generator = generator
         self.run_seed = run_seed
-        self.means = {name: keras.metrics.Mean(name) for name in metrics}
+        self.means = {name: keras.metrics.Mean(name, **FLOAT) for name in metrics}
         self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
         self.rollbacks = keras.Variable(
             0, dtype="int64", trainable=False, name="rollbacks"
@@ -203,7 +204,9 @@ class Learner(keras.Model):
         self.limits = limits
         # The first step whose metrics were out of bounds (0: none), and their sizes.
         self._alarm_step = keras.Variable(0, dtype="int64", trainable=False)
-        self._alarm_sizes = keras.Variable([0.0] * len(self.means), trainable=False)
+        self._alarm_sizes = keras.Variable(
+            [0.0] * len(self.means), trainable=False, **FLOAT
+        )
         for net in self.nets.values():
             named_variables(net)  # refuses names that a checkpoint would mix up
         self.built = True

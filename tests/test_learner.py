@@ -188,6 +188,7 @@ def test_fit_looks_at_the_first_batch_and_loses_none(way):
         model.fit(wrap(GREY))
     assert int(model.step) == 0
     options = {"batch_size": 4} if way in ("array", "tensor", "dict") else {}
+    options |= {"steps_per_epoch": 2} if "ator" in way else {}
     model.fit(wrap(noise(8, 8, 8, 1)), verbose=0, shuffle=False, **options)
     assert int(model.step) == 2
 
