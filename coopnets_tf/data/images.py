@@ -81,31 +81,40 @@ def compared(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     kinds = [to_uint8(images) for images in columns.values()]
     number, *size, channels = kinds[0].shape
-    font: Any = ImageFont.load_default(HEADING)
-    widest = math.ceil(max(map(font.getlength, columns)))
+    widest = math.ceil(max(map(_font().getlength, columns)))
     for num_groups in range(min(MAX_GROUPS, number), 0, -1):
         factor = _factor(size, num_groups * len(kinds), GAP)
         cell = max(factor * size[1], widest)
         if num_groups * len(kinds) * cell <= MAX_WIDTH:
             break
     left = (cell - factor * size[1]) // 2
-    margins = left, cell + GAP - left - factor * size[1]
-    around = [(0, 0), (0, 0), margins, (0, 0)]
-    cells = [
-        np.pad(_enlarged(kind, factor), around, constant_values=255) for kind in kinds
-    ]
-    groups = np.concatenate(cells, axis=2)
-    strip = Image.new("L", (groups.shape[2], HEADING + 4), 255)
-    for column, heading in enumerate(columns):
-        middle = column * (cell + GAP) + cell / 2, HEADING / 2 + 2
-        ImageDraw.Draw(strip).text(middle, heading, 0, font, anchor="mm")
-    headings = np.asarray(strip)[..., None].repeat(channels, axis=2)
-    return np.concatenate(
+    margins = [(0, 0), (0, 0), (left, cell + GAP - left - factor * size[1]), (0, 0)]
+    groups = np.concatenate(
         [
-            _lay_out(np.stack([headings] * num_groups), num_groups, GROUP_GAP),
-            _lay_out(groups, num_groups, GROUP_GAP)[GROUP_GAP:],
-        ]
+            np.pad(_enlarged(kind, factor), margins, constant_values=255)
+            for kind in kinds
+        ],
+        axis=2,
     )
+    headings = _headings(columns, cell)[None, ..., None]
+    headings = headings.repeat(num_groups, axis=0).repeat(channels, axis=3)
+    above, below = (
+        _lay_out(part, num_groups, GROUP_GAP) for part in (headings, groups)
+    )
+    return np.concatenate([above, below[GROUP_GAP:]])
+
+
+def _font() -> Any:
+    return ImageFont.load_default(HEADING)
+
+
+def _headings(names, cell):
+    """Names in the middle of cells that stand `GAP` apart: uint8 [height, width]."""
+    strip = Image.new("L", (len(names) * (cell + GAP), HEADING + 4), 255)
+    for column, name in enumerate(names):
+        middle = column * (cell + GAP) + cell / 2, strip.height / 2
+        ImageDraw.Draw(strip).text(middle, name, fill=0, font=_font(), anchor="mm")
+    return np.asarray(strip)
 
 
 def _factor(size, num_columns, gap):
