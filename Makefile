@@ -9,17 +9,17 @@ demo: .venv/installed  ## trains on the embedded digits, about four minutes on t
 test: lint
 	$(VENV)/python -m pytest -n 2
 
-test-slow: .venv/installed  ## what needs a process each: kills, signals, full disks
+test-slow: .venv/dev  ## what needs a process each: kills, signals, full disks
 	$(VENV)/python -m pytest -n 2 -m slow
 
 test-all: test test-slow
 
-lint: .venv/installed
+lint: .venv/dev
 	$(VENV)/ruff check
 	$(VENV)/ruff format --check
 	$(VENV)/mypy
 
-format: .venv/installed
+format: .venv/dev
 	$(VENV)/ruff check --fix
 	$(VENV)/ruff format
 
@@ -32,5 +32,9 @@ benchmark: .venv/installed
 	    sys.exit(0 if ok else 'Python 3.11 to 3.13 is needed, this is ' + sys.version \
 	    + '. Name another: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install --quiet -r requirements.txt "ruff>=0.14,<1" "mypy>=1.10,<3"
+	$(VENV)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+.venv/dev: requirements-dev.txt .venv/installed
+	$(VENV)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@

@@ -15,6 +15,7 @@ from coopnets_tf.image_model import ImageModel
 from coopnets_tf.network_files import COPY
 from coopnets_tf.runs import logs
 from coopnets_tf.runs.export import metadata
+from coopnets_tf.wording import counted
 
 NUM_SAMPLES = 64  # images in the card's picture
 FRONT = """\
@@ -31,8 +32,8 @@ TEXT = """
 # {title}
 
 {story} Images have
-{pixels} pixels and {channels}. {These} after {training_steps:,}
-training steps.
+{pixels} pixels and {channels}. {These}
+after {training}.
 
 ![Samples of the model](samples.png)
 
@@ -62,11 +63,11 @@ STORIES = {
 A generator and a descriptor (an energy-based model), trained together on `{dataset}` by
 cooperative learning ([arXiv:1609.09408](https://arxiv.org/abs/1609.09408)). The
 generator drafts an image from {num_latents} normal random numbers; the descriptor
-revises it by Langevin dynamics, {revision_steps} steps in training.""",
+revises it by Langevin dynamics, {revisions} in training.""",
     "AlgorithmD": """\
 A descriptor (an energy-based model), trained on `{dataset}` by Algorithm D of
 [arXiv:1609.09408](https://arxiv.org/abs/1609.09408). Langevin dynamics turn an image
-into one that it scores higher, {revision_steps} steps in training.""",
+into one that it scores higher, {revisions} in training.""",
     "AlgorithmG": """\
 A generator, trained on `{dataset}` by Algorithm G of
 [arXiv:1609.09408](https://arxiv.org/abs/1609.09408), alternating back-propagation. It
@@ -103,14 +104,17 @@ def card(
     text = TEXT.format(
         **facts,
         story=STORIES[facts["algorithm"]].format(
-            **facts, num_latents=math.prod(facts["latent_shape"] or [])
+            **facts,
+            num_latents=math.prod(facts["latent_shape"] or []),
+            revisions=counted(facts["revision_steps"] or 0, "steps"),
         ),
         These="These are the nets" if len(model.nets) > 1 else "This is the net",
         title=name.split("/")[1],
         name=name,
         consent=", trust_network=True" if (run_dir / COPY).exists() else "",
         pixels="x".join(map(str, size)),
-        channels="1 channel" if channels == 1 else f"{channels} channels",
+        channels=counted(channels, "channels"),
+        training=counted(facts["training_steps"], "training steps"),
         num_samples=NUM_SAMPLES,
         shape=[NUM_SAMPLES, *facts["image_shape"]],
         commands="\n".join(_commands(run_dir / flags.SAVED)),

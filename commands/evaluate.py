@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,17 +40,20 @@ def evaluate(settings: Settings) -> Path:
         parzen=settings["parzen_protocol"],
         ceiling=settings["evaluate_real"],
     )
-    extractor = choose_extractor(splits, choices, settings)
+    # Refused now rather than after the classifier's training.
+    protocol.real_images(splits, choices)
+    protocol.num_drawn(model, choices)
+    for argument in ("output", "export_samples"):
+        folder.refuse_used(settings[argument], argument=argument)
+    tell("the feature extractor")
+    try:
+        extractor = choose_extractor(splits, choices, settings)
+    finally:
+        tell("")
     if images_to := settings["export_samples"]:
         folder.new_output(images_to, run_dir, "evaluate", argument="export_samples")
     output = folder.new_output(settings["output"], run_dir, "evaluate")
-    found = protocol.evaluate(
-        model,
-        splits,
-        choices,
-        extractor=extractor,
-        report_line=functools.partial(print, flush=True),
-    )
+    found = protocol.evaluate(model, splits, choices, extractor=extractor, tell=tell)
     save(found, output)
     if images_to:
         export_samples(images_to, {**found.scored, "reference": found.reference})
@@ -58,6 +62,12 @@ def evaluate(settings: Settings) -> Path:
     if images_to:
         print(f"Images that were scored: {images_to}")
     return output
+
+
+def tell(what: str) -> None:
+    """What is going on, in a line that the next one replaces; in a pipe nothing."""
+    if sys.stdout.isatty():
+        print(f"\r{what:<60}\r", end="", flush=True)
 
 
 def on_the_way(

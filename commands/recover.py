@@ -12,6 +12,7 @@ from coopnets_tf.data import images as pictures
 from coopnets_tf.evaluation import recovery, reports
 from coopnets_tf.files import write_json
 from coopnets_tf.runs import folder
+from coopnets_tf.wording import counted
 
 
 def reconstruct(
@@ -49,12 +50,17 @@ def reconstruct(
     place = folder.new_output(output, run_dir, "reconstruct")
     found = model.reconstruct(originals, num_steps=infer_steps, seed=seed).numpy()
     difference = np.abs(originals - found) - 1
-    _save_triples(place / "reconstruct.png", originals, found, difference)
+    columns = {
+        "original": originals,
+        "reconstruction": found,
+        "difference": difference,
+    }
+    picture = _save_compared(place / "reconstruct.png", columns)
     errors = recovery.errors(originals, found, np.zeros_like(originals))
     errors = {name.replace("hidden_", ""): value for name, value in errors.items()}
     write_json(place / "errors.json", errors)
     print(reports.table({"reconstruction": errors}))
-    print(f"Original, reconstruction, difference: {place}/reconstruct.png")
+    print(picture)
     return errors
 
 
@@ -123,13 +129,14 @@ def recover(
     if model.generator:
         fills["generator alone" if model.descriptor else best] = filled.numpy()
     fills |= _simple_fills(occluded, visible)
-    _save_triples(place / "recover.png", originals, occluded, fills[best])
+    columns = {"original": originals, "occluded": occluded, "recovered": fills[best]}
+    picture = _save_compared(place / "recover.png", columns)
     errors = {
         name: recovery.errors(originals, fill, visible) for name, fill in fills.items()
     }
     write_json(place / "errors.json", errors)
     print(reports.table(errors))
-    print(f"Original, occluded, recovered: {place}/recover.png")
+    print(picture)
     return errors
 
 
@@ -153,17 +160,18 @@ def _training_images(run_dir, number, data, training_mask):
     )
     first = slice(number)
     visible: Any = seen.visible(first)
-    print(
-        f"{whole.name}: the first {len(visible)} {whole.kind}, as they were trained on"
-    )
+    first_ones = counted(len(visible), whole.kind)
+    print(f"{whole.name}: the first {first_ones}, as they were trained on")
     masks.refuse_extremes(
         visible, f"`training_mask`={training_mask}", "Take fewer `num_images`."
     )
     return whole[first], visible, seen[first]
 
 
-def _save_triples(path, *triples):
-    """Three images side by side for each of the first ones, three triples a row."""
-    rows = np.stack([part[: use.GRID // 3] for part in triples], axis=1)
-    grid = pictures.grid(rows.reshape(-1, *rows.shape[2:]), num_columns=9)
-    pictures.save_png(path, grid)
+def _save_compared(path, columns):
+    """Saves the first images of each kind side by side; returns a line about it."""
+    number = len(next(iter(columns.values())))
+    shown = {name: images[: use.GRID] for name, images in columns.items()}
+    pictures.save_png(path, pictures.compared(shown))
+    part = f", the first {use.GRID} of {number:,}" if number > use.GRID else ""
+    return f"{', '.join(columns).capitalize()}{part}: {path}"

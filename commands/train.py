@@ -23,6 +23,7 @@ from coopnets_tf.learner import NETS
 from coopnets_tf.network_files import NetworkFile
 from coopnets_tf.runs import checkpoints, folder, training
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.wording import counted
 
 
 def train(settings: Settings) -> Path:
@@ -68,6 +69,8 @@ def resumed(workdir: str | None) -> Path:
     """
     if workdir is None:
         raise RunError("runs/ holds no run. Name the folder of one by `workdir`.")
+    if not Path(workdir).exists():
+        raise RunError(f"`workdir`={workdir} does not exist.")
     if not (Path(workdir) / flags.SAVED).is_file():
         raise RunError(
             f"`workdir`={workdir} holds no run: it has no {flags.SAVED}. One that was "
@@ -166,7 +169,7 @@ def device() -> str:
     """Where TensorFlow will run."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"CPU, {os.cpu_count()} cores"
+        return f"CPU, {counted(os.cpu_count() or 1, 'cores')}"
     return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
 
 
@@ -176,19 +179,20 @@ def headline(
     settings: Settings,
     file: NetworkFile | None,
 ) -> str:
-    """One line: what runs where."""
+    """Two lines: the machine and the nets; the data and the chains."""
     skipped = f", {dataset.num_skipped} skipped" if dataset.num_skipped else ""
     sizes = [f"{name} {net.count_params():,}" for name, net in model.nets.items()]
     if model.descriptor:
-        chains = f"{model.num_chains} chains of {model.revision_steps}"
+        chains = f"{counted(model.num_chains, 'chains')} of {model.revision_steps}"
     elif model.generator:
-        chains = f"G1 with {model.generator.inference.num_steps} steps"
+        chains = f"G1 with {counted(model.generator.inference.num_steps, 'steps')}"
+    steps = dataset.steps_per_epoch(settings["batch_size"])
     networks = file.path.name if file else settings["network"]
     for name in set(model.nets) - set(network_files.functions(file) if file else NETS):
         networks += f" and built-in {model.nets[name].network.name}"
     return (
-        f"{device()} | {networks} nets: {', '.join(sizes)} parameters | "
-        f"{dataset.name}: {dataset.num_images:,} images "
+        f"{device()} | {networks} nets: {', '.join(sizes)} parameters\n"
+        f"{dataset.name}: {counted(dataset.num_images, 'images')} "
         f"{'x'.join(map(str, dataset.image_shape))}{skipped} | "
-        f"{dataset.steps_per_epoch(settings['batch_size']):,} steps an epoch, {chains}"
+        f"{counted(steps, 'steps an epoch')}, {chains}"
     )

@@ -207,6 +207,7 @@ def interpolate(
     run_dir, model = opened(
         workdir, checkpoint, trust_network, generator_for="`mode`=interpolate"
     )
+    folder.refuse_used(output)
     kind, ends = interpolation, None
     if images:
         options: Any = {"images": images, "resize": resize, "normalize": normalize}

@@ -9,6 +9,7 @@ import tensorflow as tf
 from coopnets_tf import seeds
 from coopnets_tf.algorithms import CHAIN_INITS, REVISION_METRICS, revision_metrics
 from coopnets_tf.descriptor import Descriptor
+from coopnets_tf.errors import refuse_below
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import as_batch
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
@@ -171,6 +172,7 @@ class AlgorithmD(ImageModel):
         self, num_images: int, *, seed: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], None]:
         """Fresh images. Arguments and result as for `CoopNets.shown`."""
+        refuse_below(1, num_images=num_images)
         revised, _ = self.descriptor.revise(
             self.start(num_images, seed=seed),
             seed=seeds.fold_in(seed, 0),

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import seeds
-from coopnets_tf.errors import DatasetError
+from coopnets_tf.errors import DatasetError, refuse_below
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import as_batch
@@ -105,6 +105,7 @@ class AlgorithmG(ImageModel):
 
         Arguments and result as for `CoopNets.shown`.
         """
+        refuse_below(1, num_images=num_images)
         _, generated = self.generator.propose(num_images, seed=seed)
         latents = self.latents[:num_images]
         reconstructed = self.generator(latents)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from coopnets_tf import seeds
 from coopnets_tf.algorithms import REVISION_METRICS, revision_metrics
 from coopnets_tf.descriptor import Descriptor
+from coopnets_tf.errors import refuse_below
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import as_batch
@@ -112,6 +113,7 @@ class CoopNets(ImageModel):
         """What a picture of the training shows, by name: drafts, and the same drafts
         revised; and the latents that now belong to them.
         """
+        refuse_below(1, num_images=num_images)
         latents, generated = self.generator.propose(num_images, seed=seed)
         revised, _ = self.descriptor.revise(
             generated, seed=seeds.fold_in(seed, 0), noise_scale=self.noise_scale()

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, networks, seeds
+from coopnets_tf import energies, layers, networks, seeds
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import is_batch_norm, layers_inside
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
@@ -57,7 +57,7 @@ class Descriptor(keras.Model):
         name: str = "descriptor",
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, **{**layers.FLOAT, **kwargs})
         reference_stddev = math.inf if reference_stddev is None else reference_stddev
         if not reference_stddev > 0:
             raise ValueError(

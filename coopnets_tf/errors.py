@@ -4,14 +4,15 @@ A message names arguments in backquotes, such as `num_held_out`; the command lin
 those that are its flags into flags.
 """
 
-import difflib
 import math
-import re
-from collections.abc import Iterable
 
 
 class UserError(ValueError):
     """What was asked for cannot be done; the message says why and what to do."""
+
+
+class ArgumentError(UserError):
+    """An argument of a function makes no sense."""
 
 
 class DatasetError(UserError):
@@ -67,12 +68,8 @@ class Stopped(Exception):
         self.signal = signal_number
 
 
-def one_line(error: BaseException) -> str:
-    """The message of any error in one line, without the colours of Keras'."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a message: the known name most like an unknown one, if any."""
-    found = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {found[0]}?" if found else ""
+def refuse_below(least: int, **arguments: int) -> None:
+    """Stops where an argument, by its name, is smaller than the least possible."""
+    for name, value in arguments.items():
+        if value < least:
+            raise ArgumentError(f"`{name}` must be {least} or more. Received: {value}.")

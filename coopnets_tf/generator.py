@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, networks, seeds
+from coopnets_tf import energies, layers, networks, seeds
 from coopnets_tf.frozen import Statistics
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 from coopnets_tf.seeds import Integer
@@ -56,7 +56,7 @@ class Generator(keras.Model):
         name: str = "generator",
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, **{**layers.FLOAT, **kwargs})
         if not residual_stddev > 0:
             raise ValueError(
                 "`residual_stddev` must be positive. "

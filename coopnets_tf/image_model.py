@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from coopnets_tf import endpoints, seeds
-from coopnets_tf.errors import NetworkError
+from coopnets_tf.errors import ArgumentError, NetworkError, refuse_below
 from coopnets_tf.frozen import freeze, frozen
 from coopnets_tf.learner import Learner
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
@@ -125,9 +125,9 @@ class ImageModel(Learner):
     def _endpoint(self, name):
         if name not in self.endpoints():
             lacking = "generator" if self.generator is None else "descriptor"
-            raise ValueError(
+            raise NetworkError(
                 f"`{name}` needs a {lacking}. Received: a model of the "
-                f"{next(iter(self.nets))} alone"
+                f"{next(iter(self.nets))} alone."
             )
         return self.endpoints()[name]
 
@@ -161,13 +161,18 @@ class ImageModel(Learner):
         batch_size: int = 100,
     ) -> Iterator[tf.Tensor]:
         """The images of `sample`, in batches of at most `batch_size`, as they come."""
-        if num_images < 1:
-            raise ValueError(f"`num_images` must be 1 or more. Received: {num_images}")
+        refuse_below(1, num_images=num_images, batch_size=batch_size)
+        refuse_below(0, seed=seed)
         draw, steps = self._endpoint("draw"), self._revision_steps(num_steps)
-        for first in range(0, num_images, batch_size):
-            with self.frozen():
-                images = draw(first, min(batch_size, num_images - first), steps, seed)
-            yield images
+
+        def batches():
+            for first in range(0, num_images, batch_size):
+                number = min(batch_size, num_images - first)
+                with self.frozen():
+                    images = draw(first, number, steps, seed)
+                yield images
+
+        return batches()
 
     def generate(self, latents: np.ndarray | tf.Tensor) -> tf.Tensor:
         """g of latents, float32 [batch, *latent_shape]: images in [-1, 1].
@@ -203,6 +208,7 @@ class ImageModel(Learner):
           num_steps, seed: see `sample`.
           visible: as `images`; 1 for pixels that stay as they are.
         """
+        refuse_below(0, seed=seed)
         steps = self._revision_steps(num_steps)
         function = self._endpoint("revise" if visible is None else "revise_hidden")
         arrays = [images] if visible is None else [images, visible]
@@ -243,6 +249,7 @@ class ImageModel(Learner):
           visible: as `images`; 1 for pixels to explain, 0 for unknown ones.
           draw: which of several independent draws.
         """
+        refuse_below(0, num_steps=num_steps, seed=seed, draw=draw)
         visible = tf.ones_like(images) if visible is None else visible
         function = self._endpoint("infer")
         with self.frozen():
@@ -298,6 +305,9 @@ class ImageModel(Learner):
             plausible image; more have smaller errors and less contrast.
           seed: in [0, 2**31).
         """
+        refuse_below(1, num_draws=num_draws)
+        refuse_below(0, infer_steps=infer_steps)
+        steps = self._revision_steps(revise_steps, argument="revise_steps")
         if self.generator is None:
             draws = [self.sample(len(images), seed=seed, num_steps=0)]
         else:
@@ -306,16 +316,18 @@ class ImageModel(Learner):
             )
             draws = [self.generate(infer(draw=draw)) for draw in range(num_draws)]
         filled = tf.where(visible > 0, images, tf.reduce_mean(draws, axis=0))
-        if not self._revision_steps(revise_steps):
+        if not steps:
             return filled
-        return self.revise(filled, num_steps=revise_steps, seed=seed, visible=visible)
+        return self.revise(filled, num_steps=steps, seed=seed, visible=visible)
 
-    def _revision_steps(self, num_steps):
+    def _revision_steps(self, num_steps, argument="num_steps"):
         if num_steps is None:
             return self.revision_steps
-        if num_steps < 0 or (num_steps and self.descriptor is None):
-            most = "0 or more" if self.descriptor else "0 without a descriptor"
-            raise ValueError(f"`num_steps` must be {most}. Received: {num_steps}")
+        refuse_below(0, **{argument: num_steps})
+        if num_steps and self.descriptor is None:
+            raise ArgumentError(
+                f"`{argument}` must be 0 without a descriptor. Received: {num_steps}."
+            )
         return num_steps
 
     def get_config(self) -> dict[str, Any]:

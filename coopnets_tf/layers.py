@@ -7,6 +7,9 @@ import tensorflow as tf
 
 LEAKY_SLOPE = 0.2
 Shape = tuple[int | None, ...]
+# Of a layer, whatever the user's keras.json or global settings say.
+FLOAT: dict[str, Any] = {"dtype": "float32"}
+LAST: dict[str, Any] = {**FLOAT, "data_format": "channels_last"}
 register = keras.saving.register_keras_serializable("coopnets_tf")
 
 

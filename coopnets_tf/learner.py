@@ -1,18 +1,24 @@
 """What every training has: steps, metrics, a guard, optimizers, a checkpoint."""
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import DatasetError, NetworkError
 from coopnets_tf.generator import Generator
+from coopnets_tf.layers import FLOAT
 from coopnets_tf.seeds import Purpose, draw_seed
 
 NETS = ("descriptor", "generator")
+RANGE = "Images must be float32 in [-1, 1]."
+SCALE = "Give pixels / 127.5 - 1."
+ROUNDING = 1e-3  # by which images may leave their range
 RENAMED = {  # since version 0.1
     "num_noise_steps": "revision_noise_until",
     "num_inference_noise_steps": "inference_noise_until",
@@ -85,17 +91,19 @@ def as_batch(
 
     Args:
       data: a dict, or images alone; or a tuple that begins with either, as Keras' `fit`
-        has it. By name: `images`, float32 [batch, *image_shape] in [-1, 1], and where
+        has it. By name: `images`, float [batch, *image_shape] in [-1, 1], and where
         there are any `numbers`, int [batch]; `visible`, as `images`, 1 where a pixel is
         known and 0 where not; `labels`, int [batch].
       incomplete: whether the algorithm learns from incomplete images.
 
     Raises:
-      DatasetError: on images of another shape, or incomplete ones.
+      DatasetError: on images of another shape, of integers, or incomplete ones.
     """
-    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    batch = images if isinstance(images, dict) else {"images": images}
-    shape = tf.convert_to_tensor(batch["images"]).shape[1:]
+    batch = _by_name(data)
+    images = tf.convert_to_tensor(batch["images"])
+    if not images.dtype.is_floating:
+        raise DatasetError(f"{RANGE} Received: {images.dtype.name}. {SCALE}")
+    shape = images.shape[1:]
     if not shape.is_compatible_with(image_shape):
         raise DatasetError(
             f"The nets are for images of shape {list(image_shape)}. Received: "
@@ -106,7 +114,54 @@ def as_batch(
             "Only Algorithm G learns from incomplete images. Received: a batch with "
             "`visible`."
         )
-    return batch
+    return {**batch, "images": tf.cast(images, tf.float32)}
+
+
+def check_batch(data: Any) -> None:
+    """Looks at what only the values of a batch tell; costs a pass over its images.
+
+    Args:
+      data: see `as_batch`; the images may be of any number. Hidden pixels, those with
+        `visible` 0, may hold anything.
+
+    Raises:
+      DatasetError: if images are of integers, contain NaN, or leave [-1, 1].
+    """
+    batch = _by_name(data)
+    images = tf.convert_to_tensor(batch["images"])
+    pixels = images.numpy()
+    if "visible" in batch:
+        pixels = pixels[np.broadcast_to(batch["visible"], pixels.shape) > 0]
+    low, high = (pixels.min(), pixels.max()) if pixels.size else (0, 0)
+    largest = 1 + ROUNDING
+    if images.dtype.is_floating and low >= -largest and high <= largest:  # no NaN
+        return
+    found = f"from {low:g} to {high:g}" if np.isfinite(low + high) else "with NaN in it"
+    raise DatasetError(f"{RANGE} Received: {images.dtype.name} {found}. {SCALE}")
+
+
+def _by_name(data):
+    """A batch as a dict, whatever form it comes in; see `as_batch`."""
+    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    return images if isinstance(images, dict) else {"images": images}
+
+
+def _checked(data):
+    """Data for `fit`, whose first batch, or all that is an array, has been checked."""
+    if isinstance(data, keras.utils.PyDataset):
+        first = [data[0]]
+    elif isinstance(data, tf.data.Dataset):
+        first = list(data.take(1))
+    elif isinstance(data, Iterator):
+        first = list(itertools.islice(data, 1))
+        data = (batch for batch in itertools.chain(first, data))
+    elif isinstance(data, dict) or hasattr(data, "dtype"):
+        first = [data]
+    else:  # for Keras to judge
+        first = []
+    for batch in first:
+        check_batch(batch)
+    return data
 
 
 class Learner(keras.Model):
@@ -136,11 +191,11 @@ class Learner(keras.Model):
         limits: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{**FLOAT, **kwargs})
         self.descriptor = descriptor
         self.generator = generator
         self.run_seed = run_seed
-        self.means = {name: keras.metrics.Mean(name) for name in metrics}
+        self.means = {name: keras.metrics.Mean(name, **FLOAT) for name in metrics}
         self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
         self.rollbacks = keras.Variable(
             0, dtype="int64", trainable=False, name="rollbacks"
@@ -149,7 +204,9 @@ class Learner(keras.Model):
         self.limits = limits
         # The first step whose metrics were out of bounds (0: none), and their sizes.
         self._alarm_step = keras.Variable(0, dtype="int64", trainable=False)
-        self._alarm_sizes = keras.Variable([0.0] * len(self.means), trainable=False)
+        self._alarm_sizes = keras.Variable(
+            [0.0] * len(self.means), trainable=False, **FLOAT
+        )
         for net in self.nets.values():
             named_variables(net)  # refuses names that a checkpoint would mix up
         self.built = True
@@ -196,6 +253,15 @@ class Learner(keras.Model):
                 )
             net.compile(optimizer=optimizers[name])
             net.optimizer.build(net.trainable_variables)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Keras' `fit`, which first looks at a batch; see `check_batch`."""
+        return super().fit(_checked(x), *args, **kwargs)
+
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `train_on_batch`, which first looks at it; see `check_batch`."""
+        check_batch(x)
+        return super().train_on_batch(x, *args, **kwargs)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

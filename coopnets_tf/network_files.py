@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import keras
 
-from coopnets_tf.errors import NetworkError, one_line
+from coopnets_tf.errors import NetworkError
 from coopnets_tf.files import keras_folder, write_whole
+from coopnets_tf.wording import one_line
 
 COPY = "network.py"  # in the folder of a run
 FUNCTIONS = {
@@ -53,6 +54,8 @@ def read(path: Path | str) -> NetworkFile:
         )
     try:
         return NetworkFile(path, path.read_bytes())
+    except FileNotFoundError as error:
+        raise NetworkError(f"`network`={path} does not exist.") from error
     except OSError as error:
         raise NetworkError(f"`network`={path} cannot be read: {error}.") from error
 

@@ -11,14 +11,17 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import seeds
-from coopnets_tf.errors import NetworkError, nearest, one_line
+from coopnets_tf.errors import NetworkError
 from coopnets_tf.layers import (
+    FLOAT,
+    LAST,
     BatchNorm,
     ConvTranspose,
     ImageConv,
     SummedOutputs,
     leaky_relu,
 )
+from coopnets_tf.wording import nearest, one_line
 
 DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
 
@@ -122,7 +125,7 @@ def descriptor(
       image_shape: (height, width, channels) of the images.
       num_outputs: linear outputs at the top, whose sum is the score.
     """
-    images = maps = keras.Input(image_shape)
+    images = maps = keras.Input(image_shape, **FLOAT)
     for position, conv in enumerate(table(name).descriptor):
         # The gradient with respect to the image is taken in every Langevin step.
         layer, padding = keras.layers.Conv2D, {"padding": "same"}
@@ -138,8 +141,11 @@ def descriptor(
             ),
             name=f"conv_{position}",
             **padding,
+            **LAST,
         )(maps)
-    top = SummedOutputs(num_outputs, stddev=DESCRIPTOR_STDDEV, name="outputs_sum")
+    top = SummedOutputs(
+        num_outputs, stddev=DESCRIPTOR_STDDEV, name="outputs_sum", **FLOAT
+    )
     return keras.Model(images, top(maps), name=f"{name}_descriptor")
 
 
@@ -168,8 +174,8 @@ def generator(
         )
     rows = table(name).generator
     sizes = map_sizes(image_shape[:2], [row.strides for row in rows])
-    latents = keras.Input(latent_shape)
-    maps = keras.layers.Reshape((1, 1, *latent_shape))(latents)
+    latents = keras.Input(latent_shape, **FLOAT)
+    maps = keras.layers.Reshape((1, 1, *latent_shape), **FLOAT)(latents)
     for position, (row, size) in enumerate(zip(rows, sizes, strict=True)):
         maps = ConvTranspose(
             row.filters or image_shape[2],
@@ -179,12 +185,13 @@ def generator(
             padding="same" if row.size else "valid",
             stddev=GENERATOR_STDDEV,
             name=f"deconv_{position}",
+            **FLOAT,
         )(maps)
         if row is rows[-1]:
             break
-        maps = BatchNorm(name=f"norm_{position}")(maps)
-        maps = keras.layers.Activation(leaky_relu)(maps)
-    images = keras.layers.Activation("tanh")(maps)
+        maps = BatchNorm(name=f"norm_{position}", **FLOAT)(maps)
+        maps = keras.layers.Activation(leaky_relu, **FLOAT)(maps)
+    images = keras.layers.Activation("tanh", **FLOAT)(maps)
     return keras.Model(latents, images, name=f"{name}_generator")
 
 
@@ -249,8 +256,8 @@ def outputs_of(
 
     Raises:
       NetworkError: if it has no trainable weights, has losses, cannot be called with
-        this shape, or gives anything but finite numbers for each input, the `expected`
-        ones.
+        this shape, computes in other floats than float32, or gives anything but finite
+        numbers for each input, the `expected` ones.
     """
     name = f"Network {network.name}"
     if not network.trainable_variables:
@@ -275,6 +282,12 @@ def outputs_of(
         found = list(outputs.shape) if tensor else type(outputs).__name__
     elif not outputs.dtype.is_floating:
         found = f"{outputs.dtype.name} numbers"
+    elif other := _other_floats(network, outputs):
+        raise NetworkError(
+            f"{name} must compute in float32. Received: {other}. Build it with "
+            'dtype="float32", or reset floatx and the dtype policy in keras.config or '
+            "keras.json."
+        )
     elif not tf.reduce_all(tf.math.is_finite(outputs)):
         found = "NaN or infinity"
     else:
@@ -283,3 +296,10 @@ def outputs_of(
         f"{name} must give {expected} for inputs of shape {list(inputs.shape)}. "
         f"Received: {found}."
     )
+
+
+def _other_floats(network, outputs):
+    """The dtype of a network's inputs or outputs that is not float32, if any."""
+    given = [one.dtype for one in getattr(network, "inputs", None) or []]
+    names = [tf.as_dtype(one).name for one in (*given, outputs.dtype)]
+    return next((name for name in names if name != "float32"), None)

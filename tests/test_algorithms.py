@@ -775,7 +775,7 @@ def test_a_grid_of_moving_images_has_a_row_of_frames_for_each():
     found = pictures.grid(clips)
     frames = pictures.grid(clips.reshape(12, 8, 8, 1), num_columns=4)
     np.testing.assert_array_equal(found, frames)
-    assert found.shape == (3 * 34 + 2, 4 * 34 + 2, 1)  # tiles of 32 pixels, gaps of 2
-    place = (slice(2 + 34, 2 + 34 + 32), slice(2 + 2 * 34, 2 + 2 * 34 + 32))
-    enlarged = pictures.to_uint8(clips[1, 2]).repeat(4, axis=0).repeat(4, axis=1)
+    assert found.shape == (3 * 194 + 2, 4 * 194 + 2, 1)  # 24 times 8 pixels, gaps of 2
+    place = slice(2 + 194, 194 + 194), slice(2 + 2 * 194, 3 * 194)
+    enlarged = pictures.to_uint8(clips[1, 2]).repeat(24, axis=0).repeat(24, axis=1)
     np.testing.assert_array_equal(found[place], enlarged)

@@ -1,6 +1,8 @@
 """Who may import whom: a room knows only rooms of lower levels."""
 
 import ast
+import re
+import sys
 
 import pytest
 
@@ -8,7 +10,7 @@ from tests.helpers import ROOT
 
 # By the longest prefix of a module's name within the package.
 LEVELS = [
-    {"version", "errors", "files", "seeds"},
+    {"version", "errors", "wording", "files", "seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"},
     {"data", "frozen", "networks", "network_files"},
     {"descriptor", "generator", "endpoints"},
@@ -135,6 +137,32 @@ def test_every_module_has_its_place():
         folder = ROOT / ("" if room == "commands" else "coopnets_tf") / room
         stems = {path.stem for path in folder.glob("*.py")} | {"__init__"}
         assert stems == {*order, "__init__"}
+
+
+def requirements(name):
+    """The packages that a file of requirements lists itself."""
+    lines = (ROOT / name).read_text().splitlines()
+    return {re.match(r"[\w-]*", line)[0] for line in lines if line[0] != "-"}
+
+
+def test_what_running_needs_is_required_and_what_tests_need_is_not():
+    needed = {
+        name.split(".")[0]
+        for path in [*PACKAGE, *COMMANDS, *(ROOT / "flags").glob("*.py")]
+        for name in imports(path)
+    }
+    needed -= {"coopnets_tf", "commands", "flags", *sys.stdlib_module_names}
+    names = {"PIL": "pillow", "sklearn": "scikit-learn", "absl": "absl-py"}
+    optional = {"skimage", "huggingface_hub"}
+    listed = requirements("requirements.txt")
+    assert {names.get(one, one) for one in needed - optional} <= listed
+    assert requirements("requirements-dev.txt") == {
+        "pytest",
+        "pytest-xdist",
+        "ruff",
+        "mypy",
+    }
+    assert not listed & requirements("requirements-dev.txt")
 
 
 def test_flags_know_nothing_but_absl():

@@ -40,8 +40,7 @@ def assert_tells(output):
     """The lines that a run of `TINY` prints."""
     lines = output.splitlines()
     assert re.search(r"descriptor [\d,]+, generator [\d,]+ parameters", lines[0])
-    assert "digits: 1,200 images 8x8x1" in lines[0]
-    assert "300 steps an epoch, 4 chains of 1" in lines[0]
+    assert lines[1] == "digits: 1,200 images 8x8x1 | 300 steps an epoch, 4 chains of 1"
     assert re.match(r"step 2/2  loss_D \S+  loss_G \S+  moved \S+", lines[-4])
     assert "runs/digits-1/export" in lines[-3]
     assert "--mode=sample --workdir=runs/digits-1" in lines[-2]

@@ -1,5 +1,7 @@
 """The built-in networks' tables, and which networks are refused."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 
 from coopnets_tf import Descriptor, Generator, Langevin, networks
 from coopnets_tf.errors import NetworkError
-from tests.helpers import layers, top
+from tests.helpers import layers, make_model, noise, top
 
 
 def descriptor_of(network, **options):
@@ -299,3 +301,53 @@ def test_what_a_step_would_silently_ignore_is_refused(layer, text):
     network = keras.Sequential([keras.Input((3,)), layer])
     with pytest.raises(NetworkError, match=text):
         descriptor_of(network)
+
+
+@contextlib.contextmanager
+def keras_set_to(policy):
+    """As a user's keras.json or program may have set Keras."""
+    kept = keras.config.floatx(), keras.config.image_data_format()
+    policy_before = keras.config.dtype_policy()
+    keras.config.set_floatx("float64" if policy == "float64" else "float32")
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(kept[0])
+        keras.config.set_image_data_format(kept[1])
+        keras.config.set_dtype_policy(policy_before)
+
+
+def two_steps():
+    """Metrics and images of a small model, which are functions of its seed alone."""
+    model = make_model(network="digits", num_steps=1, inference_steps=1)
+    model.fit(noise(8, 8, 8, 1), batch_size=4, verbose=0, shuffle=False)
+    weights = {one.dtype for net in model.nets.values() for one in net.variables}
+    assert weights == {"float32"}
+    return model.get_metrics_result(), model.sample(2).numpy()
+
+
+@pytest.mark.parametrize("policy", ["float64", "mixed_float16"])
+def test_built_in_networks_do_not_depend_on_what_keras_is_set_to(policy):
+    expected, images = two_steps()
+    with keras_set_to(policy):
+        found, same = two_steps()
+    assert found == expected
+    np.testing.assert_array_equal(same, images)
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"), [("float64", "float64"), ("mixed_float16", "float16")]
+)
+def test_networks_of_other_floats_are_refused(policy, found):
+    with keras_set_to(policy):
+        network = keras.Sequential([keras.Input((3,)), dense(3)], name="mine")
+        network_of_32 = keras.Sequential(
+            [keras.Input((3,), dtype="float32"), dense(3, dtype="float32")]
+        )
+        text = rf"Network mine must compute in float32. Received: {found}. Build it"
+        for build in (descriptor_of, generator_of):
+            with pytest.raises(NetworkError, match=text):
+                build(network)
+            assert build(network_of_32)(np.zeros((2, 3))).dtype == tf.float32

@@ -13,7 +13,8 @@ import numpy as np
 from coopnets_tf import seeds
 from coopnets_tf.data import folders, images, named, sources
 from coopnets_tf.data.found import Found
-from coopnets_tf.errors import DatasetError, nearest
+from coopnets_tf.errors import DatasetError
+from coopnets_tf.wording import counted, nearest
 
 NAMES = ("digits", *named.FILES)
 MAX_VALIDATION = 5_000  # images, where none were held out for it
@@ -59,7 +60,7 @@ class ImageDataset:
         self._visible_fn: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.num_images:,} {self.kind}"
+        return f"{self.name}: {counted(self.num_images, self.kind)}"
 
     def __getitem__(self, chosen: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         scaled = images.from_uint8(self._pixels[self.places[chosen]])
@@ -141,8 +142,9 @@ class ImageDataset:
         """
         if self.num_images < batch_size:
             raise DatasetError(
-                f"{self.name} has {self.num_images} images, fewer than one batch. "
-                f"Received: batch_size={batch_size}. Give a smaller `batch_size`."
+                f"{self.name} has {counted(self.num_images, 'images')}, fewer than "
+                f"one batch. Received: batch_size={batch_size}. Give a smaller "
+                "`batch_size`."
             )
         return self.num_images // batch_size
 
@@ -290,8 +292,8 @@ def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **place_opti
     _refuse_one_image(name, pixels)
     if num_held_out >= pixels.shape[0]:
         raise DatasetError(
-            f"{name} has {pixels.shape[0]} images; `num_held_out` leaves none to train "
-            f"on. Received: num_held_out={num_held_out}"
+            f"{name} has {counted(pixels.shape[0], 'images')}; `num_held_out` leaves "
+            f"none to train on. Received: num_held_out={num_held_out}"
         )
     whole = ImageDataset(
         name,

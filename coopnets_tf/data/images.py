@@ -2,15 +2,21 @@
 
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from coopnets_tf.files import write_whole
 
-SMALL_TILE = 32  # pixels; smaller images are enlarged by a whole factor to be seen
+# Small images are enlarged by a whole factor to be seen, within these widths in pixels.
+MAX_WIDTH = 800  # of a picture
+MAX_TILE = 256  # of an image in it
+MAX_GROUPS = 3  # a row of `compared`
+GAP, GROUP_GAP = 2, 12  # pixels between two images, two groups
+HEADING = 12  # pixels, the size of its letters
 
 
 def from_uint8(pixels: np.ndarray) -> np.ndarray:
@@ -40,11 +46,12 @@ def normalize_per_image(images: np.ndarray) -> np.ndarray:
 
 
 def grid(
-    images: np.ndarray, *, num_columns: int | None = None, gap: int = 2
+    images: np.ndarray, *, num_columns: int | None = None, gap: int = GAP
 ) -> np.ndarray:
     """Lays images out row by row: uint8 [grid height, grid width, channels].
 
-    Of moving images each is a row of its frames; empty places are white.
+    Small ones are enlarged without smoothing. Of moving images each is a row of its
+    frames; empty places are white.
 
     Args:
       images: float [num_images, height, width, channels] or [num_images, frames,
@@ -56,11 +63,74 @@ def grid(
     if tiles.ndim == 5:
         num_columns = num_columns or tiles.shape[1]
         tiles = tiles.reshape(-1, *tiles.shape[2:])
+    num_columns = num_columns or math.ceil(math.sqrt(len(tiles)))
+    factor = _factor(tiles.shape[1:3], num_columns, gap)
+    return _lay_out(_enlarged(tiles, factor), num_columns, gap)
+
+
+def compared(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Images of several kinds, those of one place as a group under their headings.
+
+    Args:
+      columns: by heading, float [num_images, height, width, 1 or 3] in [-1, 1]; as
+        many of each kind; clipped.
+
+    Returns:
+      uint8 [picture height, picture width, channels], with as many groups a row as
+      leave room for the headings.
+    """
+    kinds = [to_uint8(images) for images in columns.values()]
+    number, *size, channels = kinds[0].shape
+    widest = math.ceil(max(map(_font().getlength, columns)))
+    for num_groups in range(min(MAX_GROUPS, number), 0, -1):
+        factor = _factor(size, num_groups * len(kinds), GAP)
+        cell = max(factor * size[1], widest)
+        if num_groups * len(kinds) * cell <= MAX_WIDTH:
+            break
+    left = (cell - factor * size[1]) // 2
+    margins = [(0, 0), (0, 0), (left, cell + GAP - left - factor * size[1]), (0, 0)]
+    groups = np.concatenate(
+        [
+            np.pad(_enlarged(kind, factor), margins, constant_values=255)
+            for kind in kinds
+        ],
+        axis=2,
+    )
+    headings = _headings(columns, cell)[None, ..., None]
+    headings = headings.repeat(num_groups, axis=0).repeat(channels, axis=3)
+    above, below = (
+        _lay_out(part, num_groups, GROUP_GAP) for part in (headings, groups)
+    )
+    return np.concatenate([above, below[GROUP_GAP:]])
+
+
+def _font() -> Any:
+    return ImageFont.load_default(HEADING)
+
+
+def _headings(names, cell):
+    """Names in the middle of cells that stand `GAP` apart: uint8 [height, width]."""
+    strip = Image.new("L", (len(names) * (cell + GAP), HEADING + 4), 255)
+    for column, name in enumerate(names):
+        middle = column * (cell + GAP) + cell / 2, strip.height / 2
+        ImageDraw.Draw(strip).text(middle, name, fill=0, font=_font(), anchor="mm")
+    return np.asarray(strip)
+
+
+def _factor(size, num_columns, gap):
+    """By how much images of (height, width) grow, so that a row is not too wide."""
+    width = min((MAX_WIDTH - gap) // num_columns - gap, MAX_TILE)
+    return max(1, min(width // size[1], MAX_TILE // size[0]))
+
+
+def _enlarged(tiles, factor):
+    """[number, height, width, channels] -> `factor` times the height and width."""
+    return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _lay_out(tiles, num_columns, gap):
+    """uint8 [number, height, width, channels] row by row on white."""
     number, height, width, channels = tiles.shape
-    factor = max(1, round(SMALL_TILE / max(height, width)))
-    tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
-    height, width = height * factor, width * factor
-    num_columns = num_columns or math.ceil(math.sqrt(number))
     num_rows = math.ceil(number / num_columns)
     canvas = np.full(
         (num_rows * (height + gap) + gap, num_columns * (width + gap) + gap, channels),

@@ -1,5 +1,6 @@
 """Masks: which pixels of an image are visible, and images without the others."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,20 +30,23 @@ def parse_mask(
     """
     shortest = min(image_shape[:2])
     kind, _, amount = (text or f"square:{shortest // 2}").partition(":")
-    try:
-        amount = {"square": int, "random": float, "salt_pepper": float}[kind](amount)
-    except (KeyError, ValueError) as error:
+    if kind not in ("square", "random", "salt_pepper"):
+        lost = ", which does not exist" if Path(kind).suffix else ""
         raise MaskError(
             f"`{argument}` must be square:<pixels>, random:<share>, "
-            f"salt_pepper:<share> or an image file. Received: {text}"
-        ) from error
-    largest = shortest if kind == "square" else 1
-    if not 0 < amount < largest:
-        raise MaskError(
-            f"`{argument}` hides nothing or everything of an image of {shortest} "
-            f"pixels. Received: {text}"
+            f"salt_pepper:<share> or an image file. Received: {text}{lost}."
         )
-    return kind, amount
+    number: Callable = float
+    limit, rule = 1, "the share of hidden pixels must be between 0 and 1"
+    if kind == "square":
+        number, limit = int, shortest
+        size = "x".join(map(str, image_shape[:2]))
+        rule = f"the square of an image of {size} pixels may have a side of 1 to "
+        rule += str(shortest - 1)
+    with contextlib.suppress(ValueError):
+        if 0 < number(amount) < limit:
+            return kind, number(amount)
+    raise MaskError(f"`{argument}`: {rule}. Received: {text}.")
 
 
 def hide(

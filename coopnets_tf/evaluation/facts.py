@@ -15,6 +15,7 @@ from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import NETS
 from coopnets_tf.version import __version__
+from coopnets_tf.wording import counted
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn")
 
@@ -87,5 +88,5 @@ def versions() -> dict[str, Any]:
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "machine": platform.machine(),
-        "devices": gpus or [f"CPU, {os.cpu_count()} cores"],
+        "devices": gpus or [f"CPU, {counted(os.cpu_count() or 1, 'cores')}"],
     }

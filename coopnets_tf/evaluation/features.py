@@ -17,6 +17,7 @@ import tensorflow as tf
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import ExtractorError
 from coopnets_tf.files import keras_folder
+from coopnets_tf.layers import FLOAT, LAST
 
 INFERENCE_BATCH = 100  # images
 TRAINING_STEPS = 1_500
@@ -143,12 +144,12 @@ def _with_features(network, images):
     """
     features = keras.Model(network.inputs, network.layers[-2].output)
     scale = float(np.sqrt(np.mean(np.square(features.predict(images, verbose=0)))))
-    scaled = keras.layers.Rescaling(1 / scale)(network.layers[-2].output)
+    scaled = keras.layers.Rescaling(1 / scale, **FLOAT)(network.layers[-2].output)
     return keras.Model(network.inputs, [scaled, network.output])
 
 
 def _classifier(image_shape, num_classes):
-    images = maps = keras.Input(image_shape)
+    images = maps = keras.Input(image_shape, **FLOAT)
     for number, filters in enumerate(FILTERS):
         initializer = keras.initializers.HeUniform(seed=number)
         maps = keras.layers.Conv2D(
@@ -157,18 +158,21 @@ def _classifier(image_shape, num_classes):
             padding="same",
             activation="relu",
             kernel_initializer=initializer,
+            **LAST,
         )(maps)
-        maps = keras.layers.MaxPooling2D()(maps)
-    flat = keras.layers.Flatten()(maps)
+        maps = keras.layers.MaxPooling2D(**LAST)(maps)
+    flat = keras.layers.Flatten(**LAST)(maps)
     features = keras.layers.Dense(
         NUM_FEATURES,
         activation="relu",
         kernel_initializer=keras.initializers.HeUniform(seed=len(FILTERS)),
+        **FLOAT,
     )(flat)
     classes = keras.layers.Dense(
         num_classes,
         activation="softmax",
         kernel_initializer=keras.initializers.GlorotUniform(seed=len(FILTERS) + 1),
+        **FLOAT,
     )(features)
     return keras.Model(images, classes)
 
@@ -191,7 +195,8 @@ def inception(*, inception_weights: str | None = None) -> Extractor:
     """
     weights = inception_weights
     if weights and not Path(weights).is_file():
-        raise ExtractorError(f"`inception_weights`={weights} is not a file.")
+        found = "is not a file" if Path(weights).exists() else "does not exist"
+        raise ExtractorError(f"`inception_weights`={weights} {found}.")
     try:
         network = keras.applications.InceptionV3(weights=weights or "imagenet")
     except Exception as error:  # no network, or other weights

@@ -93,21 +93,22 @@ def evaluate(
     protocol: Protocol,
     *,
     extractor: Extractor | None = None,
-    report_line: Callable[[str], None] = lambda line: None,
+    tell: Callable[[str], None] = lambda what: None,
 ) -> Evaluation:
     """Scores what the nets make.
 
     Args:
       splits: real images.
       extractor: None leaves out what needs one.
-      report_line: is called with a line of text after whatever takes time.
+      tell: is called with what is going on, and with "" when it is over.
 
     Raises:
       DatasetError: if there are too few real images.
       NotFinite: if a net makes images that contain NaN or infinity.
     """
-    timer = _Timer(report_line)
+    timer = _Timer(tell)
     validation, reference = real_images(splits, protocol)
+    number = num_drawn(model, protocol)
     chosen = _possible(model, protocol, extractor)
     features, stretch = None, protocol.parzen == "paper"
     if extractor and FEATURE_METRICS & set(chosen):
@@ -120,7 +121,7 @@ def evaluate(
     with model.frozen():
         for name in _names(model, protocol, chosen):
             with timer(f"{name}, drawn"):
-                scored[name] = _draw(name, model, splits.training, protocol)
+                scored[name] = _draw(name, model, splits.training, protocol, number)
             scores[name] = {"num_images": scored[name].num_images}
             if "parzen" in chosen:
                 with timer(f"{name}, Parzen windows"):
@@ -187,6 +188,25 @@ def real_images(
     return validation, reference
 
 
+def num_drawn(model: ImageModel, protocol: Protocol) -> int:
+    """How many images are drawn of each net, 0 where no metric looks at them.
+
+    Raises:
+      DatasetError: if the net cannot make as many as an evaluation needs.
+    """
+    if set(protocol.metrics) <= {"diagnostics"}:
+        return 0
+    number = protocol.num_samples
+    if model.num_independent is not None:  # more would be copies
+        number = min(number, model.num_independent)
+    if number < MIN_IMAGES:
+        raise DatasetError(
+            f"An evaluation needs {MIN_IMAGES} images or more. Received: "
+            f"`num_persistent_chains`={number}. Train with more."
+        )
+    return number
+
+
 def paper_validation(training: ImageDataset) -> ImageDataset:
     """The training images that choose in the authors' code: 50,000 to 50,999 of MNIST.
 
@@ -202,18 +222,21 @@ def paper_validation(training: ImageDataset) -> ImageDataset:
 
 
 class _Timer:
-    """Reports how long its contexts took, and remembers it."""
+    """Tells what its contexts are about, and remembers how long they took."""
 
-    def __init__(self, report_line):
+    def __init__(self, tell):
         self.seconds: dict[str, float] = {}
-        self._report_line = report_line
+        self._tell = tell
 
     @contextlib.contextmanager
     def __call__(self, what):
         start = time.monotonic()
-        yield
+        self._tell(what)
+        try:
+            yield
+        finally:
+            self._tell("")
         self.seconds[what] = round(time.monotonic() - start, 2)
-        self._report_line(f"{what}: {self.seconds[what]:.1f} s")
 
 
 def _possible(model, protocol, extractor):
@@ -236,22 +259,14 @@ def _names(model, protocol, chosen):
     return [*names, TRAINED_ON] if protocol.ceiling else names
 
 
-def _draw(name, model, training, protocol):
-    """One of those sets."""
+def _draw(name, model, training, protocol, number):
+    """One of those sets; of a net, `number` images."""
     if name == TRAINED_ON:
         if protocol.parzen == "paper":  # the validation would find itself in it
             chosen = paper_validation(training).places
             training = training.part(~np.isin(training.places, chosen))
         return training.drawn(protocol.num_samples, seed=protocol.seed)
-    pixels, number = [], protocol.num_samples
-    if model.num_independent is not None:  # more would be copies
-        number = min(number, model.num_independent)
-    if number < MIN_IMAGES:
-        raise DatasetError(
-            f"An evaluation needs {MIN_IMAGES} images or more. Received: "
-            f"`num_persistent_chains`={number}. Train with more."
-        )
-    steps = 0 if name == "generator" else None
+    pixels, steps = [], 0 if name == "generator" else None
     for batch in model.sample_batches(number, seed=protocol.seed, num_steps=steps):
         if not np.isfinite(batch).all():
             raise NotFinite(name)

@@ -1,8 +1,12 @@
 """A report of an evaluation as numbers by name, and as text for the terminal."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from coopnets_tf.wording import counted
+
+WIDTH = 100  # characters of a line
 NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 
 
@@ -28,56 +32,71 @@ def _flat(value, name):
 
 
 def text(report: Mapping[str, Any]) -> str:
-    """The protocol, the scores and what became of the chains, as lines of text."""
+    """The scores, a row for a metric, what became of the chains, and the protocol."""
+    protocol, lines = report["protocol"], []
+    if scores := report["scores"]:
+        bandwidths = protocol["parzen_windows"]["bandwidths"]
+        ends = bandwidths[0], bandwidths[-1]
+        columns = {
+            name: _texts(own, protocol["extractor"], ends)
+            for name, own in scores.items()
+        }
+        lines.append(table(_transposed(columns)))
+        if any(one.get("bandwidth", "").endswith("!") for one in columns.values()):
+            lines.append("!: an end of the bandwidths' grid; others might be better")
+        if len({one["images"] for one in columns.values()}) > 1:
+            lines.append(
+                "Other numbers of images do not compare in Parzen and Frechet."
+            )
+        if "neighbours" in protocol["metrics"]:
+            images = counted(protocol["num_neighbour_images"], "images")
+            lines.append(f"Precision to coverage: of at most {images} a column.")
+    if chains := report["diagnostics"]:
+        lines.append(
+            f"Chains of {counted(chains['steps'], 'steps')}, trained with "
+            f"{chains['trained_steps']}: {chains['verdict']}"
+        )
+    lines += _protocol(report)
+    return "\n".join(
+        line if "\n" in line else textwrap.fill(line, WIDTH, subsequent_indent="  ")
+        for line in lines
+    )
+
+
+def _protocol(report):
+    """What the scores depend on, as lines of text."""
     protocol, steps = report["protocol"], ""
     if descriptor := report["nets"].get("descriptor"):
-        steps = f", D1 with {descriptor['revision']['num_steps']} steps"
-    lines = [
-        f"Seed {protocol['seed']}{steps}; scored against {protocol['scored_against']}"
-    ]
+        steps = f", D1 with {counted(descriptor['revision']['num_steps'], 'steps')}"
+    yield f"Seed {protocol['seed']}{steps}; scored against {protocol['scored_against']}"
     if protocol["reference_was_trained_on"]:
-        lines.append(
+        yield (
             "Careful: no image was held out of training, so these scores favour nets "
             "that repeat what they have seen. Hold some out (`num_held_out`)."
         )
     if "parzen" in protocol["metrics"]:
         windows = protocol["parzen_windows"]
-        lines.append(
+        yield (
             f"Parzen windows: bandwidth chosen on {windows['bandwidth_chosen_on']}; "
             f"pixels {windows['pixels']}"
         )
     if extractor := protocol["extractor"]:
-        lines.append(f"Features: {extractor['name']}: {extractor['network']}")
+        yield f"Features: {extractor['name']}: {extractor['network']}"
         if "accuracy" in extractor:
-            lines[-1] += (
-                f"; accuracy {extractor['accuracy']:.2%} on {extractor['accuracy_on']}"
-            )
-    if scores := report["scores"]:
-        bandwidths = protocol["parzen_windows"]["bandwidths"]
-        ends = bandwidths[0], bandwidths[-1]
-        rows = {name: _texts(own, extractor, ends) for name, own in scores.items()}
-        lines.append(table(rows))
-        if any(row.get("bandwidth", "").endswith("!") for row in rows.values()):
-            lines.append("!: an end of the bandwidths' grid; others might be better")
-        if len({row["images"] for row in rows.values()}) > 1:
-            lines.append(
-                "Rows of other numbers of images do not compare in Parzen and Frechet."
-            )
-        if "neighbours" in protocol["metrics"]:
-            lines.append(
-                "Precision to coverage: of at most "
-                f"{protocol['num_neighbour_images']:,} images of each row."
-            )
-    if chains := report["diagnostics"]:
-        lines.append(
-            f"Chains of {chains['steps']} steps, trained with "
-            f"{chains['trained_steps']}: {chains['verdict']}"
-        )
-    return "\n".join(lines)
+            accuracy = f"{extractor['accuracy']:.2%} on {extractor['accuracy_on']}"
+            yield f"Its accuracy: {accuracy}"
+
+
+def _transposed(columns):
+    names = next(iter(columns.values()))
+    return {
+        name: {column: cells[name] for column, cells in columns.items()}
+        for name in names
+    }
 
 
 def _texts(scores, extractor, ends):
-    """The scores of one set of images as texts, by the names of the columns."""
+    """The scores of one set of images as texts, by metric."""
     texts = {"images": f"{scores['num_images']:,}"}
     if found := scores.get("parzen"):
         texts["Parzen, nats"] = f"{found['nats']:.1f} ± {found['standard_error']:.1f}"

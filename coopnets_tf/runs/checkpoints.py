@@ -247,6 +247,8 @@ def find(source: Path | str, which: str | int = "newest") -> Path:
     if paths:
         names = ", ".join(one.name for one in paths)
         raise RunError(f"{source} has no checkpoint {which!r}. It has: {names}.")
+    if not path.exists():
+        raise RunError(f"{source} does not exist.")
     raise RunError(
         f"{source} is neither a run with checkpoints nor a checkpoint, such as "
         "runs/mnist-1/checkpoints/ckpt-500."

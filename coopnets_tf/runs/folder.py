@@ -116,12 +116,28 @@ def new_output(
     Raises:
       RunError: if the chosen folder holds anything, or cannot be made.
     """
+    refuse_used(chosen, argument=argument)
     try:
         if chosen is None:
             return _next_run(run_dir, mode)
         folder = Path(chosen).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-        used = any(folder.iterdir())
+    except OSError as error:
+        raise RunError(
+            f"`{argument}` cannot be made: {error}. Give another."
+        ) from error
+    return folder
+
+
+def refuse_used(chosen: Path | str | None, *, argument: str = "output") -> None:
+    """Stops where a folder for results holds anything, or is none.
+
+    Arguments and errors as for `new_output`.
+    """
+    try:
+        used = chosen is not None and any(Path(chosen).expanduser().iterdir())
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise RunError(
             f"`{argument}` cannot be made: {error}. Give another."
@@ -132,7 +148,6 @@ def new_output(
             f"`{argument}`={chosen} holds files already, which are never overwritten. "
             f"Give another{new}."
         )
-    return folder
 
 
 @contextlib.contextmanager
@@ -187,6 +202,8 @@ def find_run(workdir: Path | str | None) -> Path:
     if workdir is None:
         raise RunError("runs/ holds no run. Name the folder of one by `workdir`.")
     folder = Path(workdir)
+    if not folder.exists():
+        raise RunError(f"`workdir`={workdir} does not exist.")
     if not (folder / RUN_DESCRIPTION).is_file():
         raise RunError(
             f"`workdir`={workdir} holds no run: it has no {RUN_DESCRIPTION}."

@@ -110,6 +110,8 @@ def load(
 
 
 def _keras_file(path, trust_network):
+    if not path.startswith("hf://") and not Path(path).exists():
+        raise RunError(f"{path} does not exist.")
     if trust_network:
         beside = Path(path).parent
         if path.startswith("hf://"):

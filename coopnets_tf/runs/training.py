@@ -24,7 +24,7 @@ from coopnets_tf.errors import (
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import stable_paths
+from coopnets_tf.learner import check_batch, stable_paths
 from coopnets_tf.runs import folder, saving
 from coopnets_tf.runs.checkpoints import Checkpoints
 from coopnets_tf.runs.export import export
@@ -179,6 +179,8 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
                 _refuse_alarm(model)
                 _save(checkpoints, log, step - 1, needed=True)
                 raise
+            if step == first_step + 1:
+                check_batch(batch)
             metrics = step_fn(batch)
             if step == first_step + 1:
                 log.compiled(step)

@@ -102,7 +102,7 @@ def test_card(run_dir):
         "from 6 normal random numbers",
         "Langevin dynamics, 3 steps in training",
         "8x8 pixels and 1 channel.",
-        "after 3\ntraining steps",
+        "after 3 training steps.",
         "![Samples of the model](samples.png)",
         'coopnets_tf.load("hf://me/toy")',
         "float32 [64, 8, 8, 1]",
@@ -172,5 +172,5 @@ def test_wrong_flags_are_refused(arguments, tmp_path):
 def test_a_card_of_one_net_tells_of_that_net(make, text, run_dir):
     found = cards.card(make(), run_dir, "me/toy", dataset="d")
     assert text in found
-    assert "This is the net after 0" in found
+    assert "This is the net\nafter 0 training steps." in found
     assert "{" not in found.split("```")[0]

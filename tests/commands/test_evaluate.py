@@ -1,13 +1,15 @@
 """`--mode=evaluate` on one small run, and the files that it leaves."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.helpers import TINY, assert_near, called, read_picture, refused
+from commands import evaluate
+from tests.helpers import TINY, TOY, assert_near, called, read_picture, refused
 
 EVALUATE = "--mode=evaluate", "--evaluation_samples=60"
 
@@ -30,6 +32,10 @@ def test_evaluate(use, place, trained):
         "digits: 299 test images, held out of training"
     )
     assert "1,200 training images" in report["protocol"]["extractor"]["network"]
+    # The table is first, a row for a metric and a column for a set of images.
+    heading = output.splitlines()[0].split()
+    assert heading == ["generator", "descriptor", "training", "images"]
+    assert max(map(len, output.splitlines())) <= 100
     for words in (
         "scored against digits: 299 test images, held out of training",
         "bandwidth chosen on digits: 298 validation images, held out of training",
@@ -75,7 +81,7 @@ def test_evaluate_some_metrics_on_the_validation_images(use):
     [
         (["--evaluation_samples=19"], "--evaluation_samples=19"),
         (["--export_samples=."], "--export_samples=. holds files already"),
-        (["--inception_weights=no.h5"], "no.h5"),
+        (["--inception_weights=no.h5"], "no.h5 does not exist."),
         (["--num_held_out=100"], "--num_held_out=100 would change the run"),
         (["--normalize=per_image"], "--normalize=per_image would change the run"),
         (["--metrics=fid"], "must be some of parzen,frechet"),
@@ -86,6 +92,38 @@ def test_evaluations_that_are_not_available(place, run_dir, arguments, text):
     before = set(run_dir.iterdir())
     assert text in refused(*EVALUATE, *arguments, cwd=place)
     assert set(run_dir.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--workdir=few"], "An evaluation needs 20 images or more on each side."),
+        (["--output=full"], "--output=full holds files already"),
+        (["--output=full/letter"], "--output cannot be made"),
+        (["--export_samples=full"], "--export_samples=full holds files already"),
+    ],
+)
+def test_what_will_be_refused_trains_nothing(place, few, monkeypatch, arguments, text):
+    (place / "full").mkdir(exist_ok=True)
+    (place / "full" / "letter").write_text("mine")
+    monkeypatch.delattr(evaluate, "choose_extractor")
+    assert text in refused(*EVALUATE, *arguments, cwd=place)
+
+
+@pytest.fixture(scope="module")
+def few(place):
+    """A run with no more than 12 images held out of training."""
+    called(*TOY, "--num_held_out=12", "--workdir=few", cwd=place)
+
+
+def test_progress_is_for_a_terminal(capsys, monkeypatch):
+    evaluate.tell("the chains")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for what in ("the chains", ""):
+        evaluate.tell(what)
+    first, second = capsys.readouterr().out.split("\r")[1::2]
+    assert first.strip() == "the chains" and second == " " * len(first)
 
 
 def test_evaluate_a_folder_without_labels(place):
@@ -100,4 +138,5 @@ def test_evaluate_a_folder_without_labels(place):
     errors = refused(*EVALUATE, workdir, *classifier, cwd=place)
     assert "photos has none" in errors
     output = called(*EVALUATE, workdir, "--metrics=parzen", cwd=place)
-    assert "22 test images, held out of training" in output
+    words = " ".join(output.split())  # of lines that a long path may have folded
+    assert "22 test images, held out of training" in words

@@ -29,8 +29,26 @@ QUICK = ["--infer_steps=3"]
 
 
 def size_of_grid(rows, columns):
-    """Height and width: digits of 8 pixels enlarged four times, gaps of two."""
-    return rows * 34 + 2, columns * 34 + 2
+    """Height and width: digits of 8 pixels, enlarged, gaps of two."""
+    return rows * (tile(columns) + 2) + 2, columns * (tile(columns) + 2) + 2
+
+
+def tile(columns):
+    """The size of a digit of 8 pixels in a grid: within 800 pixels, and 256 alone."""
+    return min(798 // columns - 2, 256) // 8 * 8
+
+
+def triple(picture, place, *, side=80, cell=80):
+    """The digits of a group in the first row, such as original, occluded, recovered.
+
+    They are `side` large, in the middle of a `cell` that has room for a heading.
+    """
+    left = 12 + place * (3 * (cell + 2) + 12) + (cell - side) // 2
+    step = side // 8
+    return [
+        picture[40 : 40 + side : step, start : start + side : step].astype(int)
+        for start in range(left, left + 3 * (cell + 2), cell + 2)
+    ]
 
 
 @pytest.mark.slow
@@ -144,17 +162,22 @@ def test_a_film_goes_there_and_back(toy_run, file_format):
     assert first.shape == size_of_grid(3, 3) and grid.shape == size_of_grid(8, 8)
     for path in range(8):
         row, column = divmod(path, 3)
-        tile = first[34 * row + 2 : 34 * row + 34, 34 * column + 2 : 34 * column + 34]
-        expected = grid[34 * path + 2 : 34 * path + 34, 2:34]
-        assert np.abs(tile - expected).mean() < (1 if file_format == "gif" else 8)
+        top, left = (2 + (tile(3) + 2) * place for place in (row, column))
+        shown = first[top : top + tile(3), left : left + tile(3)][:: tile(3) // 8]
+        top = 2 + (tile(8) + 2) * path
+        expected = grid[top : top + tile(8), 2 : 2 + tile(8)][:: tile(8) // 8]
+        difference = shown[:, :: tile(3) // 8] - expected[:, :: tile(8) // 8]
+        assert np.abs(difference).mean() < (1 if file_format == "gif" else 8)
 
 
 def test_reconstruct(use, trained):
     folder, found, output = use("--mode=reconstruct", *QUICK)
     assert found == {"reconstruct.png", "errors.json"}
     assert "digits: 64 test images, held out of training" in output
-    # 33 triples, three of them a row.
-    assert read_picture(folder / "reconstruct.png").shape == size_of_grid(11, 9)
+    # 64 triples, three of them a row.
+    height, width = read_picture(folder / "reconstruct.png").shape
+    assert height == 40 + 22 * (80 + 12) and width < 850
+    assert "Original, reconstruction, difference: runs/digits-1/" in output
     errors = json.loads((folder / "errors.json").read_text())
     assert set(errors) == {"mae", "rmse", "psnr", "ssim"}
     assert f"{errors['mae']:.4g}" in output
@@ -166,12 +189,8 @@ def test_reconstruct(use, trained):
 def test_reconstruct_ones_own_images(use, place):
     folder, _, output = use("--mode=reconstruct", "--images=0.png,1.png,2.png", *QUICK)
     assert "3 of your own images" in output
-    grid = read_picture(folder / "reconstruct.png")
-    assert grid.shape == size_of_grid(1, 9)
-    original, found, difference = (
-        grid[2:34:4, 2 + 34 * column : 34 + 34 * column : 4].astype(int)
-        for column in (3, 4, 5)
-    )
+    picture = read_picture(folder / "reconstruct.png")
+    original, found, difference = triple(picture, 1, cell=81)
     np.testing.assert_array_equal(original, read_picture(place / "1.png"))
     # Two roundings of their own, and a third of the difference.
     assert np.abs(np.abs(original - found) - difference).max() <= 2
@@ -180,11 +199,8 @@ def test_reconstruct_ones_own_images(use, place):
 def test_recover(use):
     folder, found, output = use("--mode=recover", *QUICK)
     assert found == {"recover.png", "errors.json"}
-    grid = read_picture(folder / "recover.png")
-    assert grid.shape == size_of_grid(11, 9)
-    original, occluded, recovered = (
-        grid[2:34:4, 2 + 34 * column : 34 + 34 * column : 4] for column in range(3)
-    )
+    picture = read_picture(folder / "recover.png")
+    original, occluded, recovered = triple(picture, 0)
     hidden = np.zeros((8, 8), bool)
     hidden[2:6, 2:6] = True  # the default: half the side
     for image in (occluded, recovered):
@@ -199,15 +215,18 @@ def test_recover(use):
         assert method in output and f"{values['hidden_mae']:.4g}" in output
 
 
+def test_a_picture_of_some_says_of_how_many(use):
+    _, _, output = use("--mode=recover", "--num_images=120", *QUICK)
+    assert "Original, occluded, recovered, the first 100 of 120: runs/" in output
+
+
 def test_recover_with_a_mask_of_ones_own(use, place):
     mask = np.full((8, 8), 255, np.uint8)
     mask[:, :4] = 0
     Image.fromarray(mask).save(place / "mask.png")
     folder, _, _ = use("--mode=recover", "--mask=mask.png", "--images=2.png", *QUICK)
-    grid = read_picture(folder / "recover.png")
-    original, occluded, _ = (
-        grid[2:34:4, 2 + 34 * column : 34 + 34 * column : 4] for column in range(3)
-    )
+    picture = read_picture(folder / "recover.png")
+    original, occluded, _ = triple(picture, 0, side=256, cell=256)
     np.testing.assert_array_equal(original, read_picture(place / "2.png"))
     assert set(occluded[:, :4].ravel()) == {128}
     np.testing.assert_array_equal(occluded[:, 4:], original[:, 4:])
@@ -249,7 +268,8 @@ def test_output_in_use_is_refused_and_left(place):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--mode=sample", "--workdir=nowhere"], "--workdir=nowhere holds no run"),
+        (["--mode=sample", "--workdir=."], "--workdir=. holds no run"),
+        (["--mode=sample", "--workdir=nowhere"], "--workdir=nowhere does not exist."),
         (["--mode=sample", "--checkpoint=99"], "has no checkpoint '99'. It has: "),
         (["--mode=sample", "--checkpoint=99", "--output=unborn"], "no checkpoint"),
         (["--mode=sample", "--checkpoint=best"], "has no checkpoint 'best'"),
@@ -258,8 +278,8 @@ def test_output_in_use_is_refused_and_left(place):
         (["--mode=interpolate", "--images=0.png,broken.png"], "broken.png"),
         (["--mode=reconstruct", "--images=broken.png"], "broken.png"),
         (["--mode=reconstruct", "--images=lost.png"], "lost.png"),
-        (["--mode=recover", "--mask=square:8"], "hides nothing or everything"),
-        (["--mode=recover", "--mask=random:0"], "hides nothing or everything"),
+        (["--mode=recover", "--mask=square:8"], "--mask: the square of an image"),
+        (["--mode=recover", "--mask=random:0"], "--mask: the share of hidden pixels"),
         (["--mode=recover", "--mask=black.png"], "hides nothing or everything"),
         (["--mode=recover", "--mask=white.png"], "hides nothing or everything"),
         (["--mode=recover", "--mask=circle:3"], "--mask must be square:<pixels>"),

@@ -28,22 +28,67 @@ def test_normalize_per_image_stretches_each_and_zeroes_a_flat_one():
 
 
 def test_grid_places_tiles_row_by_row():
-    batch = np.linspace(-1, 1, 5).reshape(5, 1, 1, 1) * np.ones((1, 32, 20, 3))
+    batch = np.linspace(-1, 1, 5).reshape(5, 1, 1, 1) * np.ones((1, 200, 130, 3))
     grid = images.grid(batch, num_columns=3, gap=2)
-    assert grid.shape == (2 * 34 + 2, 3 * 22 + 2, 3)
+    assert grid.shape == (2 * 202 + 2, 3 * 132 + 2, 3)
     assert grid.dtype == np.uint8
     for position, value in enumerate([0, 64, 128, 191, 255]):
         row, column = divmod(position, 3)
-        tile = grid[2 + 34 * row :, 2 + 22 * column :][:32, :20]
+        tile = grid[2 + 202 * row :, 2 + 132 * column :][:200, :130]
         assert np.all(tile == value)
-    assert np.all(grid[36:68, 46:66] == 255)  # the empty place
+    assert np.all(grid[204:404, 266:396] == 255)  # the empty place
     assert np.all(grid[:2] == 255)
 
 
 def test_grid_enlarges_small_images_without_smoothing():
     grid = images.grid(np.array([-1.0, 1, 1, -1]).reshape(1, 2, 2, 1), gap=0)
-    assert grid.shape == (32, 32, 1)
-    assert np.all(grid[:16, :16] == 0) and np.all(grid[:16, 16:] == 255)
+    assert grid.shape == (256, 256, 1)
+    assert np.all(grid[:128, :128] == 0) and np.all(grid[:128, 128:] == 255)
+
+
+@pytest.mark.parametrize(
+    ("size", "columns", "factor"),
+    [((8, 8), 8, 12), ((8, 8), 10, 9), ((28, 28), 10, 2), ((64, 64), 8, 1)]
+    + [((8, 8), 1, 32), ((40, 8), 1, 6), ((8, 8), 200, 1), ((300, 300), 5, 1)],
+)
+def test_grids_are_as_wide_as_they_may_be(size, columns, factor):
+    """800 pixels, and 256 an image."""
+    grid = images.grid(np.zeros((columns, *size, 1)), num_columns=columns)
+    assert grid.shape == (factor * size[0] + 4, (factor * size[1] + 2) * columns + 2, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_compared_images_stand_in_groups_under_headings(channels):
+    """Four groups, three a row, in tiles of 80 pixels: 2 apart, groups 12 apart."""
+    values = np.linspace(-1, 1, 8).reshape(2, 4, 1, 1, 1)
+    kinds = values * np.ones((1, 1, 8, 8, channels))
+    picture = images.compared({"original": kinds[0], "found": kinds[1]})
+    tile, group = 128, 2 * 130 + 12
+    assert picture.shape == (40 + 2 * (tile + 12), 12 + 3 * group, channels)
+    for place in range(4):
+        row, column = divmod(place, 3)
+        for kind in range(2):
+            left = 12 + column * group + kind * 130
+            found = picture[40 + row * 140 :, left:][:tile, :tile]
+            assert np.all(found == images.to_uint8(kinds[kind, place, 0, 0]))
+    for column in range(3):
+        for kind in range(2):  # a heading above each, and nothing between two
+            left = 12 + column * group + kind * 130
+            assert (picture[12:28, left : left + tile] < 128).any()
+            assert np.all(picture[:40, left + tile : left + 130] == 255)
+
+
+@pytest.mark.parametrize(
+    ("size", "groups"), [((8, 8), 3), ((8, 2), 3), ((64, 64), 3), ((300, 200), 1)]
+)
+def test_headings_have_room_whatever_the_images_are(size, groups):
+    """A heading of underscores is one stroke, which none of the others touches."""
+    white = np.ones((5, *size, 1))
+    picture = images.compared({"_" * number: white for number in (10, 11, 12)})
+    assert picture.shape[1] <= 850
+    inked = (picture[:40, :, 0] < 255).any(axis=0)
+    assert (np.diff(inked.astype(int)) == 1).sum() == 3 * groups
+    assert not inked[0] and not inked[-1]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

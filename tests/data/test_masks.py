@@ -8,6 +8,8 @@ from coopnets_tf.data import masks
 from coopnets_tf.errors import MaskError
 from tests.helpers import noise
 
+SIDES = "`: the square of an image of 8x9 pixels may have a side of 1 to 7. Received"
+SHARES = "`: the share of hidden pixels must be between 0 and 1. Received"
 KINDS = [("square", 3), ("random", 0.4), ("salt_pepper", 0.4)]
 
 
@@ -40,20 +42,20 @@ def test_parse_mask(text, expected):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("square:0", "hides nothing or everything of an image of 8 pixels"),
-        ("square:-2", "hides nothing or everything"),
-        ("square:8", "hides nothing or everything"),
-        ("random:0", "hides nothing or everything"),
-        ("random:1", "hides nothing or everything"),
-        ("random:nan", "hides nothing or everything"),
-        ("salt_pepper:-0.1", "hides nothing or everything"),
-        ("salt_pepper:1.5", "hides nothing or everything"),
-        ("square", "must be square:<pixels>"),
-        ("square:", "must be square:<pixels>"),
-        ("square:2.5", "must be square:<pixels>"),
-        ("random:many", "must be square:<pixels>"),
-        ("circle:3", "must be square:<pixels>"),
-        ("no/such/mask.png", "an image file"),
+        ("square:0", SIDES),
+        ("square:-2", SIDES),
+        ("square:8", SIDES),
+        ("square:99", SIDES),
+        ("square", SIDES),
+        ("square:", SIDES),
+        ("square:2.5", SIDES),
+        ("random:0", SHARES),
+        ("random:1", SHARES),
+        ("random:1.7", SHARES),
+        ("random:nan", SHARES),
+        ("random:abc", SHARES),
+        ("salt_pepper:-0.1", SHARES),
+        ("circle:3", "` must be square:<pixels>, random:<share>"),
     ],
 )
 def test_what_is_no_mask_is_refused(text, reason):
@@ -65,8 +67,13 @@ def test_what_is_no_mask_is_refused(text, reason):
         with pytest.raises(MaskError) as refusal:
             refused()
         message = str(refusal.value)
-        assert message.startswith("`mask` ") and reason in message
-        assert message.endswith(f"Received: {text}")
+        assert message.startswith(f"`mask{reason}")
+        assert message.endswith(f"Received: {text}.")
+
+
+def test_a_mask_file_that_is_missing_is_not_taken_for_a_kind():
+    with pytest.raises(MaskError, match="mask.png, which does not exist.$"):
+        masks.hide(noise(2, 8, 9, 3), "no/such/mask.png", seed=0)
 
 
 def test_a_mask_file_hides_what_is_darker_than_the_middle(tmp_path):

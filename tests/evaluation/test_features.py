@@ -134,7 +134,7 @@ def test_keras_inception(tmp_path, monkeypatch):
 def test_weights_of_inception_that_are_not_available_are_named(tmp_path, monkeypatch):
     missing = tmp_path / "no.h5"
     with pytest.raises(
-        ExtractorError, match="`inception_weights`=.*no.h5 is not a file"
+        ExtractorError, match="`inception_weights`=.*no.h5 does not exist"
     ):
         features.inception(inception_weights=str(missing))
 

@@ -238,8 +238,10 @@ def test_what_does_not_fit_is_listed_and_left(trained):
 
 def test_what_is_no_run_or_damaged_is_refused(trained, tmp_path):
     _, run_dir = trained
-    with pytest.raises(RunError, match="nowhere is neither a run with checkpoints"):
+    with pytest.raises(RunError, match="nowhere does not exist.$"):
         checkpoints.load_networks(make_model(), tmp_path / "nowhere")
+    with pytest.raises(RunError, match="is neither a run with checkpoints nor"):
+        checkpoints.load_networks(make_model(), tmp_path)
     shutil.copytree(run_dir, tmp_path / "run")
     for data in (tmp_path / "run" / "checkpoints").glob("*.data*"):
         data.write_bytes(data.read_bytes()[:1000])

@@ -74,9 +74,9 @@ def test_pictures(trained):
         "generator_000005.png",
         "descriptor_000005.png",
     }
-    # 3 columns, 2 rows of 8x8 digits enlarged four times, gaps of two.
+    # 3 columns, 2 rows of 8x8 digits enlarged 32 times, gaps of two.
     with Image.open(run_dir / "samples/generator_000005.png") as picture:
-        assert picture.size == (104, 70)
+        assert picture.size == (776, 518)
 
 
 def test_pictures_come_from_the_same_latents(tmp_path):
@@ -190,3 +190,11 @@ def test_another_model_in_the_same_folder_is_refused(tmp_path):
         training.train(small_model(latent_size=7), drawn, own_run(tmp_path, 2))
     assert (tmp_path / "model.json").read_bytes() == before
     assert last_step(tmp_path) == 1 and len(read_lines(tmp_path)) == 1
+
+
+def test_pixels_from_0_to_255_are_refused_before_the_first_step(tmp_path):
+    model, pixels = small_model(), np.full((4, 8, 8, 1), 200.0, np.float32)
+    run = Run(tmp_path, num_iterations=2)
+    with pytest.raises(DatasetError, match="Received: float32 from 200 to 200. Give"):
+        training.train(model, lambda step: itertools.repeat(pixels), run)
+    assert int(model.step) == 0

@@ -1,0 +1,28 @@
+"""Words of messages: numbers of things, errors in one line, likely spellings."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+
+def counted(number: int, things: str) -> str:
+    """Such as "1,200 images" or "1 image".
+
+    Args:
+      things: a plural whose first word that ends with an s loses it for one thing, such
+        as "test images, held out of training".
+    """
+    if number == 1:
+        things = re.sub(r"s\b", "", things, count=1)
+    return f"{number:,} {things}"
+
+
+def one_line(error: BaseException) -> str:
+    """The message of any error in one line, without the colours of Keras'."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a message: the known name most like an unknown one, if any."""
+    found = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {found[0]}?" if found else ""
