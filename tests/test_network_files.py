@@ -130,7 +130,7 @@ def test_code_of_others_runs_with_consent_alone(place, monkeypatch):
     errors = refused("--resume", "--workdir=run", "--num_iterations=3", cwd=place)
     assert "run/network.py is Python code that you have not run before" in errors
     flagfile = refused("--flagfile=run/flags.cfg", "--workdir=new", cwd=place)
-    assert "nets.py cannot be read" in flagfile
+    assert "nets.py does not exist" in flagfile
     assert not marker.exists() and not (place / "new").exists()
     called("--mode=sample", "--workdir=run", "--trust_network", cwd=place)
     assert marker.exists()
@@ -235,7 +235,7 @@ def test_a_network_that_cannot_be_used_is_refused_in_a_sentence(place, text):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ("nowhere.py", "--network=nowhere.py cannot be read"),
+        ("nowhere.py", "--network=nowhere.py does not exist"),
         ("nets.keras", "must be a Python file; load the model in one: def descriptor"),
         ("mnits", "or a Python file. Did you mean mnist?"),
     ],

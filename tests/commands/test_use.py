@@ -249,7 +249,7 @@ def test_output_in_use_is_refused_and_left(place):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--mode=sample", "--workdir=nowhere"], "--workdir=nowhere holds no run"),
+        (["--mode=sample", "--workdir=nowhere"], "--workdir=nowhere does not exist"),
         (["--mode=sample", "--checkpoint=99"], "has no checkpoint '99'. It has: "),
         (["--mode=sample", "--checkpoint=99", "--output=unborn"], "no checkpoint"),
         (["--mode=sample", "--checkpoint=best"], "has no checkpoint 'best'"),
@@ -259,10 +259,13 @@ def test_output_in_use_is_refused_and_left(place):
         (["--mode=reconstruct", "--images=broken.png"], "broken.png"),
         (["--mode=reconstruct", "--images=lost.png"], "lost.png"),
         (["--mode=recover", "--mask=square:8"], "hides nothing or everything"),
-        (["--mode=recover", "--mask=random:0"], "hides nothing or everything"),
+        (["--mode=recover", "--mask=random:0"], "the share between 0 and 1"),
         (["--mode=recover", "--mask=black.png"], "hides nothing or everything"),
         (["--mode=recover", "--mask=white.png"], "hides nothing or everything"),
-        (["--mode=recover", "--mask=circle:3"], "--mask must be square:<pixels>"),
+        (
+            ["--mode=recover", "--mask=circle:3"],
+            "circle:3 must be square:<pixels>",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused(arguments, text, place):
