@@ -1,42 +1,27 @@
 """Trains cooperative networks: python main.py --dataset=digits|mnist|...|FOLDER
 and uses them:               python main.py --mode=sample|evaluate|recover|...
 
-Two nets learn together. The generator drafts images, the descriptor revises them by
-Langevin dynamics; the descriptor learns from the difference to real images, the
-generator from how its drafts were revised. Or one learns alone, by
---algorithm=descriptor or --algorithm=generator. Each run fills a folder of its own with
-metrics, pictures, TensorBoard events, checkpoints and a SavedModel of the nets.
-
-The flags by what they are about; all of them are explained below. Defaults are those
-without a preset: flags/<dataset>.cfg and flags/<algorithm>.cfg change some, and a run's
-flags.cfg has them all.
+The flags are explained by --help and --helpfull.
 """
 
 import re
-import shlex
 import sys
 import traceback
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from absl import app
-from absl import flags as absl_flags
+from absl import logging
 
 import flags
 import surroundings
-from flags import facts
-
-__doc__ += flags.overview()
-absl_flags.adopt_module_key_flags(facts)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
+    flags.parse(sys.argv)
     settings = flags.settings()
-    if len(argv) > 1:
-        text = f"Flags begin with --. Received: {shlex.join(argv[1:])}. See --help."
-        sys.exit(_failed(None, settings, code=2, text=text))
     surroundings.harmless_output()
+    logging.use_absl_handler()
     try:
         surroundings.load_tensorflow(deterministic=settings["deterministic"])
         run(settings)
@@ -100,4 +85,4 @@ def _with_flags(text):
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=flags.parse)
+    main()

@@ -26,22 +26,23 @@ from coopnets_tf.runs.folder import Run
 from coopnets_tf.wording import counted
 
 
-def train(settings: Settings) -> Path:
+def train(settings: dict[str, Any]) -> Path:
     """Trains as the settings, by the flags' names, say; returns the run's folder."""
-    run_dir = resumed(settings["workdir"]) if settings["resume"] else None
+    run_dir = Path(settings["workdir"]) if settings["resume"] else None
     file = build.network_file(settings, run_dir)
     dataset, hooks = data_and_evaluations(settings)
+    settings = planned(settings, dataset.steps_per_epoch(settings["batch_size"]))
     if dataset.found:
         print(dataset.found)
         if dataset.found.grey_range:
-            settings = {**settings, "grey_range": dataset.found.grey_range}
+            settings |= {"grey_range": dataset.found.grey_range}
     model = build.model(settings, dataset.image_shape, dataset.num_images, file)
     print(headline(model, dataset, settings, file), flush=True)
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
         print(init_from(model, settings["init_from"]), flush=True)
     if not run_dir:
-        run_dir = folder.create_run(settings["workdir"], dataset=settings["dataset"])
+        run_dir = folder.create_run(settings["workdir"], name=run_name(settings))
     run = run_of(settings, run_dir, dataset, file)
     with folder.locked(run_dir):
         try:
@@ -61,22 +62,28 @@ def train(settings: Settings) -> Path:
     return run_dir
 
 
-def resumed(workdir: str | None) -> Path:
-    """The folder of a run that main.py began.
+def planned(settings: dict[str, Any], steps_per_epoch: int) -> dict[str, Any]:
+    """The settings with their lengths in steps: of the training, and of a schedule."""
+    steps = settings["num_iterations"]
+    if settings["epochs"] is not None:
+        steps = settings["epochs"] * steps_per_epoch
+    length = settings["schedule_steps"]
+    if length is None and settings["learning_rate_schedule"] != "constant":
+        length = steps
+    return settings | {
+        "num_iterations": steps,
+        "epochs": None,
+        "schedule_steps": length,
+    }
 
-    Raises:
-      RunError: if there is none.
-    """
-    if workdir is None:
-        raise RunError("runs/ holds no run. Name the folder of one by `workdir`.")
-    if not Path(workdir).exists():
-        raise RunError(f"`workdir`={workdir} does not exist.")
-    if not (Path(workdir) / flags.SAVED).is_file():
-        raise RunError(
-            f"`workdir`={workdir} holds no run: it has no {flags.SAVED}. One that was "
-            "made in Python goes on there, by coopnets_tf.train."
-        )
-    return Path(workdir)
+
+def run_name(settings: Settings) -> str:
+    """What a run is called, but for its number."""
+    if settings["name"]:
+        return settings["name"]
+    path, algorithm = Path(settings["dataset"]).resolve(), settings["algorithm"]
+    name = (path.stem if path.is_file() else path.name) or "run"
+    return name if algorithm == "coopnets" else f"{name}-{algorithm}"
 
 
 def data_and_evaluations(
@@ -106,7 +113,7 @@ def run_of(
         max_rollbacks=settings["max_rollbacks"] if settings["guard"] else 0,
         dataset=build.data_options(settings),
         steps_per_epoch=dataset.steps_per_epoch(settings["batch_size"]),
-        settings={name: settings[name] for name in flags.saved_names()},
+        settings=flags.saved(settings),
         network_file=file,
     )
 

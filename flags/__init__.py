@@ -1,7 +1,6 @@
 """Flags and presets of main.py. Knows absl, not the package."""
 
-import json
-import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,16 +8,21 @@ from typing import Any, NoReturn
 
 from absl import flags as absl_flags
 
-from flags import definitions  # noqa: F401, defines them
-from flags.facts import FACTS, overview
+import flags.definitions  # noqa: F401, defines them
+from flags import pages, rules, runs, words
+from flags.facts import FACTS, Settings, acting, defaults
+from flags.places import NAMED
+from flags.runs import SAVED
+from flags.words import Given, Refused
 
-__all__ = ["FACTS", "SAVED", "overview", "parse", "save", "saved_names", "settings"]
+__all__ = ["FACTS", "SAVED", "acting", "parse", "save", "saved", "settings"]
 
 PRESETS = Path(__file__).parent
 FLAGS: Any = absl_flags.FLAGS
-# The data sets with a preset; all others are folders.
-NAMED = ("digits", "mnist", "fashion_mnist", "cifar10")
-SAVED = "flags.cfg"  # in the folder of a run that main.py made
+HELP = {
+    **dict.fromkeys(["h", "help", "helpshort"], pages.first),
+    "helpfull": pages.full,
+}
 
 
 def presets(dataset: str, algorithm: str) -> list[Path]:
@@ -37,236 +41,169 @@ def settings() -> dict[str, Any]:
     return {name: FLAGS[name].value for name in FACTS}
 
 
+def saved(settings: Settings) -> dict[str, Any]:
+    """The values that a run records: of the flags that act in it, and are its own."""
+    return {
+        name: settings[name]
+        for name in acting(settings)
+        if FACTS[name].saved and settings[name] is not None
+    }
+
+
 def parse(argv: list[str]) -> list[str]:
     """Parses the presets of data set and algorithm, then the user's flags, which win.
 
     With `--resume`, and in all modes but train, the flags of the run take the place of
     the presets; with `--resume` what would change its mathematics is refused.
 
-    A `flags_parser` for `absl.app.run`: what is wrong ends the program with one line.
+    What is wrong ends the program with one line; `--help` and `--print_config` end it
+    with what they print.
+
+    Returns:
+      The program's name alone, as `absl.app.run` wants it.
     """
+    given = [word for word in argv[1:] if not _page(word)]
+    page = next(filter(None, map(_page, argv[1:])), None)
     try:
-        return _parse(argv)
-    except (absl_flags.Error, OSError, UnicodeDecodeError) as error:
-        _refuse(f"{error}. See --help.")
+        values = _values(given)
+        config = pages.config(values, given) if values["print_config"] else None
+    except (Refused, OSError) as error:
+        if page is None:
+            _refuse(f"{error} See --help.")
+        _show(f"{page(_unchecked(given))}\n\nThis would be refused: {error}")
+    if text := page(values) if page else config:
+        _show(text)
+    for name, value in values.items():
+        FLAGS[name].value = value
+    FLAGS.mark_as_parsed()
+    return argv[:1]
 
 
-def _parse(argv):
+def _page(word):
+    """The help that a word asks for; that of absl where a benchmark uses its app."""
+    name = words.name_of(word)
+    return None if name in FLAGS else HELP.get(name)
+
+
+def _unchecked(texts):
+    """What help can show of a command line that is refused."""
     try:
-        FLAGS(argv, known_only=True)
-    except absl_flags.Error:
-        pass  # the last line meets it again and explains it
-    typed = {name for name in FACTS if FLAGS[name].present}
-    resume, mode = FLAGS["resume"].value, FLAGS["mode"].value
-    bases, saved = presets(FLAGS["dataset"].value, FLAGS["algorithm"].value), None
-    if resume or mode != "train":
-        _expand("workdir")
-        workdir = FLAGS["workdir"].value or newest_run()
-        argv = [*argv, f"--workdir={workdir}"] if workdir else argv
-        bases, saved = _of_run(argv[0], Path(workdir or "nowhere"), bases)
-    FLAGS.unparse_flags()
-    words = [f"--flagfile={one}" if isinstance(one, Path) else one for one in bases]
-    rest = FLAGS([argv[0], *words, *argv[1:]])
-    if saved == {} and not {"dataset"} & {*typed, *_names(words)}:
-        FLAGS["dataset"].value = None  # made in Python, of images that it did not name
-    _complete()
-    _refuse_of_other_modes(_names(argv[1:]))
-    for name, facts in FACTS.items():
-        if mode in facts.own and name not in typed:
-            FLAGS[name].unparse()
-    FLAGS["trust_network"].value = _consents(argv[1:])
-    if saved:
-        _refuse_changes(saved, Path(FLAGS["workdir"].value) / SAVED)
-    _refuse_of_other_algorithms()
-    for name in saved_names():
-        _line(name, FLAGS[name].value)  # refuses what could not be saved
-    return rest
+        typed = {one.name: one.value for one in words.read(texts)}
+    except Refused:
+        typed = {}
+    values = {**defaults(), **typed}
+    return {**values, **_preset_values(values), **typed}
 
 
-def _of_run(program, workdir, otherwise):
-    """What stands in place of the presets, and the values that a run was begun with.
-
-    The latter are empty for a run that Python made, and None where there is no run.
-    """
-    if (workdir / SAVED).is_file():
-        return [workdir / SAVED], _parse_alone(program, workdir / SAVED)
-    if not (workdir / "model.json").is_file():
-        return otherwise, None
+def _show(text: str) -> NoReturn:
     try:
-        found = json.loads((workdir / "model.json").read_text(encoding="utf-8"))
-        dataset = found.get("dataset") or {}
-    except (ValueError, AttributeError):
-        return [], {}  # whoever loads it says what is wrong
-    if not isinstance(dataset, dict):
-        dataset = {"dataset": dataset}
-    given = {name: value for name, value in dataset.items() if value is not None}
-    return [_line(name, value) for name, value in given.items() if name in FACTS], {}
+        print(text, flush=True)
+    except BrokenPipeError:  # its reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
-def _consents(words):
-    """Whether the user, and not a flagfile of somebody's, consents to run a file.
-
-    Who names a file that is there has consented to run that one.
-    """
-    values = [word.lstrip("-").partition("=") for word in words if word[:1] == "-"]
-    said = {name: value.lower() for name, _, value in values}
-    if "notrust_network" in said:
-        return False
-    if said.get("trust_network", "false") in ("", "true", "t", "1", "yes", "y"):
-        return True
-    return "network" in said and Path(FLAGS["network"].value).is_file()
+def _refuse(text: str) -> NoReturn:
+    line = text.replace("\n", "\\n")  # a value may have any characters
+    print(f"Error: {line}", file=sys.stderr)
+    sys.exit(2)
 
 
-def _names(words):
-    """The flags that are named among the words of a command line."""
-    names = {word.lstrip("-").partition("=")[0] for word in words if word[:1] == "-"}
-    return {name if name in FACTS else name.removeprefix("no") for name in names}
+def _values(texts):
+    """The value of every flag on a command line."""
+    given = words.read(texts)
+    own = {one.name: one for one in given if one.name in FACTS}  # the last one wins
+    typed = {name: one.value for name, one in own.items()}
+    values = _complete({**defaults(), **typed})
+    rules.other_modes(values, given)
+    rules.pairs(values)
+    mode, workdir, run = values["mode"], values["workdir"], None
+    if values["resume"] or mode != "train":
+        run = runs.begun(workdir, resume=values["resume"])
+        base, workdir = run.values, str(run.folder)
+    else:
+        base = _preset_values(values)
+        if workdir:
+            runs.refuse_used(workdir)
+    fresh = {name for name, facts in FACTS.items() if mode in facts.own}
+    base = {name: value for name, value in base.items() if name not in fresh}
+    values = _complete({**defaults(), **base, **typed}) | {"workdir": workdir}
+    values |= {"epochs": _epochs(own), "trust_network": _consents(own, values)}
+    _refuse_wrong(values, set(typed), run)
+    for one in given:
+        if one.name not in FACTS:  # a benchmark's own, also the help of absl's app
+            FLAGS[one.name].parse(str(one.value))
+    return values
 
 
-def _complete():
-    """Paths mean the same wherever a flagfile is used; a schedule has a length."""
-    for name, facts in FACTS.items():
-        if not facts.path or not FLAGS[name].value:
-            continue
-        _expand(name)
-        path = Path(FLAGS[name].value)
-        named = name == "dataset" and FLAGS[name].value in NAMED
-        if facts.saved and path.exists() and not named:
-            FLAGS[name].value = str(path.resolve())
-    scheduled = FLAGS["learning_rate_schedule"].value != "constant"
-    if scheduled and FLAGS["schedule_steps"].value is None:
-        FLAGS["schedule_steps"].value = FLAGS["num_iterations"].value
+def _refuse_wrong(values, typed, run):
+    if run and not run.in_python:
+        begun = _complete({**defaults(), **run.values})
+        rules.changes(values, begun, run.folder / SAVED)
+    rules.other_algorithms(values, _names_in_presets())
+    rules.impossible_chains(values)
+    rules.missing_places(values, typed, in_run=run is not None)
+    for name, value in saved(values).items():
+        pages.line(name, value)  # refuses what could not be saved
 
 
-def _refuse_of_other_modes(typed):
-    mode = FLAGS["mode"].value
-    for name in sorted(typed & set(FACTS)):
-        facts = FACTS[name]
-        if mode not in (*facts.modes, *facts.fixed):
-            _refuse(
-                f"--{name} is for --mode={'|'.join(facts.modes)}. "
-                f"Received: --mode={mode}. See --help."
-            )
-
-
-def _needs_its_data():
-    """Whether what is done with a run needs the images it was trained on, as it was."""
-    if FLAGS["mode"].value != "recover" or FLAGS["mask"].value != "training":
-        return FLAGS["mode"].value == "evaluate"
-    if FLAGS["training_mask"].value is None:
-        _refuse(
-            "--mask=training needs a run with --training_mask. Name another --mask."
-        )
-    if FLAGS["images"].value:
-        _refuse("--mask=training is for the training images. Leave out --images.")
-    return True
-
-
-def _refuse_changes(saved, flagfile):
-    """Stops where a flag would make a run another one."""
-    resume, mode = FLAGS["resume"].value, FLAGS["mode"].value
-    mode = "evaluate" if not resume and _needs_its_data() else mode
-    way_out = "begin a new run without --resume" if resume else "use a run that has it"
-    for name in saved:
-        facts, value = FACTS[name], FLAGS[name].value
-        free = facts.may_change if resume else mode not in facts.fixed
-        if name == "dataset" and not {value, saved[name]} & {*NAMED}:
-            free = True  # the same images at another place, which is checked later
-        if value != saved[name] and not free:
-            _refuse(
-                f"--{name}={value} would change the run, which has "
-                f"--{name}={saved[name]} in {flagfile}. Leave it out, or {way_out}."
-            )
-
-
-def _refuse_of_other_algorithms():
-    """Stops where a flag does not go together with the algorithm, or with another."""
-    algorithm = FLAGS["algorithm"].value
-    received = f"Received: --algorithm={algorithm}. Leave it out; see --help."
-    for name, facts in FACTS.items():
-        value, changed = FLAGS[name].value, FLAGS[name].value != FLAGS[name].default
-        given, owners = f"--{name}", list(facts.algorithms)
-        if algorithm in owners and value in facts.by_algorithm.get(algorithm, (value,)):
-            continue
-        if algorithm in owners:
-            given = f"--{name}={value}"
-            owners = [
-                one for one in owners if value in facts.by_algorithm.get(one, (value,))
-            ]
-        if value is not None and changed and name not in _names_in_presets():
-            _refuse(f"{given} is for --algorithm={'|'.join(owners)}. {received}")
-    for net in {algorithm} & {"descriptor", "generator"}:
-        if FLAGS[f"{net}_num_steps"].value == 0:
-            _refuse(
-                f"--algorithm={net} needs --{net}_num_steps=1 or more. Received: 0."
-            )
-    _refuse_impossible_chains(FLAGS["chain_init"].value)
+def _preset_values(values):
+    files = presets(values["dataset"], values["algorithm"])
+    return {one.name: one.value for path in files for one in words.read_file(path)}
 
 
 def _names_in_presets():
     """The flags that presets of data sets give to all algorithms."""
     files = {preset_of(name) for name in (*NAMED, "folder")}
-    return _names(word for path in files for word in path.read_text().split())
+    return {one.name for path in files for one in words.read_file(path)}
 
 
-def _refuse_impossible_chains(init):
-    if init == "noise" and FLAGS["reference_stddev"].value == math.inf:
-        _refuse(
-            "--chain_init=noise draws from the reference, and --reference_stddev=inf "
-            "is none. Take --chain_init=uniform."
-        )
-    kept, moved = FLAGS["num_persistent_chains"].value, FLAGS["num_chains"].value
-    if init == "persistent" and kept < moved:
-        _refuse(
-            "--num_persistent_chains must be --num_chains or more. Received: "
-            f"--num_persistent_chains={kept} and --num_chains={moved}."
-        )
-    for name in ("num_persistent_chains", "refresh_probability"):
-        if init != "persistent" and FLAGS[name].value != FLAGS[name].default:
-            _refuse(
-                f"--{name} is for --chain_init=persistent. "
-                f"Received: --chain_init={init}. Leave it out."
-            )
+def _complete(values):
+    """Paths mean the same wherever a flagfile is used."""
+    return {
+        name: _whole_path(name, value) if value and FACTS[name].path else value
+        for name, value in values.items()
+    }
 
 
-def _expand(name):
-    """A path that begins with ~ is in a home."""
-    if FLAGS[name].value:
-        try:
-            FLAGS[name].value = str(Path(FLAGS[name].value).expanduser())
-        except RuntimeError as error:
-            _refuse(f"--{name}={FLAGS[name].value}: {error}")
-
-
-def newest_run(root: Path = Path("runs")) -> Path | None:
-    """The folder in `root` whose run was begun or resumed last; None without one."""
-    runs = sorted(root.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
-    return runs[-1].parent if runs else None
-
-
-def _parse_alone(program, flagfile):
-    FLAGS.unparse_flags()
+def _whole_path(name, value):
+    """A path that begins with ~ is in a home; what exists is saved in full."""
+    if isinstance(value, list):
+        return [_whole_path(name, one) for one in value]
     try:
-        words = FLAGS([program, f"--flagfile={flagfile}"])[1:]
-    except (absl_flags.Error, OSError, UnicodeDecodeError) as error:
-        _refuse(f"{flagfile} is not as the run wrote it: {error}. Fix that line.")
-    if words:
-        _refuse(
-            f"{flagfile} contains what is not a flag: {words[0]}. Remove that line."
+        path = Path(value).expanduser()
+    except RuntimeError as error:
+        raise Refused(f"--{name}={value}: {error}") from error
+    if value in FACTS[name].choices:
+        return value
+    return str(path.resolve() if FACTS[name].saved and path.exists() else path)
+
+
+def _epochs(own: Mapping[str, Given]) -> int | None:
+    """They are the length of a training if they were typed: a flagfile's --epochs give
+    way to --num_iterations on the command line, and the other way round.
+    """
+    steps, epochs = own.get("num_iterations"), own.get("epochs")
+    if steps and epochs and steps.flagfile == epochs.flagfile:
+        raise Refused(
+            "--epochs and --num_iterations are two lengths of one training. Leave one "
+            "of them out."
         )
-    return {name: FLAGS[name].value for name in saved_names()}
+    return None if not epochs or steps and epochs.flagfile else epochs.value
 
 
-def _refuse(text: str) -> NoReturn:
-    print(f"Error: {text}", file=sys.stderr)
-    sys.exit(2)
+def _consents(own: Mapping[str, Given], values: Settings) -> bool:
+    """Whether the user, and not a flagfile of somebody's, consents to run a file.
+
+    Who names a file that is there has consented to run that one.
+    """
+    said, named = own.get("trust_network"), own.get("network")
+    if said and not said.flagfile:
+        return said.value
+    return bool(named and not named.flagfile and Path(values["network"]).is_file())
 
 
-def saved_names() -> list[str]:
-    return [name for name, facts in FACTS.items() if facts.saved]
-
-
-def save(path: Path, heading: list[str], settings: Mapping[str, Any]) -> None:
+def save(path: Path, heading: list[str], settings: Settings) -> None:
     """Writes the run's flags as a flagfile that repeats the run.
 
     Args:
@@ -277,24 +214,9 @@ def save(path: Path, heading: list[str], settings: Mapping[str, Any]) -> None:
     old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     lines = [line for line in old if line.startswith("#")]
     lines += [f"# {line}" for text in heading for line in text.splitlines()]
-    values = {name: settings[name] for name in saved_names()}
-    lines += [_line(*item) for item in values.items() if item[1] is not None]
+    lines += [pages.line(*item) for item in saved(settings).items()]
     new = path.with_name(f".{path.name}.new")
     # A comment may name a folder whose name is not text.
     text = "\n".join(lines) + "\n"
     new.write_text(text, encoding="utf-8", errors="backslashreplace")
     new.replace(path)
-
-
-def _line(name, value):
-    """One line of a flagfile, which cannot hold every name that a folder may have."""
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no{name}"
-    line = f"--{name}={','.join(value) if isinstance(value, list) else value}"
-    printable = line.encode("utf-8", "replace").decode("utf-8") == line
-    if not printable or [line.strip()] != line.splitlines():
-        _refuse(
-            f"--{name} has line breaks, spaces at its end or bytes that are not text, "
-            f"which {SAVED} cannot hold. Received: {value!r}. Rename it."
-        )
-    return line

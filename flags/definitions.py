@@ -8,11 +8,11 @@ n images of one step, n~ chains, s and sigma standard deviations.
 import re
 from typing import Any
 
-from absl import flags as absl_flags
-
+from flags import places
 from flags.facts import ALGORITHMS, MODES, NEED_DATA, USES, WITH_IMAGES, Group, nearest
 
 NETWORKS = ("digits", "mnist", "cifar", "scene")
+DOWNLOADED = places.NAMED[1:]
 REVISION_METRICS = (
     "descriptor_loss",
     "energy_gap",
@@ -30,6 +30,53 @@ METRICS = {
 }
 WITH_DESCRIPTOR, WITH_GENERATOR = ("coopnets", "descriptor"), ("coopnets", "generator")
 
+
+# When flags act, see `Facts.when`.
+
+
+def _reads_data(settings):
+    """Images of one's own take the place of the data set."""
+    return settings["dataset"] is not None and not settings["images"]
+
+
+def _reads_folder(settings):
+    return _reads_data(settings) and settings["dataset"] not in places.NAMED
+
+
+def _evaluates(settings):
+    return settings["mode"] == "evaluate" or settings["evaluate_every"] is not None
+
+
+def _hides_in_training(settings):
+    """A recovery does so by --mask=training alone."""
+    return settings["mode"] != "recover" or settings["mask"] == "training"
+
+
+def _infers(settings):
+    """An interpolation does so between images alone."""
+    return settings["mode"] != "interpolate" or settings["images"] is not None
+
+
+def _chains_persist(settings):
+    return settings["chain_init"] == "persistent"
+
+
+def _follows_schedule(settings):
+    return settings["learning_rate_schedule"] != "constant"
+
+
+def _is_guarded(settings):
+    return settings["guard"]
+
+
+def _guards_revision(settings):
+    return settings["guard"] and settings["algorithm"] != "generator"
+
+
+def _goes_to_hub(settings):
+    return settings["export_format"] == "hub"
+
+
 run = Group("run")
 run.enum(
     "mode",
@@ -37,6 +84,7 @@ run.enum(
     MODES,
     "What to do. All but train use the trained nets of the run in --workdir (default: "
     "the newest in runs/).",
+    basic="train, or what to do with a run",
     modes=MODES,
     saved=False,
 )
@@ -46,6 +94,7 @@ run.enum(
     ALGORITHMS,
     "What learns: both nets together, or one of them alone (the paper's Algorithms D "
     "and G). Loads flags/<algorithm>.cfg after the data set's preset.",
+    basic="coopnets, or one net: descriptor, generator",
     modes=("train", "evaluate"),
     fixed=USES,
 )
@@ -56,9 +105,13 @@ run.string(
     ".zip of one, or of an .npy or .npz file of an array. Loads the preset "
     "flags/<dataset>.cfg (flags/scene.cfg for a path); your own flags win. The "
     "images of a run may be at another path later.",
+    basic="digits, mnist, ..., or a folder of images",
+    choices=places.NAMED,
     modes=("train", *NEED_DATA),
+    when=_reads_data,
     path=True,
-    fixed=("evaluate",),
+    place=places.dataset,
+    may_change=True,  # the images themselves may not
 )
 run.string(
     "data_dir",
@@ -66,15 +119,28 @@ run.string(
     "Folder that holds the files of a named data set. Default: Keras' cache, "
     "downloaded when missing.",
     modes=("train", *NEED_DATA),
+    when=lambda settings: _reads_data(settings) and settings["dataset"] in DOWNLOADED,
     path=True,
+    place=places.folder,
     may_change=True,
 )
 run.string(
     "workdir",
     None,
-    "Folder of this run. Default: a new runs/<dataset>-<number>.",
+    "Folder of this run. Default: a new runs/<dataset>-<number>, of one net alone "
+    "runs/<dataset>-<algorithm>-<number>.",
+    basic="folder of the run",
     modes=MODES,
     path=True,
+    saved=False,
+)
+run.string(
+    "name",
+    None,
+    "Name of this run in place of <dataset> and <algorithm>: runs/<name>-<number>.",
+    basic="or a new one, runs/<name>-<number>",
+    must="letters, digits and . _ - after a letter or digit",
+    good=lambda value: bool(re.fullmatch(r"[a-z0-9][\w.-]*", value, re.ASCII | re.I)),
     saved=False,
 )
 run.boolean(
@@ -82,6 +148,7 @@ run.boolean(
     False,
     "Continue the run in --workdir (default: the newest in runs/) with its own flags, "
     "up to --num_iterations.",
+    basic="go on with a run",
     saved=False,
 )
 run.string(
@@ -89,12 +156,16 @@ run.string(
     None,
     "Begin with the nets of another run (its folder) or of a checkpoint (such as "
     "runs/mnist-1/checkpoints/ckpt-500). What does not fit is listed and begins anew.",
+    basic="a run with whose nets to begin",
     path=True,
+    place=places.checkpoint,
+    kept=True,
 )
 run.seed(
     "seed",
     0,
     "All random numbers of a run follow from it; of samples, their own.",
+    basic="of all random numbers",
     modes=("train", "sample", *WITH_IMAGES),
 )
 run.boolean(
@@ -112,20 +183,37 @@ run.boolean(
     modes=MODES,
     saved=False,
 )
+run.boolean(
+    "print_config",
+    False,
+    "Print the flags that this command line would run with, as a flagfile, and end.",
+    modes=MODES,
+    saved=False,
+)
 
 data = Group("data", modes=("train", *NEED_DATA), fixed=("evaluate",))
 data.integer(
     "image_size",
     64,
     "Height and width in pixels to which the images of a folder are brought.",
+    basic="height and width of a folder's images",
+    when=_reads_folder,
     low=8,
 )
-data.enum("color_mode", "rgb", ["rgb", "grey"], "Colours of the images of a folder.")
+data.enum(
+    "color_mode",
+    "rgb",
+    ["rgb", "grey"],
+    "Colours of the images of a folder.",
+    basic="rgb or grey",
+    when=_reads_folder,
+)
 data.enum(
     "resize",
     "crop",
     ["crop", "stretch"],
     "How an image of a folder becomes a square: crop its centre, or stretch it.",
+    when=lambda settings: settings["images"] or _reads_folder(settings),
     modes=("train", *WITH_IMAGES, "evaluate"),
 )
 data.enum(
@@ -142,6 +230,7 @@ data.boolean(
     "Leave out images that cannot be read, and say how many; the run's skipped.txt "
     "lists them. All are decoded at the start for it. What is no image is left out "
     "anyway.",
+    when=_reads_folder,
     fixed=(),
 )
 
@@ -174,6 +263,8 @@ data.integer(
     0,
     "Images kept out of training, to evaluate on: the first ones, of a folder random "
     "ones (always the same).",
+    basic="images kept out of training, to evaluate on",
+    when=_reads_data,
     low=0,
 )
 data.string(
@@ -183,24 +274,27 @@ data.string(
     "for --mask; of each image always the same ones.",
     modes=("train", "recover", "evaluate"),
     algorithms=("generator",),
+    when=_hides_in_training,
     path=True,
+    place=places.training_mask,
     fixed=USES,
 )
 
 nets = Group("networks")
 
 
-def _wrong_network(value):
-    if value in NETWORKS or value.endswith(".py"):
+def _network_place(value):
+    if value in NETWORKS or value.endswith(".py") and not places.file(value):
         return None
     if value.endswith(".keras"):
         return (
             "must be a Python file; load the model in one: "
-            "def descriptor(image_shape): return keras.saving.load_model(...)"
+            "def descriptor(image_shape): return keras.saving.load_model(...)."
         )
+    if value.endswith(".py"):
+        return places.file(value)
     hint = nearest(value, NETWORKS)
-    known = f"must be one of {', '.join(NETWORKS)}, or a Python file"
-    return f"{known}.{hint}" if hint else known
+    return f"must be one of {', '.join(NETWORKS)}, or a Python file.{hint}"
 
 
 nets.string(
@@ -210,8 +304,11 @@ nets.string(
     f"{', '.join(NETWORKS)}; or your own, a Python file with the functions "
     "descriptor(image_shape) and generator(image_shape, latent_shape), see "
     "docs/NETWORKS.md.",
-    check=_wrong_network,
+    basic="built-in layers, or your own Python file",
+    choices=NETWORKS,
     path=True,
+    place=_network_place,
+    kept=True,
 )
 nets.boolean(
     "trust_network",
@@ -226,11 +323,9 @@ nets.string(
     "100",
     "d, length of a latent vector X; of a network file also the shape of a latent map, "
     "such as 7x7x1.",
-    check=lambda value: (
-        None
-        if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", value, re.ASCII)
-        else "must be a number of 1 or more, or some with x between them, such as 7x7x1"
-    ),
+    basic="length of a latent vector",
+    must="a number of 1 or more, or some with x between them, such as 7x7x1",
+    good=lambda value: bool(re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", value, re.ASCII)),
     algorithms=WITH_GENERATOR,
 )
 nets.integer(
@@ -242,14 +337,24 @@ nets.integer(
 )
 
 descriptor = Group("descriptor", algorithms=WITH_DESCRIPTOR)
-descriptor.positive("descriptor_learning_rate", 0.007, "Adam's rate in D2.")
+descriptor.positive(
+    "descriptor_learning_rate",
+    0.007,
+    "Adam's rate in D2.",
+    basic="Adam's rate of the descriptor",
+)
 descriptor.integer(
-    "descriptor_num_steps", 15, "l_D, Langevin steps of D1. 0: none.", low=0
+    "descriptor_num_steps",
+    15,
+    "l_D, Langevin steps of D1. 0: none.",
+    basic="Langevin steps that revise an image",
+    low=0,
 )
 descriptor.positive(
     "descriptor_step_size",
     0.002,
     "delta of D1, in pixel units of [-1, 1]: s.d. of the noise of one Langevin step.",
+    basic="size of such a step, in pixel units",
 )
 descriptor.number(
     "reference_stddev",
@@ -257,12 +362,13 @@ descriptor.number(
     "s, s.d. of the descriptor's Gaussian reference, in pixel units. inf: none, the "
     "energy is -f(Y).",
     good=lambda value: value > 0,
-    must="be positive",
+    must="a positive number, or inf",
 )
 descriptor.integer(
     "descriptor_noise_until",
     None,
     "Training steps after which D1 adds no noise. Default: it always does.",
+    when=lambda settings: settings["descriptor_num_steps"] > 0,
     low=0,
 )
 descriptor.positive(
@@ -278,6 +384,8 @@ descriptor.enum(
     "Where D1 starts. With --algorithm=coopnets the generator's drafts; with "
     "--algorithm=descriptor noise (draws of the reference), uniform pixels from "
     "[-1, 1), data (the observed images) or persistent (where it ended before).",
+    basic="where an image's chain starts",
+    when=lambda settings: settings["algorithm"] == "descriptor",  # it has a choice
     fixed=USES,
     by_algorithm={
         "coopnets": ("generator",),
@@ -292,6 +400,7 @@ descriptor.integer(
     "of them, drawn at random.",
     low=1,
     algorithms=("descriptor",),
+    when=_chains_persist,
 )
 descriptor.number(
     "refresh_probability",
@@ -299,14 +408,24 @@ descriptor.number(
     "With --chain_init=persistent: probability with which a chain that is to move "
     "starts anew, from noise (uniform without a reference).",
     good=lambda value: 0 <= value <= 1,
-    must="be in [0, 1]",
+    must="a number in [0, 1]",
     algorithms=("descriptor",),
+    when=_chains_persist,
 )
 
 generator = Group("generator", algorithms=WITH_GENERATOR)
-generator.positive("generator_learning_rate", 1e-4, "Adam's rate in G2.")
+generator.positive(
+    "generator_learning_rate",
+    1e-4,
+    "Adam's rate in G2.",
+    basic="Adam's rate of the generator",
+)
 generator.integer(
-    "generator_num_steps", 0, "l_G, Langevin steps of G1. 0: none.", low=0
+    "generator_num_steps",
+    0,
+    "l_G, Langevin steps of G1. 0: none.",
+    basic="Langevin steps that infer latents",
+    low=0,
 )
 generator.positive(
     "generator_step_size", 0.1, "delta of G1, in the unit of the latents."
@@ -318,16 +437,41 @@ generator.integer(
     "generator_noise_until",
     None,
     "Training steps after which G1 adds no noise. Default: it always does.",
+    when=lambda settings: settings["generator_num_steps"] > 0,
     low=0,
 )
 
 training = Group("training")
-training.integer("num_iterations", 10_000, "Training steps.", low=1, may_change=True)
-training.integer("batch_size", 100, "n, observed images of one step.", low=1)
+training.integer(
+    "num_iterations",
+    10_000,
+    "Training steps, of all sessions together.",
+    basic="length of the training, in steps",
+    when=lambda settings: settings["epochs"] is None,
+    low=1,
+    may_change=True,
+)
+training.integer(
+    "epochs",
+    None,
+    "Length of the training as passes over the images, in place of --num_iterations; "
+    "the short rest of a pass is left out.",
+    basic="or in passes over the images",
+    low=1,
+    may_change=True,
+)
+training.integer(
+    "batch_size",
+    100,
+    "n, observed images of one step.",
+    basic="observed images of one step",
+    low=1,
+)
 training.integer(
     "num_chains",
     144,
     "n~, Langevin chains of one step. A generator alone has one for each image.",
+    basic="Langevin chains of one step",
     low=1,
     algorithms=WITH_DESCRIPTOR,
 )
@@ -336,7 +480,7 @@ training.number(
     0.5,
     "Adam's beta1, both nets, in [0, 1).",
     good=lambda value: 0 <= value < 1,
-    must="be in [0, 1)",
+    must="a number in [0, 1)",
 )
 training.enum(
     "langevin_loop",
@@ -356,13 +500,17 @@ stabilisers.enum(
     "plateaus on a logarithmic scale.",
 )
 stabilisers.positive(
-    "final_rate_factor", 0.01, "Where the learning rates' schedule ends."
+    "final_rate_factor",
+    0.01,
+    "Where the learning rates' schedule ends.",
+    when=_follows_schedule,
 )
 stabilisers.integer(
     "schedule_steps",
     None,
-    "Length of the learning rates' schedule. Default: the --num_iterations with which "
+    "Length of the learning rates' schedule. Default: the training steps with which "
     "the run begins.",
+    when=_follows_schedule,
     low=1,
 )
 stabilisers.positive(
@@ -405,16 +553,17 @@ stabilisers.number(
     "Momentum, such as 0.999, of a moving average of the generator's weights, which "
     "pictures and export then use. Default: the weights themselves.",
     good=lambda value: 0 < value < 1,
-    must="be between 0 and 1",
+    must="a number between 0 and 1",
     algorithms=WITH_GENERATOR,
 )
 
-divergence = Group("divergence")
+divergence = Group("divergence", when=_is_guarded)
 divergence.boolean(
     "guard",
     True,
     "Go back to a healthy checkpoint, and on with other noise, when a metric is not "
     "finite or beyond its --max_...",
+    when=lambda settings: True,
 )
 divergence.positive("max_loss", 1e9, "Size of either loss.")
 divergence.positive(
@@ -427,8 +576,14 @@ divergence.positive(
     "max_displacement",
     2.0,
     "Displacement of an image by the chains, root mean square, in pixel units.",
+    when=_guards_revision,
 )
-divergence.positive("max_saturation", 0.99, "Share of revised pixels outside [-1, 1].")
+divergence.positive(
+    "max_saturation",
+    0.99,
+    "Share of revised pixels outside [-1, 1].",
+    when=_guards_revision,
+)
 divergence.integer(
     "max_rollbacks", 3, "Rollbacks of a run before it gives up.", low=0, may_change=True
 )
@@ -440,6 +595,7 @@ divergence.positive(
 evaluation = Group("evaluation", modes=("evaluate",), saved=False)
 both: dict[str, Any] = {
     "modes": ("train", "evaluate"),
+    "when": _evaluates,
     "saved": True,
     "may_change": True,
     "own": ("evaluate",),
@@ -449,6 +605,7 @@ evaluation.integer(
     None,
     "In training: steps between two evaluations on images held out of training "
     "(--num_held_out); to TensorBoard, metrics.jsonl and evaluations/. Default: none.",
+    basic="steps between two evaluations",
     low=1,
     modes=("train",),
     saved=True,
@@ -460,11 +617,10 @@ evaluation.list(
     "What to measure, with commas: "
     + ", ".join(f"{name} ({meaning})" for name, meaning in METRICS.items())
     + ". Default: all that are available.",
-    check=lambda value: (
-        None
-        if value and set(value) <= set(METRICS)
-        else f"must be some of {','.join(METRICS)}"
-    ),
+    basic="what to measure, with commas",
+    must=f"some of {','.join(METRICS)}",
+    good=lambda value: bool(value) and set(value) <= set(METRICS),
+    choices=tuple(METRICS),
     **both,
 )
 evaluation.integer(
@@ -489,6 +645,7 @@ evaluation.string(
     "File with the weights of Keras' InceptionV3, which then is the extractor. "
     "Default: Keras' cache, downloaded when missing.",
     path=True,
+    place=places.file,
     **both,
 )
 evaluation.enum(
@@ -498,6 +655,7 @@ evaluation.enum(
     "With --mode=evaluate: score against the test images, for the last word, or "
     "against half of those held out of training (the other half chooses the "
     "bandwidth), to choose among runs and steps.",
+    basic="test or validation images",
 )
 evaluation.enum(
     "parzen_protocol",
@@ -505,11 +663,6 @@ evaluation.enum(
     ["held_out", "paper"],
     "With --mode=evaluate: bandwidth chosen on held-out images and pixels (x + 1) / 2, "
     "or as in the authors' code: on training images, samples stretched to [0, 1].",
-)
-absl_flags.register_multi_flags_validator(
-    ["parzen_protocol", "split"],
-    lambda values: values["parzen_protocol"] != "paper" or values["split"] == "test",
-    message="--parzen_protocol=paper is for the test images: leave out --split",
 )
 evaluation.boolean(
     "evaluate_real",
@@ -523,13 +676,26 @@ evaluation.string(
     "With --mode=evaluate: new folder for the scored images and the reference as PNG "
     "files, one folder a set, for other programs.",
     path=True,
+    place=places.unused,
 )
 
 output = Group("output", may_change=True)
 output.integer("log_every", 10, "Steps between two lines of metrics.", low=1)
-output.integer("sample_every", 100, "Steps between two pictures.", low=1)
+output.integer(
+    "sample_every",
+    100,
+    "Steps between two pictures.",
+    basic="steps between two pictures",
+    low=1,
+)
 output.integer("num_samples", 64, "Images in a picture.", low=1)
-output.integer("checkpoint_every", 500, "Steps between two checkpoints.", low=1)
+output.integer(
+    "checkpoint_every",
+    500,
+    "Steps between two checkpoints.",
+    basic="steps between two checkpoints",
+    low=1,
+)
 output.integer(
     "keep_checkpoints", 3, "How many of the newest checkpoints to keep.", low=1
 )
@@ -554,18 +720,25 @@ use.string(
     "checkpoint",
     "newest",
     "Which nets of the run: newest, best (see --keep_best) or the number of a step.",
+    basic="newest, best or the number of a step",
+    must="newest, best or the number of a step",
+    good=lambda value: bool(re.fullmatch(r"newest|best|0|[1-9][0-9]*", value)),
+    choices=("newest", "best"),
 )
 use.string(
     "output",
     None,
     "Folder for the results. Default: a new <mode>-<number> in the run's folder; for "
     "a SavedModel its export/, whose content is replaced.",
+    basic="new folder for the results",
     path=True,
+    place=places.unused,
 )
 use.integer(
     "num_images",
     64,
     "Images to sample, reconstruct or recover.",
+    basic="images to sample, reconstruct or recover",
     low=1,
     modes=("sample", "reconstruct", "recover"),
 )
@@ -575,6 +748,9 @@ use.list(
     "Your own images: files, or folders and others as for --dataset, with commas "
     "between them. Default: the test images of the run's data set, else those held "
     "out, else its first ones.",
+    basic="your own: a folder or files, with commas",
+    path=True,
+    place=places.images,
     modes=WITH_IMAGES,
 )
 use.integer(
@@ -589,6 +765,7 @@ use.integer(
     "infer_steps",
     300,
     "Langevin steps of G1 to find the latents of given images.",
+    when=_infers,
     low=1,
     modes=WITH_IMAGES,
 )
@@ -605,6 +782,7 @@ use.enum(
     None,
     ["png", "npz", "npy"],
     "Also write the sampled images themselves: one PNG each, or one array, uint8.",
+    basic="also write the images: png, npz, npy",
     modes=("sample",),
 )
 use.enum(
@@ -613,6 +791,7 @@ use.enum(
     ["corners", "spherical", "linear"],
     "Paths between latents: the square between four of them, great circles, or "
     "straight lines. Between your own two --images: spherical or linear.",
+    basic="corners, spherical or linear",
     modes=("interpolate",),
 )
 use.enum(
@@ -629,8 +808,10 @@ use.string(
     "salt_pepper:<share>, or an image file in which black is hidden; training: the "
     "pixels of training images that --training_mask hid. Default: a square of half the "
     "side.",
+    basic="what to hide, such as random:0.7",
     modes=("recover",),
     path=True,
+    place=places.mask,
 )
 use.enum(
     "export_format",
@@ -638,6 +819,7 @@ use.enum(
     ["savedmodel", "keras", "litert", "hub"],
     "All endpoints for TensorFlow without this package; the nets for this package; "
     "the generator for LiteRT; or the nets with a model card, pushed to --hub.",
+    basic="savedmodel, keras, litert or hub",
     modes=("export",),
 )
 use.string(
@@ -645,31 +827,18 @@ use.string(
     None,
     "user/name on the Hugging Face hub, where --export_format=hub pushes to. Public, "
     "unless it is there already and private.",
-    check=lambda value: (
-        None
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII)
-        else "must be user/name"
-    ),
+    must="user/name",
+    good=lambda value: bool(re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII)),
+    when=_goes_to_hub,
     modes=("export",),
-)
-absl_flags.register_multi_flags_validator(
-    ["export_format", "hub"],
-    lambda values: (values["export_format"] == "hub") == (values["hub"] is not None),
-    message="--export_format=hub and --hub=user/name go together",
 )
 use.string(
     "license",
     None,
     "Licence of the nets in the model card, by the hub's name for it: mit, cc-by-4.0, "
     "... Default: none is given.",
-    check=lambda value: (
-        None
-        if re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", value)
-        else "must be a name of letters, digits, . and -, such as mit"
-    ),
+    must="a name of letters, digits, . and -, such as mit",
+    good=lambda value: bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", value)),
+    when=_goes_to_hub,
     modes=("export",),
 )
-
-# The names that flags.cfg of version 0.1 has for them.
-absl_flags.DEFINE_alias("num_noise_steps", "descriptor_noise_until")
-absl_flags.DEFINE_alias("generator_num_noise_steps", "generator_noise_until")

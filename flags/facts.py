@@ -15,16 +15,27 @@ WITH_IMAGES = ("interpolate", "reconstruct", "recover")
 NEED_DATA = ("reconstruct", "recover", "evaluate")
 
 
+Settings = Mapping[str, Any]  # values by the flags' names
+
+
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What is known of a flag besides its name, default, range and help.
+    """What is known of a flag besides its name, type and help.
 
     Args:
-      group: what it is about, for the overview of `--help`.
+      default: its value where nothing else gives one.
+      group: what it is about, for the pages of help.
+      basic: a few words for the first page of help, if it is there.
       modes: those that read it.
       algorithms: those whose training reads it.
+      when: whether it acts with other values, in those modes and algorithms.
+      must: what a value is, to follow "must be".
+      good: whether a value is that, as far as its type does not say.
+      choices: values that a wrong one may have been meant to be.
       path: it may name a file or folder: `~` is a home, and what exists is saved by its
         whole path.
+      place: what must be there, see `places`.
+      kept: a run has what it needs of that place.
       saved: it belongs to the run and not to one call; flags.cfg has it.
       may_change: a resumed run may have another value; all else is its mathematics.
       fixed: modes that refuse another value than the run's.
@@ -33,9 +44,17 @@ class Facts:
     """
 
     group: str
+    default: Any = None
+    basic: str = ""
     modes: tuple[str, ...] = ("train",)
     algorithms: tuple[str, ...] = ALGORITHMS
+    when: Callable[[Settings], bool] = lambda settings: True
+    must: str = ""
+    good: Callable[[Any], bool] = lambda value: True
+    choices: tuple[str, ...] = ()
     path: bool = False
+    place: Callable[[Any], str | None] = lambda value: None
+    kept: bool = False
     saved: bool = True
     may_change: bool = False
     fixed: tuple[str, ...] = ()
@@ -46,31 +65,25 @@ class Facts:
 
 
 FACTS: dict[str, Facts] = {}
-Good = Callable[[float], bool]
 
 
 class Group:
-    """Defines flags of one group, which share `facts`; a flag may override them.
-
-    Each may have a `check`, a function that returns what is wrong with a value, or
-    nothing.
-    """
+    """Defines flags of one group, which share `facts`; a flag may override them."""
 
     def __init__(self, name: str, **facts: Any) -> None:
         self._facts = {"group": name, **facts}
 
-    def _keep(self, name, facts):
-        if check := facts.pop("check", None):
-            absl_flags.register_validator(name, _checked(check))
-        FACTS[name] = Facts(**{**self._facts, **facts})
+    def _keep(self, name, facts, **own):
+        default = absl_flags.FLAGS[name].default  # as its type has it
+        FACTS[name] = Facts(**{"default": default, **self._facts, **own, **facts})
 
     def string(self, name: str, default: str | None, help: str, **facts: Any) -> None:
         absl_flags.DEFINE_string(name, default, help)
-        self._keep(name, facts)
+        self._keep(name, facts, must="a text", good=bool)
 
     def list(self, name: str, default: str | None, help: str, **facts: Any) -> None:
         absl_flags.DEFINE_list(name, default, help)
-        self._keep(name, facts)
+        self._keep(name, facts, must="some, with commas", good=bool)
 
     def enum(
         self,
@@ -81,11 +94,12 @@ class Group:
         **facts: Any,
     ) -> None:
         absl_flags.DEFINE_enum(name, default, [*values], help)
-        self._keep(name, facts)
+        must = " or ".join([", ".join(values[:-1]), values[-1]])
+        self._keep(name, facts, must=must, choices=tuple(values))
 
     def boolean(self, name: str, default: bool, help: str, **facts: Any) -> None:
         absl_flags.DEFINE_boolean(name, default, help)
-        self._keep(name, facts)
+        self._keep(name, facts, must="true or false")
 
     def integer(
         self,
@@ -98,7 +112,8 @@ class Group:
         **facts: Any,
     ) -> None:
         absl_flags.DEFINE_integer(name, default, help, low, high)
-        self._keep(name, facts)
+        limits = f"of {low} or more" if high is None else f"from {low} to {high}"
+        self._keep(name, facts, must=f"a whole number {limits}")
 
     def number(
         self,
@@ -106,53 +121,42 @@ class Group:
         default: float | None,
         help: str,
         *,
-        good: Good,
+        good: Callable[[float], bool],
         must: str,
         **facts: Any,
     ) -> None:
         """A float for which `good` holds; NaN never does."""
         absl_flags.DEFINE_float(name, default, help)
-        facts["check"] = lambda value: None if good(value) else f"must {must}"
-        self._keep(name, facts)
+        self._keep(name, facts, good=good, must=must)
 
     def positive(
         self, name: str, default: float | None, help: str, **facts: Any
     ) -> None:
-        good, must = lambda value: 0 < value < math.inf, "be a positive number"
+        good, must = lambda value: 0 < value < math.inf, "a positive number"
         self.number(name, default, help, good=good, must=must, **facts)
 
     def seed(self, name: str, default: int, help: str, **facts: Any) -> None:
         self.integer(name, default, help, low=0, high=2**31 - 1, **facts)
 
 
-def _checked(check):
-    def validate(value):
-        wrong = None if value is None else check(value)
-        if wrong:
-            raise absl_flags.ValidationError(wrong)
-        return True
-
-    return validate
+def defaults() -> dict[str, Any]:
+    """The default of every flag."""
+    return {name: facts.default for name, facts in FACTS.items()}
 
 
-def overview() -> str:
-    """The names of all flags, by group."""
-    groups: dict[str, list[str]] = {}
-    for name, facts in FACTS.items():
-        groups.setdefault(facts.group, []).append(name)
-    lines = []
-    for group, names in groups.items():
-        line = f"  {group:<11}"
-        for name in names:
-            if len(line) + 1 + len(name) > 88:
-                lines.append(line)
-                line = " " * 13
-            line += f" {name}"
-        lines.append(line)
-    return "\n".join(lines)
+def acting(settings: Settings) -> list[str]:
+    """The flags that mode and algorithm read with these values of the others."""
+    mode, algorithm = settings["mode"], settings["algorithm"]
+    return [
+        name
+        for name, facts in FACTS.items()
+        if mode in facts.modes
+        and algorithm in facts.algorithms
+        and facts.when(settings)
+    ]
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a message: the known name most like an unknown one, if any."""
-    found = difflib.get_close_matches(name, list(names), n=1)
+def nearest(text: str, choices: Iterable[str]) -> str:
+    """The end of a message: the choice most like a wrong one, if any."""
+    found = difflib.get_close_matches(text.lower(), list(choices), n=1)
     return f" Did you mean {found[0]}?" if found else ""

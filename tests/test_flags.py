@@ -9,16 +9,19 @@ import commands
 import flags
 from commands import build
 from coopnets_tf import networks
-from coopnets_tf.data import datasets
+from coopnets_tf.data import datasets, masks
+from coopnets_tf.errors import MaskError
 from coopnets_tf.evaluation import features, protocol
 from coopnets_tf.runs import saving, training
-from flags import definitions, facts
+from flags import definitions, facts, pages, places
 from flags.facts import ALGORITHMS, FACTS, MODES, USES
 from tests.helpers import TINY, make_generator_model, make_model
 
 
 @pytest.fixture(autouse=True)
-def as_at_the_start():
+def as_at_the_start(tmp_path, monkeypatch):
+    """In an empty folder."""
+    monkeypatch.chdir(tmp_path)
     yield
     flags.FLAGS.unparse_flags()
 
@@ -31,9 +34,32 @@ def parsed(*arguments):
 
 
 def refusal(capsys, *arguments):
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(SystemExit, match="^2$"):
         parsed(*arguments)
-    return capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert (
+        errors.startswith("Error: ")
+        and errors.endswith(". See --help.\n")
+        or (errors.endswith("? See --help.\n"))
+    )
+    assert errors.count("\n") == 1
+    return errors
+
+
+def printed(capsys, *arguments):
+    """What a command line prints that ends well and runs nothing."""
+    with pytest.raises(SystemExit, match="^0$"):
+        parsed(*arguments)
+    output, errors = capsys.readouterr()
+    assert errors == ""
+    return output
+
+
+def write_flags(folder, *lines):
+    """A run that main.py could have left, without its nets."""
+    Path(folder).mkdir(parents=True)
+    (Path(folder) / "flags.cfg").write_text("\n".join(lines))
+    (Path(folder) / "model.json").write_text("{}")
 
 
 class Recorder(dict):
@@ -47,9 +73,14 @@ class Recorder(dict):
         self.read.add(name)
         return super().__getitem__(name)
 
+    def __or__(self, other):
+        both = Recorder(super().__or__(other))
+        both.read = self.read
+        return both
+
 
 # What main.py itself asks for, whatever the mode.
-BY_MAIN = {"mode", "debug", "deterministic"}
+BY_MAIN = {"mode", "debug", "deterministic", "print_config"}
 
 
 @pytest.fixture
@@ -60,8 +91,7 @@ def reads(monkeypatch, tmp_path):
     written down (flags.cfg, TensorBoard) do not count as read.
     """
     loaded = {"generator": make_generator_model}
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(flags, "saved_names", list)
+    monkeypatch.setattr(flags, "saved", lambda settings: {})
     monkeypatch.setattr(training, "train", lambda *arguments: None)
     monkeypatch.setattr(features, "classifier", lambda *arguments: None)
     monkeypatch.setattr(features, "inception", lambda **options: None)
@@ -107,7 +137,7 @@ def test_a_training_reads_the_flags_that_say_so(reads, algorithm, tmp_path):
         "descriptor = lambda shape: networks.descriptor('digits', shape)\n"
         "generator = lambda *shapes: networks.generator('digits', *shapes)\n"
     )
-    found |= reads(*tiny, "--network=nets.py")
+    found |= reads(*tiny, "--network=nets.py", "--workdir=new")
     # Of both nets it can only say what happens anyway.
     allowed = {"chain_init"} if algorithm == "coopnets" else set()
     assert found - BY_MAIN == claimed("train", [algorithm]) - allowed
@@ -140,6 +170,70 @@ def test_a_mode_reads_the_flags_that_say_so(reads, mode, tmp_path):
     assert found - BY_MAIN == claimed(mode)
 
 
+# Handed on to what makes no use of them with the values of the others.
+HANDED_ON = {
+    "data_dir",
+    "final_rate_factor",
+    "schedule_steps",
+    "rollback_rate_factor",
+    "generator_noise_until",
+    "max_displacement",
+    "max_saturation",
+    "num_persistent_chains",
+    "refresh_probability",
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "--noguard",
+        "--generator_num_steps=1 --evaluate_every=2 --learning_rate_schedule=cosine",
+        "--dataset=photos --image_size=8 --network=digits",
+        "--algorithm=descriptor",
+        "--algorithm=descriptor --chain_init=data --noguard",
+        "--algorithm=generator --training_mask=random:0.5",
+    ],
+)
+def test_what_acts_is_what_a_training_reads(reads, arguments):
+    arguments = [*TINY, *arguments.split()]
+    found = reads(*arguments)
+    acting = set(flags.acting(parsed(*arguments))) - BY_MAIN
+    assert acting - {"trust_network"} <= found  # it is asked where a file is
+    assert found - acting - BY_MAIN <= HANDED_ON
+
+
+@pytest.mark.parametrize(
+    ("arguments", "acts", "does_not"),
+    [
+        ("", "num_iterations", "final_rate_factor schedule_steps image_size data_dir"),
+        ("", "max_loss max_rollbacks", "metrics evaluation_seed extractor"),
+        ("--epochs=3", "epochs", "num_iterations"),
+        ("--dataset=mnist", "data_dir", "image_size color_mode skip_bad_images"),
+        ("--dataset=photos", "image_size color_mode skip_bad_images", "data_dir"),
+        ("--noguard", "guard", "max_loss max_saturation max_rollbacks"),
+        ("--noguard", "seed", "rollback_rate_factor"),
+        ("--learning_rate_schedule=cosine", "final_rate_factor schedule_steps", ""),
+        ("--evaluate_every=9", "metrics evaluation_seed extractor", "split"),
+        ("--algorithm=descriptor", "num_persistent_chains", "latent_size"),
+        ("--algorithm=descriptor --chain_init=data", "seed", "refresh_probability"),
+        ("--algorithm=generator", "max_loss", "max_displacement num_chains"),
+        ("--mode=sample", "num_images seed", "mask batch_size hub"),
+        ("--mode=interpolate", "interpolation", "infer_steps"),
+        ("--mode=evaluate", "metrics split num_held_out", "evaluate_every"),
+        ("--mode=recover", "dataset normalize", "training_mask"),
+        ("--mode=recover --images=photos", "resize normalize", "dataset image_size"),
+    ],
+)
+def test_what_acts(arguments, acts, does_not):
+    write_flags("runs/one")
+    Path("photos").mkdir()
+    acting = set(flags.acting(parsed(*arguments.split())))
+    assert set(acts.split()) <= acting
+    assert not set(does_not.split()) & acting
+
+
 def test_every_flag_is_read_by_something():
     assert set(FACTS) == BY_MAIN.union(*(claimed(mode) for mode in MODES))
 
@@ -152,15 +246,6 @@ def test_no_flag_is_defined_past_its_facts():
 def test_flags_of_version_0_1_have_their_old_names_too():
     old = parsed("--num_noise_steps=3", "--generator_num_noise_steps=4")
     assert (old["descriptor_noise_until"], old["generator_noise_until"]) == (3, 4)
-
-
-def test_help_names_every_flag_by_its_group():
-    lines = flags.overview().splitlines()
-    assert all(len(line) <= 88 for line in lines)
-    words = flags.overview().split()
-    groups = {facts.group for facts in FACTS.values()}
-    assert set(words) == set(FACTS) | groups
-    assert len(lines) >= len(groups)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +292,7 @@ def test_the_preset_gives_way_to_the_user():
     assert (own["network"], own["num_held_out"]) == ("mnist", 7)
 
 
-def test_the_official_settings_are_the_defaults():
+def test_the_official_settings_are_the_defaults(tmp_path):
     """PAMI code of the authors: scenes and MNIST share them."""
     official = {
         "descriptor_learning_rate": 0.007,
@@ -225,7 +310,8 @@ def test_the_official_settings_are_the_defaults():
         "latent_size": "100",
         "num_outputs": 100,
     }
-    for dataset in ("mnist", "some_folder"):
+    (tmp_path / "photos").mkdir()
+    for dataset in ("mnist", tmp_path / "photos"):
         values = parsed(f"--dataset={dataset}")
         assert {name: values[name] for name in official} == official
 
@@ -243,8 +329,7 @@ def repeated(settings):
     """What the flagfile that is saved with settings makes of them."""
     flags.save(Path("saved.cfg"), ["heading"], settings)
     assert Path("saved.cfg").read_text().startswith("# heading\n")
-    again = parsed("--flagfile=saved.cfg")
-    return {name: again[name] for name in flags.saved_names()}
+    return flags.saved(parsed("--flagfile=saved.cfg"))
 
 
 @pytest.mark.parametrize(
@@ -252,14 +337,14 @@ def repeated(settings):
     [
         ["--dataset=a b", "--skip_bad_images", "--seed=3", "--noguard"],
         ["--algorithm=descriptor", "--num_persistent_chains=70"],
-        ["--metrics=parzen,kernel", "--reference_stddev=inf", "--latent_size=7x7x1"],
+        ["--evaluate_every=5", "--metrics=parzen,kernel", "--latent_size=7x7x1"],
+        ["--reference_stddev=inf", "--learning_rate_schedule=cosine"],
     ],
 )
-def test_saved_flags_give_the_same_values(arguments, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_saved_flags_give_the_same_values(arguments, tmp_path):
+    (tmp_path / "a b").mkdir()
     settings = parsed(*arguments)
-    saved = {name: settings[name] for name in flags.saved_names()}
-    assert repeated(settings) == saved
+    assert repeated(settings) == flags.saved(settings)
 
 
 @pytest.mark.parametrize(
@@ -304,14 +389,21 @@ def test_saved_flags_give_the_same_values(arguments, tmp_path, monkeypatch):
             "--num_persistent_chains=9 and --num_chains=64",
         ),
         ("--algorithm=generator --generator_num_steps=0", "--generator_num_steps=1 or"),
-        ("--network=mnits", "--network=mnits: must be one of digits, mnist, cifar"),
+        ("--network=mnits", "--network=mnits must be one of digits, mnist, cifar"),
         ("--network=mnits", "Did you mean mnist?"),
         ("--network=net.keras", "must be a Python file; load the model in one: def d"),
-        ("--grey_range=9:3", "--grey_range=9:3: must be LOW:HIGH, two whole numbers"),
-        ("--latent_size=7x0", "--latent_size=7x0: must be a number of 1 or more"),
+        ("--grey_range=9:3", "--grey_range must be LOW:HIGH, two whole numbers"),
+        ("--latent_size=7x0", "--latent_size must be a number of 1 or more, or some"),
+        ("--mode=export --export_format=hub", "--hub=user/name go together"),
+        ("--name=a --workdir=b", "Leave out --name or --workdir."),
+        ("--name=a --resume", "Leave out --name or --resume."),
+        ("--name=a/b", "--name must be letters, digits"),
+        ("--mode=sample --name=a", "--name is for --mode=train."),
+        ("--epochs=3 --num_iterations=9", "--epochs and --num_iterations are two"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(arguments, text, capsys):
+    write_flags("runs/one")
     assert text in refusal(capsys, *arguments.split())
 
 
@@ -328,20 +420,21 @@ def test_only_named_data_sets_have_presets_of_their_own():
         assert flags.preset_of(name).name == "scene.cfg"
 
 
-def test_naming_a_network_file_is_the_consent_to_run_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_naming_a_network_file_is_the_consent_to_run_it(tmp_path):
     Path("nets.py").write_text("")
     assert parsed("--network=nets.py")["trust_network"]
     assert parsed("--network=nets.py")["network"] == str(tmp_path / "nets.py")
     assert not parsed("--network=nets.py", "--notrust_network")["trust_network"]
-    assert not parsed("--network=missing.py")["trust_network"]
     assert parsed("--trust_network")["trust_network"]
+    Path("theirs.py").write_text("")
+    Path("theirs.cfg").write_text("--network=theirs.py")
+    mixed = parsed("--network=nets.py", "--flagfile=theirs.cfg")
+    assert Path(mixed["network"]).name == "theirs.py" and not mixed["trust_network"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--resume"], ["--mode=sample"]])
-def test_a_flagfile_cannot_consent(arguments, tmp_path, monkeypatch):
+def test_a_flagfile_cannot_consent(arguments, tmp_path):
     """Neither one that is named nor that of a run from somebody else."""
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     for path in ("nets.py", "run/model.json"):
         Path(path).write_text("{}")
@@ -350,6 +443,278 @@ def test_a_flagfile_cannot_consent(arguments, tmp_path, monkeypatch):
     Path("run/flags.cfg").write_text(theirs)
     use = "--workdir=run" if arguments else "--flagfile=theirs.cfg"
     assert not parsed(use, *arguments)["trust_network"]
+
+
+MISSING = [
+    ("--dataset=mnsit", "--dataset=mnsit does not exist. It must be digits, mnist"),
+    ("--dataset=mnsit", "Did you mean mnist?"),
+    ("--dataset=MNIST", "Did you mean mnist?"),
+    ("--dataset=~nobody-here/x", "~nobody-here/x: Could not determine home"),
+    ("--flagfile=~nobody-here/x", "cannot be read: Could not determine home"),
+    ("--dataset=file.txt", "file.txt is a file. It must be digits"),
+    ("--dataset=digits --data_dir=nowhere", "--data_dir=nowhere does not exist."),
+    ("--dataset=mnist --data_dir=file.txt", "file.txt is a file. It must be a folder."),
+    ("--init_from=nowhere", "--init_from=nowhere does not exist. It must be the fold"),
+    ("--init_from=file.txt", "file.txt is a file. It must be the folder of a run"),
+    ("--network=nowhere.py", "--network=nowhere.py does not exist. It must be a file"),
+    ("--evaluate_every=2 --inception_weights=no.h5", "--inception_weights=no.h5 does"),
+    ("--algorithm=generator --training_mask=dots", "--training_mask=dots must be squ"),
+    ("--algorithm=generator --training_mask=training", "must be square:<pixels>"),
+    ("--workdir=runs/one", "--workdir=runs/one holds a run already"),
+    ("--workdir=file.txt", "--workdir=file.txt is a file. Give another."),
+    ("--resume --workdir=nowhere", "--workdir=nowhere does not exist."),
+    ("--resume --workdir=photos", "--workdir=photos holds no run: it has no flags.cfg"),
+    ("--resume --workdir=python", "One made in Python goes on there, by"),
+    ("--mode=sample --workdir=photos", "holds no run: it has no model.json."),
+    ("--mode=sample --output=photos", "--output=photos holds files already"),
+    ("--mode=sample --output=file.txt", "--output=file.txt is a file. Give another."),
+    ("--mode=evaluate --export_samples=photos", "--export_samples=photos holds files"),
+    ("--mode=recover --images=photos,nowhere,no", "does not exist: nowhere, no."),
+    ("--mode=recover --mask=dots", "--mask=dots must be square:<pixels>, random:<sh"),
+    ("--mode=recover --workdir=moved", "/old/photos does not exist. If it was moved, "),
+    ("--mode=evaluate --workdir=moved", "moved, name its new place by --dataset."),
+    ("--resume --workdir=moved", "moved, name its new place by --dataset."),
+    ("--resume --workdir=moved --dataset=nowhere", "--dataset=nowhere does not exist."),
+    ("--resume --workdir=moved --dataset=mnist", "name its new place by --data_dir."),
+]
+
+
+def make_places():
+    """Files, folders and runs, of which one has lost all that it names."""
+    Path("file.txt").write_text("")
+    Path("photos").mkdir()
+    Path("photos/0.png").write_text("")
+    Path("empty").mkdir()
+    for name in ("images.zip", "images.NPZ", "images.npy", "nets.py", "mask.png"):
+        Path(name).write_text("")
+    Path("ckpt-5.index").write_text("")
+    write_flags("runs/one")
+    write_flags("python")
+    Path("python/flags.cfg").unlink()
+    lost = "--network=/old/nets.py", "--init_from=/old/run", "--data_dir=/old/data"
+    write_flags("moved", "--dataset=/old/photos", *lost)
+
+
+@pytest.mark.parametrize(("arguments", "text"), MISSING)
+def test_what_is_not_there_is_refused_at_once(arguments, text, capsys):
+    make_places()
+    before = sorted(Path().rglob("*"))
+    assert text in refusal(capsys, *arguments.split())
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--dataset=photos --workdir=empty",
+        "--dataset=images.zip",
+        "--dataset=images.NPZ --workdir=new/one",
+        "--dataset=images.npy",
+        "--init_from=ckpt-5 --network=nets.py",
+        "--init_from=ckpt-5.index",
+        "--init_from=runs/one",
+        "--algorithm=generator --training_mask=mask.png",
+        "--mode=sample --output=empty --checkpoint=500",
+        "--mode=recover --images=photos,mask.png --mask=mask.png",
+        "--mode=sample --workdir=moved",
+        "--mode=recover --workdir=moved --images=photos",
+        "--mode=recover --workdir=moved --dataset=photos",
+        "--mode=evaluate --workdir=moved --dataset=photos",
+        "--resume --workdir=moved --dataset=photos",
+        "--mode=sample --workdir=python",
+    ],
+)
+def test_what_is_there_or_not_needed_any_more_is_not_asked_for(arguments):
+    make_places()
+    parsed(*arguments.split())
+
+
+def test_a_run_whose_flags_were_all_saved_goes_on(capsys):
+    """As version 0.2 did, also those that do not act; and names of 0.1, and absl's."""
+    lines = [
+        pages.line(name, facts.default)
+        for name, facts in FACTS.items()
+        if facts.saved and facts.default is not None
+    ]
+    write_flags("old", *lines, "--num_noise_steps=3", "--num_chains=7", "--verbosity=1")
+    found = parsed("--resume", "--workdir=old", "--num_iterations=4")
+    assert (found["descriptor_noise_until"], found["num_chains"]) == (3, 7)
+    text = "--num_chains=8 would change the run, which has --num_chains=7 in old/flags"
+    assert text in refusal(capsys, "--resume", "--workdir=old", "--num_chains=8")
+
+
+def test_of_a_run_made_in_python_what_it_says_is_known(capsys):
+    write_flags("runs/one")
+    Path("runs/one/flags.cfg").unlink()
+    assert parsed("--mode=evaluate")["dataset"] is None
+    described = Path("runs/one/model.json")
+    described.write_text('{"dataset": {"dataset": "mnist", "num_held_out": 7}}')
+    found = parsed("--mode=evaluate")
+    assert (found["dataset"], found["num_held_out"]) == ("mnist", 7)
+    described.write_text('{"dataset": {"dataset": "mnist", "num_held_out": "x"}}')
+    text = "runs/one/model.json: --num_held_out must be a whole number"
+    assert text in refusal(capsys, "--mode=evaluate")
+
+
+MASKS = "square:3 square:0 square:-1 square:x square:+7 square: square random:0.5"
+MASKS += " random:.5 random:0 random:1 random:nan random:1e-3 salt_pepper:0.2 dots :"
+
+
+@pytest.mark.parametrize("text", MASKS.split())
+def test_flags_and_package_agree_on_masks(text):
+    wrong = places.training_mask(text)
+    if wrong:
+        with pytest.raises(MaskError):
+            masks.parse_mask(text, (100, 100, 1))
+    else:
+        masks.parse_mask(text, (100, 100, 1))
+    assert places.mask(text) == wrong
+    assert places.training_mask("training") and not places.mask("training")
+
+
+def test_a_name_is_not_taken_for_a_path():
+    for name in ("digits", "mnist"):
+        Path(name).mkdir()
+    found = parsed("--dataset=mnist", "--network=digits")
+    assert (found["dataset"], found["network"]) == ("mnist", "digits")
+
+
+def test_one_length_of_a_training_wins():
+    Path("steps.cfg").write_text("--num_iterations=5")
+    Path("epochs.cfg").write_text("--epochs=5")
+    assert parsed("--flagfile=steps.cfg", "--epochs=2")["epochs"] == 2
+    assert parsed("--epochs=2", "--flagfile=steps.cfg")["epochs"] == 2
+    found = parsed("--flagfile=epochs.cfg", "--num_iterations=9")
+    assert (found["epochs"], found["num_iterations"]) == (None, 9)
+    assert parsed("--flagfile=epochs.cfg")["epochs"] == 5
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "-help", "--helpshort"])
+def test_help_is_one_screen(word, capsys):
+    lines = printed(capsys, word).splitlines()
+    assert len(lines) <= 45 and max(map(len, lines)) <= 80
+    assert "  --batch_size=64                   observed images of one step" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["--dataset=mnist"], ["--num_held_out=5000", "--batch_size=100"]),
+        (["--batch_size=7"], ["--batch_size=7 ", "--resume=false"]),
+        (["--algorithm=generator"], ["--generator_num_steps=5"]),
+        (["--mode=sample"], ["--num_images=64", "refused: runs/ holds no run"]),
+        (["--seed=ten"], ["--seed=0", "refused: --seed must be a whole number"]),
+        (["--dataset=nowhere"], ["--network=scene", "refused: --dataset=nowhere"]),
+    ],
+)
+def test_help_shows_the_values_in_effect(arguments, texts, capsys):
+    for text in texts:
+        assert text in printed(capsys, "--help", *arguments)
+
+
+@pytest.mark.parametrize("columns", [20, 70, 200])
+def test_all_flags_fit_the_terminal(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = printed(capsys, "--helpfull", "--dataset=mnist")
+    assert max(map(len, text.splitlines())) <= max(columns, 60)
+    assert re.findall(r"^  --(\w+)", text, re.MULTILINE) == list(FACTS)
+    assert "--num_iterations=11000\n" in text and "One of png, npz, npy." in text
+    words = set(text.split())
+    assert set(flags.FLAGS["keep_best"].parser.enum_values[:-1]) <= {
+        word.rstrip(",.") for word in words
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--dataset=mnist", "--seed=3"],
+        ["--algorithm=descriptor", "--epochs=4", "--noguard"],
+        ["--mode=sample", "--num_images=5"],
+        ["--resume", "--num_iterations=7"],
+    ],
+)
+def test_a_printed_config_gives_the_same_values(arguments, capsys):
+    write_flags("runs/one", "--num_iterations=3", "--num_held_out=9")
+    text = printed(capsys, *arguments, "--print_config")
+    lines = text.splitlines()
+    assert all(line.startswith(("--", "# python main.py --")) for line in lines)
+    Path("my.cfg").write_text(text)
+    settings, again = parsed(*arguments), parsed("--flagfile=my.cfg")
+    names = flags.acting(settings)
+    assert {name: again[name] for name in names} == {
+        name: settings[name] for name in names
+    }
+    assert len(lines) == 1 + len({line.partition("=")[0] for line in lines[1:]})
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("--num_iterations=ten", "must be a whole number of 1 or more. Received: ten."),
+        ("--image_size=32x48", "must be a whole number of 8 or more. Received: 32x48."),
+        ("--seed=-1", "must be a whole number from 0 to 2147483647. Received: -1."),
+        ("--batch_size=0", "--batch_size must be a whole number of 1 or more."),
+        ("--guard=maybe", "--guard must be true or false. Received: maybe."),
+        ("--noguard=1", "--noguard takes no value. Received: --noguard=1."),
+        ("--resize=melt", "--resize must be crop or stretch. Received: melt."),
+        ("--resize=strech", "Received: strech. Did you mean stretch?"),
+        ("--metrics=parzn", "Received: parzn. Did you mean parzen?"),
+        ("--checkpoint=last", "must be newest, best or the number of a step."),
+        ("--descriptor_step_size=nan", "must be a positive number. Received: nan."),
+        ("--reference_stddev=0", "must be a positive number, or inf. Received: 0."),
+        ("--workdir=", "--workdir must be a text. Received: ."),
+        ("--batch_size", "--batch_size needs a value: --batch_size=..."),
+        ("--batch_size --seed=3", "--batch_size needs a value: --batch_size=..."),
+        ("--bach_size=3", "no flag --bach_size. Did you mean --batch_size?"),
+        ("--epoch=3", "no flag --epoch. Did you mean --epochs?"),
+        (
+            "--learning_rate=0.1",
+            "Did you mean --descriptor_learning_rate or --generator_learning_rate?",
+        ),
+        ("--evaluate", "Did you mean --evaluate_every or --evaluate_real?"),
+        ("--zzz", "There is no flag --zzz. See --help."),
+        ("typo --seed=3", "Flags begin with --. Received: typo."),
+        ("--flagfile=nope", "--flagfile=nope cannot be read: No such file"),
+        ("--flagfile=.", "--flagfile=. cannot be read: Is a directory"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(argument, text, capsys):
+    assert text in refusal(capsys, *argument.split())
+
+
+def test_the_word_after_a_flag_is_its_value():
+    found = parsed("--seed", "3", "-batch_size", "7", "--noguard", "--resize=stretch")
+    assert (found["seed"], found["batch_size"], found["guard"]) == (3, 7, False)
+
+
+def test_flagfiles_have_comments_and_contain_others():
+    Path("inner.cfg").write_text("--seed=3\n--batch_size=5\n")
+    text = "\ufeff# café\n\n// two\n  --flagfile=inner.cfg\r\n--batch_size\n6\n"
+    Path("outer.cfg").write_bytes(text.encode())
+    found = parsed("--num_chains=9", "--flagfile=outer.cfg", "--latent_size=8")
+    names = "seed", "batch_size", "num_chains", "latent_size"
+    assert [found[name] for name in names] == [3, 6, 9, "8"]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"# one\n\n--seed=ten", "my.cfg, line 3: --seed must be a whole number"),
+        (b"--seed=3\nhello", "my.cfg, line 2: Flags begin with --. Received: hello."),
+        (b"--sed=3", "my.cfg, line 1: There is no flag --sed. Did you mean --seed?"),
+        (b"# one\n# caf\xe9\n", "my.cfg, line 2: This is not text in UTF-8."),
+        (b"\xff\xfe-\0", "my.cfg, line 1: This is not text in UTF-8."),
+        (b"\n--flagfile=nope", "my.cfg, line 2: --flagfile=nope cannot be read"),
+        (b"--flagfile=no\0pe", "my.cfg, line 1: --flagfile=no\0pe cannot be read"),
+        (b"--flagfile=my.cfg", "my.cfg, line 1: --flagfile=my.cfg is within itself."),
+        (b"--flagfile=in.cfg", "in.cfg, line 2: --seed must be a whole number"),
+    ],
+)
+def test_a_wrong_line_of_a_flagfile_is_named(content, text, capsys):
+    Path("my.cfg").write_bytes(content)
+    Path("in.cfg").write_text("\n--seed=x")
+    assert f"Error: {text}" in refusal(capsys, "--flagfile=my.cfg")
 
 
 def test_flags_reach_the_model():

@@ -1,6 +1,7 @@
 """main.py as a user calls it: what it says, leaves and refuses."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +10,8 @@ import pytest
 from PIL import Image
 
 import flags
-import main
-from tests.helpers import ROOT, TINY, call, called, metrics, refused, run
+from commands import train
+from tests.helpers import ROOT, TINY, TOY, called, metrics, refused, run
 
 LEFT = {
     ".lock",
@@ -66,7 +67,7 @@ def test_the_saved_flags_repeat_the_run(first, place):
     (again,) = metrics(place / "again")
     assert [again] == metrics(place / "runs/digits-1")
     errors = refused(*TINY, "--workdir=again", cwd=place)
-    assert "Run folder again holds a run already" in errors
+    assert "--workdir=again holds a run already" in errors
 
 
 def test_a_folder_of_images_and_the_other_loop(place):
@@ -91,37 +92,6 @@ def test_a_folder_of_images_and_the_other_loop(place):
     assert "photos: 5 images 16x16x3, 2 skipped" in output
 
 
-@pytest.mark.parametrize(
-    ("argument", "text"),
-    [
-        ("--bach_size=4", "Did you mean: batch_size"),
-        ("--batch_size=0", "--batch_size=0"),
-        ("--batch_size=many", "--batch_size=many"),
-        (
-            "--descriptor_step_size=nan",
-            "step_size=nan: must be a positive",
-        ),
-        ("--reference_stddev=0", "--reference_stddev=0.0: must be positive"),
-        ("--resize=melt", "should be one of <crop|stretch>"),
-    ],
-)
-def test_a_wrong_flag_is_named(argument, text, place):
-    code, output, errors = call(argument, cwd=place)
-    assert code == 2
-    assert text in output + errors
-    assert "Traceback" not in output + errors
-
-
-def test_a_stray_word_is_named(capsys):
-    words = flags.parse(["main.py", "typo"])
-    with pytest.raises(SystemExit, match="2"):
-        main.main(words)
-    flags.FLAGS.unparse_flags()
-    assert capsys.readouterr().err == (
-        "Error: Flags begin with --. Received: typo. See --help.\n"
-    )
-
-
 @pytest.mark.slow
 def test_help_and_flag_errors_do_not_load_tensorflow(place):
     program = f"""
@@ -134,7 +104,7 @@ except SystemExit:
     pass
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 """
-    for argument in ("--help", "--bach_size=4", "typo"):
+    for argument in ("--help", "--print_config", "--bach_size=4", "--dataset=typo"):
         result = subprocess.run(
             [sys.executable, "-c", program, argument],
             cwd=place,
@@ -142,10 +112,73 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
             text=True,
         )
         assert result.returncode == 0, result.stderr
-    assert "reference_stddev" in run("--help", cwd=place).stdout
+    for argument in ("--help", "--helpfull"):
+        result = run(argument, cwd=place)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "--batch_size=64" in result.stdout
+    assert run("typo", cwd=place).returncode == 2
 
 
 def test_a_missing_data_set_is_refused_before_a_run_folder_is_made(tmp_path):
-    errors = refused("--dataset=mnist", "--data_dir=nowhere", cwd=tmp_path)
-    assert "nowhere. It must hold mnist.npz" in errors
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    errors = refused("--dataset=mnist", "--data_dir=empty", cwd=tmp_path)
+    assert "empty. It must hold mnist.npz" in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_epochs_become_steps_before_anything_is_saved(tmp_path):
+    """300 steps an epoch, of four of the 1,200 digits; here of 600."""
+    epoch = [*TOY[1:], "--batch_size=600", "--learning_rate_schedule=cosine"]
+    called(*epoch, "--epochs=1", "--workdir=run", cwd=tmp_path)
+    saved = (tmp_path / "run/flags.cfg").read_text().splitlines()
+    assert "--num_iterations=2" in saved and "--schedule_steps=2" in saved
+    assert not [line for line in saved if line.startswith("--epochs")]
+    assert "step 4/4" in called("--resume", "--workdir=run", "--epochs=2", cwd=tmp_path)
+    saved = (tmp_path / "run/flags.cfg").read_text().splitlines()
+    assert "--num_iterations=4" in saved and "--schedule_steps=2" in saved
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ("", "digits"),
+        ("--algorithm=descriptor", "digits-descriptor"),
+        ("--algorithm=generator", "digits-generator"),
+        ("--algorithm=generator --name=v1.2_b", "v1.2_b"),
+        ("--dataset=photos.v2", "photos.v2"),
+        ("--dataset=photos.zip", "photos"),
+    ],
+)
+def test_what_a_run_is_called(arguments, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.v2").mkdir()
+    (tmp_path / "photos.zip").write_text("")
+    flags.parse(["main.py", *arguments.split()])
+    assert train.run_name(flags.settings()) == name
+    flags.FLAGS.unparse_flags()
+
+
+def test_a_run_and_its_images_may_move(tmp_path):
+    """To where it was copied and they were moved; others are refused."""
+    here, there, photos = tmp_path / "here", tmp_path / "there", tmp_path / "photos"
+    here.mkdir()
+    for place, seed in ((photos, 0), (tmp_path / "others", 9)):
+        place.mkdir()
+        for number in range(8):
+            rng = np.random.default_rng([seed, number])
+            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(place / f"{number}.png")
+    options = ["--image_size=8", "--num_held_out=4", "--workdir=run"]
+    called(*TOY, "--dataset=../photos", *options, cwd=here)
+    shutil.copytree(here, there)
+    photos.rename(tmp_path / "moved")
+    longer = ["--resume", "--workdir=run", "--num_iterations=3"]
+    errors = refused(*longer, cwd=there)
+    assert f"--dataset={photos} does not exist. If it was moved, name its new" in errors
+    errors = refused(*longer, "--dataset=../others", cwd=there)
+    assert "The images are not those with which run was begun" in errors
+    assert "step 3/3" in called(*longer, "--dataset=../moved", cwd=there)
+    assert "step 4/4" in called(*longer[:2], "--num_iterations=4", cwd=there)
+    score = ["--mode=evaluate", "--workdir=run", "--evaluation_samples=20"]
+    assert "does not exist" in refused(*score, cwd=here)
+    assert "not those with which" in refused(*score, "--dataset=../others", cwd=here)

@@ -74,23 +74,20 @@ class Run:
 
 
 def create_run(
-    workdir: Path | str | None, *, dataset: str, root: Path = Path("runs")
+    workdir: Path | str | None, *, name: str, root: Path = Path("runs")
 ) -> Path:
     """Makes the folder of a new run, which holds no run yet, and returns it.
 
     Args:
-      workdir: None for the next free `<root>/<dataset>-<number>`.
-      dataset: a name, or a path whose last part is used.
-      root: where unnamed runs go.
+      workdir: None for the next free `<root>/<name>-<number>`.
+      root: where runs without a `workdir` go.
 
     Raises:
       RunError: if `workdir` is a file, holds a run, or cannot be made.
     """
     try:
         if workdir is None:
-            place = Path(dataset).resolve()
-            name = place.stem if place.is_file() else place.name
-            return _next_run(root, name or "run")
+            return _next_run(root, name)
         folder = Path(workdir).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

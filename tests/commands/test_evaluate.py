@@ -79,7 +79,7 @@ def test_evaluate_some_metrics_on_the_validation_images(use):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--evaluation_samples=19"], "--evaluation_samples=19"),
+        (["--evaluation_samples=19"], "must be a whole number of 20 or more"),
         (["--export_samples=."], "--export_samples=. holds files already"),
         (["--inception_weights=no.h5"], "no.h5 does not exist."),
         (["--num_held_out=100"], "--num_held_out=100 would change the run"),
@@ -134,6 +134,7 @@ def test_evaluate_a_folder_without_labels(place):
     photos = ["--dataset=photos", "--network=digits", "--image_size=8", *TINY]
     workdir = "--workdir=photos-run"
     called(*photos, "--num_held_out=44", workdir, cwd=place)
+    (place / "no.h5").write_text("")
     classifier = ["--inception_weights=no.h5", "--extractor=classifier"]
     errors = refused(*EVALUATE, workdir, *classifier, cwd=place)
     assert "photos has none" in errors

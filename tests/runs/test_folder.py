@@ -13,19 +13,15 @@ from tests.helpers import write_checkpoint
 
 def test_unnamed_runs_are_numbered(tmp_path):
     root = tmp_path / "runs"
-    assert create_run(None, dataset="digits", root=root) == root / "digits-1"
-    assert create_run(None, dataset="digits", root=root) == root / "digits-2"
+    assert create_run(None, name="digits", root=root) == root / "digits-1"
+    assert create_run(None, name="digits", root=root) == root / "digits-2"
     (root / "digits-9").mkdir()
-    assert create_run(None, dataset="digits", root=root) == root / "digits-10"
-    assert create_run(None, dataset="/a b/ships/", root=root) == root / "ships-1"
-    (tmp_path / "cats.zip").touch()
-    cats = create_run(None, dataset=str(tmp_path / "cats.zip"), root=root)
-    assert cats == root / "cats-1"
+    assert create_run(None, name="digits", root=root) == root / "digits-10"
 
 
 def test_a_named_run_may_be_new_or_an_empty_folder(tmp_path):
-    assert create_run(tmp_path / "a" / "b", dataset="digits") == tmp_path / "a" / "b"
-    assert create_run(tmp_path / "a" / "b", dataset="digits") == tmp_path / "a" / "b"
+    assert create_run(tmp_path / "a" / "b", name="digits") == tmp_path / "a" / "b"
+    assert create_run(tmp_path / "a" / "b", name="digits") == tmp_path / "a" / "b"
 
 
 @pytest.mark.parametrize(
@@ -34,14 +30,14 @@ def test_a_named_run_may_be_new_or_an_empty_folder(tmp_path):
 def test_a_used_folder_is_refused_and_left_alone(tmp_path, content):
     (tmp_path / content).write_text("precious")
     with pytest.raises(RunError, match=f"{tmp_path.name}.*never overwritten"):
-        create_run(tmp_path, dataset="digits")
+        create_run(tmp_path, name="digits")
     assert (tmp_path / content).read_text() == "precious"
 
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="`workdir` cannot be made.*file"):
-        create_run(tmp_path / "file", dataset="digits")
+        create_run(tmp_path / "file", name="digits")
 
 
 def test_other_images_are_refused_for_a_run(tmp_path):

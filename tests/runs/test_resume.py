@@ -252,7 +252,7 @@ def test_sigterm_ends_with_the_conventional_code(tmp_path):
         ([], "runs/ holds no run. Name the folder of one by --workdir."),
         (["--workdir=run", "--num_iterations=5"], "run is at step 24 already"),
         (["--workdir=run", "--latent_size=5"], "--latent_size=5 would change the run"),
-        (["--workdir=run", "--dataset=mnist"], "which has --dataset=digits in run/"),
+        (["--workdir=run", "--seed=3"], "which has --seed=0 in run/flags.cfg"),
     ],
 )
 def test_what_cannot_be_resumed_is_refused(tmp_path, arguments, text):

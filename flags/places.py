@@ -1,0 +1,85 @@
+"""What must be where a flag points to: functions of a value that return what is wrong
+with it, to follow `--flag=value`, or None.
+"""
+
+from pathlib import Path
+
+from flags.facts import nearest
+
+# The data sets with a preset; all others are folders or files of images.
+NAMED = ("digits", "mnist", "fashion_mnist", "cifar10")
+ARCHIVES = (".zip", ".npz", ".npy")
+
+
+def _state(path):
+    if path.is_dir():
+        return "is a folder"
+    return "is a file" if path.exists() else "does not exist"
+
+
+def folder(value: str) -> str | None:
+    state = _state(Path(value))
+    return None if state == "is a folder" else f"{state}. It must be a folder."
+
+
+def file(value: str) -> str | None:
+    state = _state(Path(value))
+    return None if state == "is a file" else f"{state}. It must be a file."
+
+
+def unused(value: str) -> str | None:
+    """A folder of which nothing can be overwritten, since it is new or empty."""
+    path = Path(value)
+    if path.is_dir() and any(path.iterdir()):
+        return "holds files already, which are never overwritten. Give another."
+    return None if path.is_dir() or not path.exists() else "is a file. Give another."
+
+
+def dataset(value: str) -> str | None:
+    path = Path(value)
+    if value in NAMED or path.is_dir():
+        return None
+    if path.is_file() and path.suffix.lower() in ARCHIVES:
+        return None
+    return (
+        f"{_state(path)}. It must be {', '.join(NAMED)}, a folder of images, or a file "
+        f"of them ({', '.join(ARCHIVES)}).{nearest(value, NAMED)}"
+    )
+
+
+def images(value: list[str]) -> str | None:
+    missing = [one for one in value if not Path(one).exists()]
+    return f"names what does not exist: {', '.join(missing)}." if missing else None
+
+
+def checkpoint(value: str) -> str | None:
+    """Of a run's folder the newest one, else a file that has the ending .index."""
+    path = Path(value)
+    if path.is_dir() or path.with_name(f"{path.name}.index").is_file():
+        return None
+    if path.suffix == ".index" and path.is_file():
+        return None
+    return (
+        f"{_state(path)}. It must be the folder of a run, or a checkpoint such as "
+        "runs/mnist-1/checkpoints/ckpt-500."
+    )
+
+
+def training_mask(value: str) -> str | None:
+    """A description that `masks.parse_mask` of the package takes, or a file."""
+    kind, _, amount = value.partition(":")
+    try:
+        if kind == "square" and int(amount) > 0 or Path(value).is_file():
+            return None
+        if kind in ("random", "salt_pepper") and 0 < float(amount) < 1:
+            return None
+    except ValueError:
+        pass
+    return (
+        "must be square:<pixels>, random:<share> or salt_pepper:<share>, the share "
+        "between 0 and 1, or an image file that exists."
+    )
+
+
+def mask(value: str) -> str | None:
+    return None if value == "training" else training_mask(value)
