@@ -1,5 +1,6 @@
 """Flags and presets of main.py. Knows absl, not the package."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,16 +64,17 @@ def parse(argv: list[str]) -> list[str]:
     """
     given = [word for word in argv[1:] if not _page(word)]
     page = next(filter(None, map(_page, argv[1:])), None)
+    text = ""
     try:
         values = _values(given)
         if page or values["print_config"]:
-            print(page(values) if page else pages.config(values, given))
-            sys.exit(0)
+            text = page(values) if page else pages.config(values, given)
     except (Refused, OSError) as error:
         if page is None:
             _refuse(f"{error} See --help.")
-        print(f"{page(_unchecked(given))}\n\nThis would be refused: {error}")
-        sys.exit(0)
+        text = f"{page(_unchecked(given))}\n\nThis would be refused: {error}"
+    if text:
+        _show(text)
     for name, value in values.items():
         FLAGS[name].value = value
     FLAGS.mark_as_parsed()
@@ -93,6 +95,14 @@ def _unchecked(texts):
         typed = {}
     values = {**defaults(), **typed}
     return {**values, **_preset_values(values), **typed}
+
+
+def _show(text: str) -> NoReturn:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # its reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def _refuse(text: str) -> NoReturn:

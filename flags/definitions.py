@@ -34,46 +34,46 @@ WITH_DESCRIPTOR, WITH_GENERATOR = ("coopnets", "descriptor"), ("coopnets", "gene
 # When flags act, see `Facts.when`.
 
 
-def reads_data(settings):
+def _reads_data(settings):
     """Images of one's own take the place of the data set."""
     return settings["dataset"] is not None and not settings["images"]
 
 
-def reads_folder(settings):
-    return reads_data(settings) and settings["dataset"] not in places.NAMED
+def _reads_folder(settings):
+    return _reads_data(settings) and settings["dataset"] not in places.NAMED
 
 
-def evaluates(settings):
+def _evaluates(settings):
     return settings["mode"] == "evaluate" or settings["evaluate_every"] is not None
 
 
-def hides_in_training(settings):
+def _hides_in_training(settings):
     """A recovery does so by --mask=training alone."""
     return settings["mode"] != "recover" or settings["mask"] == "training"
 
 
-def infers(settings):
+def _infers(settings):
     """An interpolation does so between images alone."""
     return settings["mode"] != "interpolate" or settings["images"] is not None
 
 
-def chains_persist(settings):
+def _chains_persist(settings):
     return settings["chain_init"] == "persistent"
 
 
-def follows_schedule(settings):
+def _follows_schedule(settings):
     return settings["learning_rate_schedule"] != "constant"
 
 
-def is_guarded(settings):
+def _is_guarded(settings):
     return settings["guard"]
 
 
-def guards_revision(settings):
+def _guards_revision(settings):
     return settings["guard"] and settings["algorithm"] != "generator"
 
 
-def goes_to_hub(settings):
+def _goes_to_hub(settings):
     return settings["export_format"] == "hub"
 
 
@@ -107,7 +107,7 @@ run.string(
     basic="digits, mnist, ..., or a folder of images",
     choices=places.NAMED,
     modes=("train", *NEED_DATA),
-    when=reads_data,
+    when=_reads_data,
     path=True,
     place=places.dataset,
     may_change=True,  # the images themselves may not
@@ -118,7 +118,7 @@ run.string(
     "Folder that holds the files of a named data set. Default: Keras' cache, "
     "downloaded when missing.",
     modes=("train", *NEED_DATA),
-    when=lambda settings: reads_data(settings) and settings["dataset"] in DOWNLOADED,
+    when=lambda settings: _reads_data(settings) and settings["dataset"] in DOWNLOADED,
     path=True,
     place=places.folder,
     may_change=True,
@@ -196,7 +196,7 @@ data.integer(
     64,
     "Height and width in pixels to which the images of a folder are brought.",
     basic="height and width of a folder's images",
-    when=reads_folder,
+    when=_reads_folder,
     low=8,
 )
 data.enum(
@@ -205,14 +205,14 @@ data.enum(
     ["rgb", "grey"],
     "Colours of the images of a folder.",
     basic="rgb or grey",
-    when=reads_folder,
+    when=_reads_folder,
 )
 data.enum(
     "resize",
     "crop",
     ["crop", "stretch"],
     "How an image of a folder becomes a square: crop its centre, or stretch it.",
-    when=lambda settings: settings["images"] or reads_folder(settings),
+    when=lambda settings: settings["images"] or _reads_folder(settings),
     modes=("train", *WITH_IMAGES, "evaluate"),
 )
 data.enum(
@@ -227,7 +227,7 @@ data.boolean(
     "skip_bad_images",
     False,
     "Leave out files of a folder that cannot be read, and say how many.",
-    when=reads_folder,
+    when=_reads_folder,
     fixed=(),
 )
 data.integer(
@@ -236,7 +236,7 @@ data.integer(
     "Images kept out of training, to evaluate on: the first ones, of a folder random "
     "ones (always the same).",
     basic="images kept out of training, to evaluate on",
-    when=reads_data,
+    when=_reads_data,
     low=0,
 )
 data.string(
@@ -246,7 +246,7 @@ data.string(
     "for --mask; of each image always the same ones.",
     modes=("train", "recover", "evaluate"),
     algorithms=("generator",),
-    when=hides_in_training,
+    when=_hides_in_training,
     path=True,
     place=places.training_mask,
     fixed=USES,
@@ -255,7 +255,7 @@ data.string(
 nets = Group("networks")
 
 
-def network_place(value):
+def _network_place(value):
     if value in NETWORKS or value.endswith(".py") and not places.file(value):
         return None
     if value.endswith(".keras"):
@@ -279,7 +279,7 @@ nets.string(
     basic="built-in layers, or your own Python file",
     choices=NETWORKS,
     path=True,
-    place=network_place,
+    place=_network_place,
     kept=True,
 )
 nets.boolean(
@@ -372,7 +372,7 @@ descriptor.integer(
     "of them, drawn at random.",
     low=1,
     algorithms=("descriptor",),
-    when=chains_persist,
+    when=_chains_persist,
 )
 descriptor.number(
     "refresh_probability",
@@ -382,7 +382,7 @@ descriptor.number(
     good=lambda value: 0 <= value <= 1,
     must="a number in [0, 1]",
     algorithms=("descriptor",),
-    when=chains_persist,
+    when=_chains_persist,
 )
 
 generator = Group("generator", algorithms=WITH_GENERATOR)
@@ -475,14 +475,14 @@ stabilisers.positive(
     "final_rate_factor",
     0.01,
     "Where the learning rates' schedule ends.",
-    when=follows_schedule,
+    when=_follows_schedule,
 )
 stabilisers.integer(
     "schedule_steps",
     None,
     "Length of the learning rates' schedule. Default: the training steps with which "
     "the run begins.",
-    when=follows_schedule,
+    when=_follows_schedule,
     low=1,
 )
 stabilisers.positive(
@@ -529,7 +529,7 @@ stabilisers.number(
     algorithms=WITH_GENERATOR,
 )
 
-divergence = Group("divergence", when=is_guarded)
+divergence = Group("divergence", when=_is_guarded)
 divergence.boolean(
     "guard",
     True,
@@ -548,13 +548,13 @@ divergence.positive(
     "max_displacement",
     2.0,
     "Displacement of an image by the chains, root mean square, in pixel units.",
-    when=guards_revision,
+    when=_guards_revision,
 )
 divergence.positive(
     "max_saturation",
     0.99,
     "Share of revised pixels outside [-1, 1].",
-    when=guards_revision,
+    when=_guards_revision,
 )
 divergence.integer(
     "max_rollbacks", 3, "Rollbacks of a run before it gives up.", low=0, may_change=True
@@ -567,7 +567,7 @@ divergence.positive(
 evaluation = Group("evaluation", modes=("evaluate",), saved=False)
 both: dict[str, Any] = {
     "modes": ("train", "evaluate"),
-    "when": evaluates,
+    "when": _evaluates,
     "saved": True,
     "may_change": True,
     "own": ("evaluate",),
@@ -736,7 +736,7 @@ use.integer(
     "infer_steps",
     300,
     "Langevin steps of G1 to find the latents of given images.",
-    when=infers,
+    when=_infers,
     low=1,
     modes=WITH_IMAGES,
 )
@@ -800,7 +800,7 @@ use.string(
     "unless it is there already and private.",
     must="user/name",
     good=lambda value: bool(re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII)),
-    when=goes_to_hub,
+    when=_goes_to_hub,
     modes=("export",),
 )
 use.string(
@@ -810,6 +810,6 @@ use.string(
     "... Default: none is given.",
     must="a name of letters, digits, . and -, such as mit",
     good=lambda value: bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", value)),
-    when=goes_to_hub,
+    when=_goes_to_hub,
     modes=("export",),
 )

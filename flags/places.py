@@ -66,6 +66,7 @@ def checkpoint(value: str) -> str | None:
 
 
 def training_mask(value: str) -> str | None:
+    """A description that `masks.parse_mask` of the package takes, or a file."""
     kind, _, amount = value.partition(":")
     try:
         if kind == "square" and int(amount) > 0 or Path(value).is_file():

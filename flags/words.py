@@ -125,7 +125,7 @@ def _lines(word, path, within):
     try:
         content = Path(path).expanduser().read_bytes()
     except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise word.refuse(f"--flagfile={path} cannot be read: {reason}.") from error
     try:
         lines = content.decode("utf-8-sig").splitlines()

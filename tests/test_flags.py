@@ -448,6 +448,8 @@ MISSING = [
     ("--dataset=mnsit", "--dataset=mnsit does not exist. It must be digits, mnist"),
     ("--dataset=mnsit", "Did you mean mnist?"),
     ("--dataset=MNIST", "Did you mean mnist?"),
+    ("--dataset=~nobody-here/x", "~nobody-here/x: Could not determine home"),
+    ("--flagfile=~nobody-here/x", "cannot be read: Could not determine home"),
     ("--dataset=file.txt", "file.txt is a file. It must be digits"),
     ("--dataset=digits --data_dir=nowhere", "--data_dir=nowhere does not exist."),
     ("--dataset=mnist --data_dir=file.txt", "file.txt is a file. It must be a folder."),
