@@ -64,14 +64,16 @@ def parse(argv: list[str]) -> list[str]:
     """
     given = [word for word in argv[1:] if not _page(word)]
     page = next(filter(None, map(_page, argv[1:])), None)
+    text = ""
     try:
         values = _values(given)
-        config = pages.config(values, given) if values["print_config"] else None
+        if page or values["print_config"]:
+            text = page(values) if page else pages.config(values, given)
     except (Refused, OSError) as error:
         if page is None:
             _refuse(f"{error} See --help.")
-        _show(f"{page(_unchecked(given))}\n\nThis would be refused: {error}")
-    if text := page(values) if page else config:
+        text = f"{page(_unchecked(given))}\n\nThis would be refused: {error}"
+    if text:
         _show(text)
     for name, value in values.items():
         FLAGS[name].value = value

@@ -43,6 +43,10 @@ def _reads_folder(settings):
     return _reads_data(settings) and settings["dataset"] not in places.NAMED
 
 
+def _reads_files(settings):
+    return bool(settings["images"]) or _reads_folder(settings)
+
+
 def _evaluates(settings):
     return settings["mode"] == "evaluate" or settings["evaluate_every"] is not None
 
@@ -213,7 +217,7 @@ data.enum(
     "crop",
     ["crop", "stretch"],
     "How an image of a folder becomes a square: crop its centre, or stretch it.",
-    when=lambda settings: settings["images"] or _reads_folder(settings),
+    when=_reads_files,
     modes=("train", *WITH_IMAGES, "evaluate"),
 )
 data.enum(
@@ -235,11 +239,9 @@ data.boolean(
 )
 
 
-def _wrong_range(value):
+def _is_range(value):
     match = re.fullmatch(r"(\d{1,5}):(\d{1,5})", value, re.ASCII)
-    if not match or not int(match[1]) < int(match[2]) <= 65535:
-        return "must be LOW:HIGH, two whole numbers of at most 65535, the lower first"
-    return None
+    return bool(match) and int(match[1]) < int(match[2]) <= 65535
 
 
 data.string(
@@ -247,8 +249,10 @@ data.string(
     None,
     "LOW:HIGH, values of 16-bit grey images that become black and white, such as "
     "0:4095. Default: from 0 to the first of 255, 511, ... 65535 that none exceeds.",
-    check=_wrong_range,
+    must="LOW:HIGH, two whole numbers of at most 65535, the lower first",
+    good=_is_range,
     modes=("train", *WITH_IMAGES, "evaluate"),
+    when=_reads_files,
 )
 data.boolean(
     "flip",
