@@ -128,16 +128,18 @@ def check_batch(data: Any) -> None:
       DatasetError: if images are of integers, contain NaN, or leave [-1, 1].
     """
     batch = _by_name(data)
-    images = tf.convert_to_tensor(batch["images"])
-    pixels = images.numpy()
+    images = batch["images"]
+    pixels = images.numpy() if tf.is_tensor(images) else np.asarray(images)
     if "visible" in batch:
         pixels = pixels[np.broadcast_to(batch["visible"], pixels.shape) > 0]
-    low, high = (pixels.min(), pixels.max()) if pixels.size else (0, 0)
-    largest = 1 + ROUNDING
-    if images.dtype.is_floating and low >= -largest and high <= largest:  # no NaN
+    low, high = map(float, (pixels.min(), pixels.max()) if pixels.size else (0, 0))
+    dtype = tf.as_dtype(pixels.dtype)
+    if dtype.is_floating and max(-low, high) <= 1 + ROUNDING:  # not where it is NaN
         return
-    found = f"from {low:g} to {high:g}" if np.isfinite(low + high) else "with NaN in it"
-    raise DatasetError(f"{RANGE} Received: {images.dtype.name} {found}. {SCALE}")
+    found = f", from {low:g} to {high:g}. {SCALE}"
+    if not np.isfinite([low, high]).all():
+        found = " with NaN or infinity in it."
+    raise DatasetError(f"{RANGE} Received: {dtype.name}{found}")
 
 
 def _by_name(data):

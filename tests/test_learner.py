@@ -131,7 +131,7 @@ def test_incomplete_images_are_for_one_algorithm():
 
 
 GREY = np.resize(np.arange(256), (8, 8, 8, 1)).astype(np.float32)
-REFUSED = r"in \[-1, 1\]. Received: {} from 0 to 255. Give pixels / 127.5 - 1.$"
+REFUSED = r"in \[-1, 1\]. Received: {}, from 0 to 255. Give pixels / 127.5 - 1.$"
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float16"])

@@ -195,6 +195,6 @@ def test_another_model_in_the_same_folder_is_refused(tmp_path):
 def test_pixels_from_0_to_255_are_refused_before_the_first_step(tmp_path):
     model, pixels = small_model(), np.full((4, 8, 8, 1), 200.0, np.float32)
     run = Run(tmp_path, num_iterations=2)
-    with pytest.raises(DatasetError, match="Received: float32 from 200 to 200. Give"):
+    with pytest.raises(DatasetError, match="Received: float32, from 200 to 200. Give"):
         training.train(model, lambda step: itertools.repeat(pixels), run)
     assert int(model.step) == 0
