@@ -241,7 +241,7 @@ data.boolean(
 
 def _is_range(value):
     match = re.fullmatch(r"(\d{1,5}):(\d{1,5})", value, re.ASCII)
-    return bool(match) and int(match[1]) < int(match[2]) <= 65535
+    return match is not None and int(match[1]) < int(match[2]) <= 65535
 
 
 data.string(

@@ -153,7 +153,7 @@ def test_what_running_needs_is_required_and_what_tests_need_is_not():
     }
     needed -= {"coopnets_tf", "commands", "flags", *sys.stdlib_module_names}
     names = {"PIL": "pillow", "sklearn": "scikit-learn", "absl": "absl-py"}
-    optional = {"skimage", "huggingface_hub"}
+    optional = {"skimage", "huggingface_hub", "pillow_heif"}
     listed = requirements("requirements.txt")
     assert {names.get(one, one) for one in needed - optional} <= listed
     assert requirements("requirements-dev.txt") == {

@@ -99,7 +99,7 @@ def test_evaluations_that_are_not_available(place, run_dir, arguments, text):
     [
         (["--workdir=few"], "An evaluation needs 20 images or more on each side."),
         (["--output=full"], "--output=full holds files already"),
-        (["--output=full/letter"], "--output cannot be made"),
+        (["--output=full/letter"], "is a file. Give another."),
         (["--export_samples=full"], "--export_samples=full holds files already"),
     ],
 )

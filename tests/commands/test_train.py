@@ -59,7 +59,9 @@ def test_a_run_goes_on_with_its_images_at_another_place(place):
     (place / "photos").rename(place / "moved")
     again = ["--resume", "--workdir=run", "--num_iterations=3"]
     try:
-        assert "/photos, which does not exist" in refused(*again, cwd=place)
+        assert "/photos does not exist. If it was moved, name" in refused(
+            *again, cwd=place
+        )
         output = called(*again, "--dataset=moved", cwd=place)
         assert FOUND.replace("photos", "moved") in output
         assert saving.dataset_of(place / "run")["dataset"] == str(place / "moved")

@@ -278,7 +278,7 @@ def test_output_in_use_is_refused_and_left(place):
         (["--mode=interpolate", "--images=0.png,broken.png"], "broken.png"),
         (["--mode=reconstruct", "--images=broken.png"], "broken.png"),
         (["--mode=reconstruct", "--images=lost.png"], "lost.png"),
-        (["--mode=recover", "--mask=square:8"], "hides nothing or everything"),
+        (["--mode=recover", "--mask=square:8"], "--mask: the square of an image"),
         (["--mode=recover", "--mask=random:0"], "the share between 0 and 1"),
         (["--mode=recover", "--mask=black.png"], "hides nothing or everything"),
         (["--mode=recover", "--mask=white.png"], "hides nothing or everything"),
