@@ -42,7 +42,9 @@ def assert_tells(output):
     lines = output.splitlines()
     assert re.search(r"descriptor [\d,]+, generator [\d,]+ parameters", lines[0])
     assert lines[1] == "digits: 1,200 images 8x8x1 | 300 steps an epoch, 4 chains of 1"
-    assert re.match(r"step 2/2  loss_D \S+  loss_G \S+  moved \S+", lines[-4])
+    assert lines[-6] == "Compiling the training step"
+    assert re.match(r"step 2/2  loss_D \S+  loss_G \S+  moved \S+", lines[-5])
+    assert lines[-4] == "Exporting the nets"
     assert "runs/digits-1/export" in lines[-3]
     assert "--mode=sample --workdir=runs/digits-1" in lines[-2]
     assert "--flagfile=runs/digits-1/flags.cfg" in lines[-1]

@@ -28,9 +28,7 @@ class Terminal:
 
     def states(self):
         """What the line looked like, one text for each time it was written."""
-        print(
-            "~", file=self.stream, flush=True
-        )  # nothing that comes later is waited for
+        print("~", file=self.stream, flush=True)  # the end of what has to be read
         text = b""
         while b"~" not in text:
             text += os.read(self._ours, 100_000)
