@@ -1,6 +1,7 @@
 """What a training shows in the terminal, which it can do without."""
 
 import contextlib
+import itertools
 import sys
 import time
 from collections.abc import Mapping
@@ -41,12 +42,15 @@ class Progress:
                 )
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
-        metrics = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        metrics = [f"{name} {value:.3g}" for name, value in values.items()]
         if not self._bar:
-            say(f"step {step}/{self._target}  {metrics}{self._left(step)}")
+            line = "  ".join([f"step {step}/{self._target}", *metrics])
+            say(f"{line}{self._left(step)}")
             return
         with contextlib.suppress(OSError, ValueError):
-            self._bar.set_postfix_str(metrics, refresh=False)
+            around = len(f"{self._target}/{self._target} _ 0:00:00 left")
+            fitting = _fitting(metrics, (self._bar.ncols or 80) - around)
+            self._bar.set_postfix_str("  ".join(fitting), refresh=False)
             self._bar.update(step - self._bar.n)
 
     def _left(self, step):
@@ -60,3 +64,9 @@ class Progress:
         if self._bar:
             with contextlib.suppress(OSError, ValueError):
                 self._bar.close()
+
+
+def _fitting(texts, room):
+    """The first of the texts, as many as there is room for."""
+    ends = itertools.accumulate(len(f"  {text}") for text in texts)
+    return [text for text, end in zip(texts, ends, strict=True) if end <= room]
