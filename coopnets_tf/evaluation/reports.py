@@ -9,6 +9,33 @@ from coopnets_tf.wording import counted
 WIDTH = 100  # characters of a line
 NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 
+MEANINGS = {
+    "parzen": "Log-likelihood of real images under windows around samples; larger is "
+    "better.",
+    "frechet_distance": "Distance of Gaussians fitted to features of samples and of "
+    "real images; smaller is better.",
+    "kernel_distance": "Squared maximum mean discrepancy of the features (KID); 0 is "
+    "best.",
+    "precision": "Share of samples that lie among real images.",
+    "recall": "Share of real images that lie among samples.",
+    "density": "Real images that reach a sample, divided by the number of neighbours.",
+    "coverage": "Share of real images with a sample within their reach.",
+    "inception_score": "By the extractor's classes; larger is better.",
+    "real_energy": "Of the real images that samples are scored against.",
+    "real_energy_stddev": "Of the real images that samples are scored against.",
+    "energy_minus_real": "Of chains of ten times the trained length, in nats.",
+    "gradient_norm": "Of the energy, along those chains.",
+    "displacement": "Distance from the draft, root mean square, in pixel units.",
+    "saturation": "Share of the chains' pixels outside [-1, 1].",
+    "autocorrelation": "Of the chains' end with their state at the trained length.",
+}
+
+
+def meaning(name: str) -> str:
+    """A sentence on a number of `scalars`; empty on one of somebody else."""
+    known = (MEANINGS[part] for part in name.split("/") if part in MEANINGS)
+    return next(known, "")
+
 
 def scalars(report: Mapping[str, Any]) -> dict[str, float]:
     """The report's numbers by a flat name, such as `evaluation/generator/recall`.

@@ -16,6 +16,7 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams
 
 from coopnets_tf.data import images
+from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_whole
 from coopnets_tf.runs import folder
 from coopnets_tf.runs.folder import Run
@@ -217,7 +218,7 @@ def show_evaluation(
     """Scores, and pictures, uint8 [height, width, channels], to TensorBoard."""
     with events.as_default(step=step):
         for name, value in values.items():
-            tf.summary.scalar(name, value)
+            tf.summary.scalar(name, value, description=reports.meaning(name))
         for name, picture in pictures.items():
             tf.summary.image(f"evaluation/{name}", picture[None])
     events.flush()

@@ -348,6 +348,8 @@ def test_the_table_and_the_scalars_tell_every_score(whole):
     assert found["evaluation/chains/autocorrelation"] == chains["autocorrelation"]
     assert "evaluation/chains/steps" not in found
     assert found["evaluation/chains/saturation/last"] == chains["saturation"]["last"]
+    assert all(reports.meaning(name) for name in found)
+    assert reports.meaning("evaluation/somebody's/score") == ""
     of_nets = [name for name in found if "/chains/" not in name]
     assert len(of_nets) == 2 * (3 + 1 + 2 + 4 + 2)
     heading, *rows = reports.text(report).splitlines()
