@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from absl import logging
-
 import flags
 import surroundings
 
@@ -21,7 +19,7 @@ def main() -> None:
     flags.parse(sys.argv)
     settings = flags.settings()
     surroundings.harmless_output()
-    logging.use_absl_handler()
+    surroundings.plain_warnings()
     try:
         surroundings.load_tensorflow(deterministic=settings["deterministic"])
         run(settings)

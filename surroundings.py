@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from logging import Formatter
 from typing import Any
 
 from absl import logging
@@ -58,6 +59,14 @@ def harmless_output() -> None:
         setattr(sys, name, Harmless(stream))
 
 
+def plain_warnings() -> None:
+    """Warnings begin as errors do, without the place in the code."""
+    logging.set_verbosity(logging.WARNING)
+    logging.use_absl_handler()
+    handler = logging.get_absl_handler()
+    handler.setFormatter(Formatter("Warning: %(message)s"))
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Holds back what C++ libraries print; it is shown if an exception passes."""
@@ -79,7 +88,6 @@ def quiet_stderr() -> Iterator[None]:
 
 def load_tensorflow(*, deterministic: bool = False) -> None:
     """Imports TensorFlow and Keras with the settings that the package needs."""
-    logging.set_verbosity(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json says
     with quiet_stderr():
