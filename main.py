@@ -51,17 +51,21 @@ def run(settings: Mapping[str, Any]) -> None:
     except OSError as error:
         sys.exit(_failed(error, settings, code=1))
     except errors.Diverged as error:
-        text = f"{error}, {error.ending}. {_advice(settings)}"
+        text = f"{error}, {error.ending}. {_advice(settings, error.name)}"
         sys.exit(_failed(error, settings, code=1, text=text))
 
 
-def _advice(settings):
-    nets, algorithm = ["descriptor", "generator"], settings["algorithm"]
-    nets = [algorithm] if algorithm in nets else nets
-    names = ", ".join(f"--{net}_learning_rate, --{net}_step_size" for net in nets)
+def _advice(settings, metric):
+    """Smaller rates of the net whose metric it was, else of all that learn."""
+    algorithm = settings["algorithm"]
+    nets = [algorithm] if algorithm != "coopnets" else ["descriptor", "generator"]
+    of_one = {"descriptor_loss": "descriptor", "generator_loss": "generator"}
+    nets = [of_one[metric]] if metric in of_one else nets
+    rates = [f"{net}_learning_rate" for net in nets]
+    tenths = " and ".join(f"--{rate}={settings[rate] / 10:.1g}" for rate in rates)
     return (
-        "In a new run (--init_from=<this one> keeps its nets) try a smaller "
-        f"{names}, or --rollback_rate_factor=0.5."
+        f"Try a tenth of the rate, {tenths}, or --rollback_rate_factor=0.5, in a new "
+        "run (--init_from=<this one> keeps its nets)."
     )
 
 

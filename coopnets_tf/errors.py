@@ -48,7 +48,7 @@ class NotSaved(OSError):
 
 
 class Diverged(RuntimeError):
-    """A metric was out of bounds; the message names it, its value and the step.
+    """A metric, `name`, was out of bounds; the message has its value and the step.
 
     `ending` is why the run did not go back, once that is known.
     """
@@ -58,6 +58,7 @@ class Diverged(RuntimeError):
     def __init__(self, step: int, name: str, value: float = math.nan) -> None:
         super().__init__(f"{name} became {value:.4g} at step {step}")
         self.step = step
+        self.name = name
 
 
 class Stopped(Exception):

@@ -11,7 +11,7 @@ from PIL import Image
 
 import flags
 from commands import train
-from tests.helpers import ROOT, TINY, TOY, called, metrics, refused, run
+from tests.helpers import ROOT, TINY, TOY, call, called, metrics, refused, run
 
 LEFT = {
     ".lock",
@@ -184,3 +184,14 @@ def test_a_run_and_its_images_may_move(tmp_path):
     score = ["--mode=evaluate", "--workdir=run", "--evaluation_samples=20"]
     assert "does not exist" in refused(*score, cwd=here)
     assert "not those with which" in refused(*score, "--dataset=../others", cwd=here)
+
+
+def test_an_early_divergence_names_a_smaller_rate(tmp_path):
+    limit = ["--max_loss=1e-30", "--descriptor_learning_rate=0.03"]
+    code, _, errors = call(*TOY, *limit, cwd=tmp_path)
+    assert code == 1 and "descriptor_loss became" in errors
+    assert "from step 0 the same rates would lead there again" in errors
+    assert "Try a tenth of the rate, --descriptor_learning_rate=0.003, or" in errors
+    alone = "--algorithm=generator"
+    _, _, errors = call(*TOY, limit[0], alone, cwd=tmp_path)
+    assert "a tenth of the rate, --generator_learning_rate=5e-05" in errors

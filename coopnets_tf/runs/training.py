@@ -34,6 +34,7 @@ from coopnets_tf.runs.progress import say
 from coopnets_tf.seeds import Purpose, draw_seed
 
 # SIGHUP comes when the terminal is closed; Windows has none.
+EARLY = 100  # steps in which a divergence is no accident
 STOP_SIGNALS = [
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
@@ -262,10 +263,15 @@ def _roll_back(model, run, checkpoints, error):
     except RunError as unreadable:
         error.ending = f"and the run cannot go back: {unreadable}"
         raise error from unreadable
+    rates = _learning_rates(model)
+    model.rollbacks.assign(rollbacks)
+    if step == 0 and error.step <= EARLY and rates == _learning_rates(model):
+        model.rollbacks.assign(rollbacks - 1)
+        error.ending = "and from step 0 the same rates would lead there again"
+        raise error
     story = f"{error}. Back to step {step}, {rollbacks} of {run.max_rollbacks} times"
     logging.warning("%s", story)
     folder.add_rollback(run.folder, step=step, story=story)
-    model.rollbacks.assign(rollbacks)
 
 
 @contextlib.contextmanager

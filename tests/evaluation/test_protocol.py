@@ -430,8 +430,9 @@ def test_the_best_checkpoint_may_be_chosen_by_an_evaluation(tmp_path):
     assert best.name == "best-4"
 
 
-def test_nets_that_turn_nan_between_metrics_roll_back(tmp_path):
+def test_nets_that_turn_nan_between_metrics_roll_back(tmp_path, monkeypatch):
     """The metrics of a step are older than its update; its evaluation is not."""
+    monkeypatch.setattr(training, "EARLY", 0)
 
     def look(model):
         raise NotFinite("generator")

@@ -86,10 +86,20 @@ def test_two_rollbacks_before_the_first_checkpoint(tmp_path, monkeypatch):
 
 
 def test_it_gives_up_after_max_rollbacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "EARLY", 0)
     poison(monkeypatch, 7, times=9)
     with pytest.raises(Diverged, match="became nan at step 8") as end:
         train(guarded_model(), tmp_path, max_rollbacks=2, **LENGTH)
     assert end.value.ending == "after 2 of 2 rollbacks"
+
+
+def test_an_early_divergence_is_not_tried_again(tmp_path, monkeypatch):
+    """From step 0 with the same rates; with others it is, see above."""
+    poison(monkeypatch, 1, times=9)
+    with pytest.raises(Diverged) as end:
+        train(guarded_model(), tmp_path, max_rollbacks=3, **LENGTH)
+    assert end.value.ending == "and from step 0 the same rates would lead there again"
+    assert stories(tmp_path) == []
 
 
 def test_it_says_why_it_does_not_go_back(tmp_path, monkeypatch):
