@@ -16,10 +16,10 @@ import surroundings
 
 
 def main() -> None:
-    flags.parse(sys.argv)
-    settings = flags.settings()
     surroundings.harmless_output()
     surroundings.plain_warnings()
+    flags.parse(sys.argv)
+    settings = flags.settings()
     try:
         surroundings.load_tensorflow(deterministic=settings["deterministic"])
         run(settings)

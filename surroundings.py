@@ -5,6 +5,7 @@ of a flag do without.
 """
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from logging import Formatter
 from typing import Any
 
 from absl import logging
+
+GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO}  # for good
 
 
 class Harmless:
@@ -40,9 +43,10 @@ class Harmless:
     def _losing(self):
         try:
             yield
-        except OSError:  # from now on, and for what waits in the buffer, a void
-            with open(os.devnull, "wb") as void:
-                os.dup2(void.fileno(), self._stream.fileno())
+        except OSError as error:
+            if error.errno in GONE:  # also for what waits in the buffer
+                with open(os.devnull, "wb") as void:
+                    os.dup2(void.fileno(), self._stream.fileno())
 
 
 def harmless_output() -> None:

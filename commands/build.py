@@ -24,7 +24,6 @@ from coopnets_tf.files import RUN_DESCRIPTION
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.network_files import NetworkFile
 from coopnets_tf.runs import saving
-from coopnets_tf.runs.saving import OLD_GREY_RANGE
 
 Settings = Mapping[str, Any]
 
@@ -38,14 +37,11 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
         return {name: settings[name] for name in names}
     names += ["image_size", "color_mode", "resize", "skip_bad_images", "grey_range"]
     options = {name: settings[name] for name in names}
-    if options["grey_range"] is None and not is_new(settings):
-        options["grey_range"] = OLD_GREY_RANGE
+    if settings["mode"] != "train" or settings["resume"]:
+        run_dir = Path(settings["workdir"])
+        if options["grey_range"] is None and (run_dir / RUN_DESCRIPTION).is_file():
+            options["grey_range"] = saving.old_grey_range(run_dir)
     return options
-
-
-def is_new(settings: Settings) -> bool:
-    """Whether a run begins, and not one is used or goes on."""
-    return settings["mode"] == "train" and not settings["resume"]
 
 
 def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:

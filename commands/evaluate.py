@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.evaluation.protocol import Evaluation, Protocol
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
+from coopnets_tf.progress import tell
 from coopnets_tf.runs import folder, logs
 
 
@@ -62,12 +62,6 @@ def evaluate(settings: Settings) -> Path:
     if images_to:
         print(f"Images that were scored: {images_to}")
     return output
-
-
-def tell(what: str) -> None:
-    """What is going on, in a line that the next one replaces; in a pipe nothing."""
-    if sys.stdout.isatty():
-        print(f"\r{what:<60}\r", end="", flush=True)
 
 
 def on_the_way(

@@ -187,7 +187,6 @@ def headline(
     file: NetworkFile | None,
 ) -> str:
     """Two lines: the machine and the nets; the data and the chains."""
-    skipped = f", {dataset.num_skipped} skipped" if dataset.num_skipped else ""
     sizes = [f"{name} {net.count_params():,}" for name, net in model.nets.items()]
     if model.descriptor:
         chains = f"{counted(model.num_chains, 'chains')} of {model.revision_steps}"
@@ -200,6 +199,6 @@ def headline(
     return (
         f"{device()} | {networks} nets: {', '.join(sizes)} parameters\n"
         f"{dataset.name}: {counted(dataset.num_images, 'images')} "
-        f"{'x'.join(map(str, dataset.image_shape))}{skipped} | "
+        f"{'x'.join(map(str, dataset.image_shape))} | "
         f"{counted(steps, 'steps an epoch')}, {chains}"
     )

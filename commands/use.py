@@ -1,12 +1,10 @@
 """Samples and interpolations of the nets of a run; each returns its new folder."""
 
 import itertools
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -15,7 +13,9 @@ from coopnets_tf.data import datasets, folders
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import DatasetError, RunError
 from coopnets_tf.image_model import ImageModel
+from coopnets_tf.progress import batches_on_a_bar
 from coopnets_tf.runs import folder, saving
+from coopnets_tf.wording import counted
 
 GRID = 100  # images of a grid, at most
 NUM_PATHS = 8  # of an interpolation, one a row
@@ -25,7 +25,7 @@ Data = Mapping[str, Any]  # arguments of `datasets.load_splits`
 
 
 def opened(
-    workdir: Path | str | None,
+    workdir: Path | str,
     checkpoint: str | int = "newest",
     trust_network: bool = False,
     *,
@@ -103,7 +103,7 @@ def sample(
     if format:
         batches = model.sample_batches(num_images, seed=seed, num_steps=revise_steps)
         pixels = (pictures.to_uint8(batch) for batch in batches)
-        _save_images(place, _counted(num_images, pixels), format)
+        _save_images(place, batches_on_a_bar(pixels, num_images), format)
     print(f"Samples of step {int(model.step)}: {place}")
     return place
 
@@ -123,17 +123,6 @@ def save_pngs(place: Path, batches: Iterable[np.ndarray]) -> None:
     """Images, uint8, as `<place>/<number>.png`."""
     for number, image in enumerate(itertools.chain.from_iterable(batches)):
         pictures.save_png(place / f"{number:06d}.png", image)
-
-
-def _counted(number: int, batches: Iterable) -> Iterator:
-    """The batches, counted on a bar where the output is a terminal."""
-    bar = (
-        keras.utils.Progbar(number, unit_name="image") if sys.stdout.isatty() else None
-    )
-    for batch in batches:
-        yield batch
-        if bar:
-            bar.add(len(batch))
 
 
 def chosen_images(
@@ -170,7 +159,7 @@ def chosen_images(
         return pictures.normalize_per_image(scaled) if per_image else scaled
     test = datasets.load_splits(**data_of(run_dir, data)).test
     chosen = test[:number]
-    print(f"{test.name}: {len(chosen)} {test.kind}")
+    print(f"{test.name}: {counted(len(chosen), test.kind)}")
     return chosen
 
 

@@ -8,6 +8,7 @@ a seed is the same in any batch.
 import contextlib
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from coopnets_tf import seeds
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
 INTEGER = tf.TensorSpec([], tf.int32)
+_lock, _callers, _kept = threading.Lock(), 0, True  # see `_without_remapper`
 
 
 def image_seeds(
@@ -95,13 +97,23 @@ def _function(python_function, *specs):
 def _without_remapper():
     """TensorFlow's remapper gives up on a leaky ReLU inside a loop of Langevin steps,
     and says so on the user's terminal: the graph stays as it is, with or without it.
+
+    The option belongs to the process; the last of several threads restores it.
     """
-    kept = tf.config.optimizer.get_experimental_options().get("remapping", True)
-    tf.config.optimizer.set_experimental_options({"remapping": False})
+    global _callers, _kept
+    with _lock:
+        if not _callers:
+            options = tf.config.optimizer.get_experimental_options()
+            _kept = options.get("remapping", True)
+            tf.config.optimizer.set_experimental_options({"remapping": False})
+        _callers += 1
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({"remapping": kept})
+        with _lock:
+            _callers -= 1
+            if not _callers:
+                tf.config.optimizer.set_experimental_options({"remapping": _kept})
 
 
 def _draw(model):

@@ -24,5 +24,5 @@ def one_line(error: BaseException) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a message: the known name most like an unknown one, if any."""
-    found = difflib.get_close_matches(name, list(names), n=1)
+    found = difflib.get_close_matches(name.lower(), list(names), n=1)
     return f" Did you mean {found[0]}?" if found else ""

@@ -1,6 +1,5 @@
 """Flags and presets of main.py. Knows absl, not the package."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,10 +97,7 @@ def _unchecked(texts):
 
 
 def _show(text: str) -> NoReturn:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # its reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(text, flush=True)
     sys.exit(0)
 
 
@@ -142,6 +138,7 @@ def _refuse_wrong(values, typed, run):
     if run and not run.in_python:
         begun = _complete({**defaults(), **run.values})
         rules.changes(values, begun, run.folder / SAVED)
+    rules.training_masks(values)
     rules.other_algorithms(values, _names_in_presets())
     rules.impossible_chains(values)
     rules.missing_places(values, typed, in_run=run is not None)

@@ -8,6 +8,8 @@ from typing import Any
 from flags.facts import FACTS, Settings, acting
 from flags.words import Given, Refused
 
+FEWEST = 20  # images that an evaluation can score
+
 
 def other_modes(settings: Settings, given: Iterable[Given]) -> None:
     mode = settings["mode"]
@@ -39,15 +41,18 @@ def changes(settings: Settings, begun: Mapping[str, Any], flagfile: Path) -> Non
 
 def _needs_its_data(settings):
     """Whether what is done with a run needs the images it was trained on, as it was."""
-    if settings["mode"] != "recover" or settings["mask"] != "training":
-        return settings["mode"] == "evaluate"
+    return settings["mode"] == "evaluate" or settings["mask"] == "training"
+
+
+def training_masks(settings: Settings) -> None:
+    if settings["mask"] != "training":
+        return
     if settings["training_mask"] is None:
         raise Refused(
             "--mask=training needs a run with --training_mask. Name another --mask."
         )
     if settings["images"]:
         raise Refused("--mask=training is for the training images. Leave out --images.")
-    return True
 
 
 def other_algorithms(settings: Settings, in_presets: Iterable[str]) -> None:
@@ -84,6 +89,11 @@ def impossible_chains(settings: Settings) -> None:
         raise Refused(
             "--num_persistent_chains must be --num_chains or more. Received: "
             f"--num_persistent_chains={kept} and --num_chains={moved}."
+        )
+    if init == "persistent" and settings["evaluate_every"] and kept < FEWEST:
+        raise Refused(
+            f"--evaluate_every takes --num_persistent_chains={FEWEST} or more, of "
+            f"which each is one sample. Received: --num_persistent_chains={kept}."
         )
     for name in ("num_persistent_chains", "refresh_probability"):
         if init != "persistent" and settings[name] != FACTS[name].default:

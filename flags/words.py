@@ -33,7 +33,7 @@ class Word(NamedTuple):
     flagfile: str | None = None
     line: int = 0
 
-    def refuse(self, wrong: str) -> Refused:
+    def refusal(self, wrong: str) -> Refused:
         place = f"{self.flagfile}, line {self.line}: " if self.flagfile else ""
         return Refused(f"{place}{wrong}")
 
@@ -73,7 +73,9 @@ def value_of(name: str, text: str) -> Any:
         if not facts or facts.good(value):
             return value
     hint = nearest(text, facts.choices)
-    raise Refused(f"--{name} must be {facts.must}. Received: {text}.{hint}")
+    raise Refused(
+        f"--{name} must be {facts.must}. Received: {text or 'nothing'}.{hint}"
+    )
 
 
 def _read(words: Iterable[Word], within: tuple[str, ...] = ()) -> Iterator[Given]:
@@ -82,7 +84,7 @@ def _read(words: Iterable[Word], within: tuple[str, ...] = ()) -> Iterator[Given
         name, equals, text = word.text.lstrip("-").partition("=")
         name = OLD_NAMES.get(name, name)
         if not word.text.startswith("-") or not name:
-            raise word.refuse(f"Flags begin with --. Received: {word.text}.")
+            raise word.refusal(f"Flags begin with --. Received: {word.text}.")
         if name not in FLAGS and name != "flagfile":
             name, equals, text = _switched_off(word, name, equals), "=", "false"
         if not equals and name in FLAGS and FLAGS[name].boolean:
@@ -90,7 +92,7 @@ def _read(words: Iterable[Word], within: tuple[str, ...] = ()) -> Iterator[Given
         elif not equals:
             following = next(rest, None)
             if following is None or following.text.startswith("--"):
-                raise word.refuse(f"--{name} needs a value: --{name}=...")
+                raise word.refusal(f"--{name} needs a value: --{name}=...")
             text = following.text
         if name == "flagfile":
             yield from _read(_lines(word, text, within), (*within, text))
@@ -98,16 +100,16 @@ def _read(words: Iterable[Word], within: tuple[str, ...] = ()) -> Iterator[Given
         try:
             yield Given(name, value_of(name, text), word.flagfile)
         except Refused as error:
-            raise word.refuse(str(error)) from error
+            raise word.refusal(str(error)) from error
 
 
 def _switched_off(word, name, equals):
     """The switch that --no<name> is about."""
     switch = name.removeprefix("no")
     if switch == name or switch not in FLAGS or not FLAGS[switch].boolean:
-        raise word.refuse(f"There is no flag --{name}.{_suggestion(name)}")
+        raise word.refusal(f"There is no flag --{name}.{_suggestion(name)}")
     if equals:
-        raise word.refuse(f"--{name} takes no value. Received: {word.text}.")
+        raise word.refusal(f"--{name} takes no value. Received: {word.text}.")
     return switch
 
 
@@ -121,17 +123,17 @@ def _suggestion(name):
 def _lines(word, path, within):
     """The words of a flagfile, which a word names."""
     if path in within:
-        raise word.refuse(f"--flagfile={path} is within itself.")
+        raise word.refusal(f"--flagfile={path} is within itself.")
     try:
         content = Path(path).expanduser().read_bytes()
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")
-        raise word.refuse(f"--flagfile={path} cannot be read: {reason}.") from error
+        raise word.refusal(f"--flagfile={path} cannot be read: {reason}.") from error
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         number = content[: error.start].count(b"\n") + 1
-        raise Word("", path, number).refuse("This is not text in UTF-8.") from error
+        raise Word("", path, number).refusal("This is not text in UTF-8.") from error
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.strip().startswith(("#", "//")):
             yield Word(line.strip(), path, number)

@@ -388,3 +388,19 @@ def run(*arguments, cwd):
 def noise(*shape, seed=0):
     """Images of which no two values are the same, but for chance."""
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+@contextlib.contextmanager
+def keras_set_to(policy):
+    """As a user's keras.json or program may have set Keras."""
+    kept = keras.config.floatx(), keras.config.image_data_format()
+    policy_before = keras.config.dtype_policy()
+    keras.config.set_floatx("float64" if policy == "float64" else "float32")
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(kept[0])
+        keras.config.set_image_data_format(kept[1])
+        keras.config.set_dtype_policy(policy_before)

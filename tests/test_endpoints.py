@@ -5,6 +5,8 @@ graph or eager) differ by rounding: 1e-6 of values near 1, some times that after
 Langevin chain. 1e-5 is asked for.
 """
 
+import concurrent.futures
+
 import keras
 import numpy as np
 import pytest
@@ -412,3 +414,20 @@ def test_several_draws_are_averaged(model, images, visible):
     expected = np.mean(draws, axis=0)
     np.testing.assert_allclose(found.numpy()[hidden], expected[hidden], **ROUNDING)
     assert np.abs(draws[0] - draws[1]).max() > 0.1
+
+
+def test_the_option_that_is_changed_under_way_is_restored():
+    """Also where several threads draw at a time."""
+    model = make_model()
+    before = tf.config.optimizer.get_experimental_options().get("remapping", True)
+    model.freeze()  # as a loaded one is
+    model.sample(1)  # compiled
+
+    def draw(seed):
+        return model.sample(2, seed=seed).numpy()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(draw, [0, 1] * 8))
+    np.testing.assert_array_equal(drawn[::2], [drawn[0]] * 8)
+    after = tf.config.optimizer.get_experimental_options().get("remapping", True)
+    assert after == before

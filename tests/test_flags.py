@@ -9,11 +9,12 @@ import commands
 import flags
 from commands import build
 from coopnets_tf import networks
-from coopnets_tf.data import datasets, masks
-from coopnets_tf.errors import MaskError
+from coopnets_tf.data import datasets, decoding, masks, sources
+from coopnets_tf.errors import DatasetError, MaskError
 from coopnets_tf.evaluation import features, protocol
+from coopnets_tf.files import RUN_DESCRIPTION
 from coopnets_tf.runs import saving, training
-from flags import definitions, facts, pages, places
+from flags import definitions, facts, pages, places, rules, runs
 from flags.facts import ALGORITHMS, FACTS, MODES, USES
 from tests.helpers import TINY, make_generator_model, make_model
 
@@ -37,11 +38,8 @@ def refusal(capsys, *arguments):
     with pytest.raises(SystemExit, match="^2$"):
         parsed(*arguments)
     errors = capsys.readouterr().err
-    assert (
-        errors.startswith("Error: ")
-        and errors.endswith(". See --help.\n")
-        or (errors.endswith("? See --help.\n"))
-    )
+    assert errors.startswith("Error: ")
+    assert errors.endswith((". See --help.\n", "? See --help.\n"))
     assert errors.count("\n") == 1
     return errors
 
@@ -278,6 +276,8 @@ def test_what_the_flags_offer_is_what_there_is():
     assert tuple(definitions.METRICS) == protocol.METRICS
     assert tuple(commands.COMMANDS) == MODES
     assert flags.NAMED == datasets.NAMES
+    assert set(places.ARCHIVES) == set(sources.PACKED)
+    assert (runs.DESCRIPTION, rules.FEWEST) == (RUN_DESCRIPTION, protocol.MIN_IMAGES)
     of_evaluations = [
         f"evaluation/{net}/frechet_distance" for net in ("generator", "descriptor")
     ]
@@ -663,7 +663,7 @@ def test_a_printed_config_gives_the_same_values(arguments, capsys):
         ("--checkpoint=last", "must be newest, best or the number of a step."),
         ("--descriptor_step_size=nan", "must be a positive number. Received: nan."),
         ("--reference_stddev=0", "must be a positive number, or inf. Received: 0."),
-        ("--workdir=", "--workdir must be a text. Received: ."),
+        ("--workdir=", "--workdir must be a text. Received: nothing."),
         ("--batch_size", "--batch_size needs a value: --batch_size=..."),
         ("--batch_size --seed=3", "--batch_size needs a value: --batch_size=..."),
         ("--bach_size=3", "no flag --bach_size. Did you mean --batch_size?"),
@@ -737,3 +737,15 @@ def test_flags_reach_the_model():
     assert nets[0].network.get_layer("outputs_sum").num_outputs == 100
     assert (nets[1].latent_shape, model.num_chains) == ((100,), 144)
     assert model.run_seed == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["0:4095", "3:65535", "9:3", "0:65536", "1:1", "x", ""]
+)
+def test_a_range_of_greys_is_what_the_package_takes(text):
+    taken = True
+    try:
+        decoding.parse_grey_range(text)
+    except DatasetError:
+        taken = False
+    assert bool(definitions._is_range(text)) == taken

@@ -10,7 +10,7 @@ from tests.helpers import ROOT
 
 # By the longest prefix of a module's name within the package.
 LEVELS = [
-    {"version", "errors", "wording", "files", "seeds"},
+    {"version", "errors", "wording", "files", "progress", "seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"},
     {"data", "frozen", "networks", "network_files"},
     {"descriptor", "generator", "endpoints"},
@@ -50,7 +50,6 @@ ROOMS = {
     ],
     "runs": [
         "folder",
-        "progress",
         "logs",
         "checkpoints",
         "export",

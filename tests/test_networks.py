@@ -1,7 +1,5 @@
 """The built-in networks' tables, and which networks are refused."""
 
-import contextlib
-
 import keras
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ import tensorflow as tf
 
 from coopnets_tf import Descriptor, Generator, Langevin, networks
 from coopnets_tf.errors import NetworkError
-from tests.helpers import layers, make_model, noise, top
+from tests.helpers import keras_set_to, layers, make_model, noise, top
 
 
 def descriptor_of(network, **options):
@@ -301,22 +299,6 @@ def test_what_a_step_would_silently_ignore_is_refused(layer, text):
     network = keras.Sequential([keras.Input((3,)), layer])
     with pytest.raises(NetworkError, match=text):
         descriptor_of(network)
-
-
-@contextlib.contextmanager
-def keras_set_to(policy):
-    """As a user's keras.json or program may have set Keras."""
-    kept = keras.config.floatx(), keras.config.image_data_format()
-    policy_before = keras.config.dtype_policy()
-    keras.config.set_floatx("float64" if policy == "float64" else "float32")
-    keras.config.set_image_data_format("channels_first")
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(kept[0])
-        keras.config.set_image_data_format(kept[1])
-        keras.config.set_dtype_policy(policy_before)
 
 
 def two_steps():

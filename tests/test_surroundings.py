@@ -27,6 +27,7 @@ from tests.helpers import (
     assert_same_run,
     call,
     called,
+    keras_set_to,
     make_descriptor_model,
     make_model,
     metrics,
@@ -320,13 +321,11 @@ def test_settings_of_somebody_else_do_not_count(monkeypatch):
     """TensorFlow runs already here, as in a notebook that ran something before."""
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     tf.constant(1)
-    keras.config.set_image_data_format("channels_first")
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("mixed_float16")
-    surroundings.load_tensorflow()
-    assert keras.config.image_data_format() == "channels_last"
-    assert keras.config.floatx() == "float32"
-    assert keras.config.dtype_policy().name == "float32"
+    with keras_set_to("float64"):
+        surroundings.load_tensorflow()
+        assert keras.config.image_data_format() == "channels_last"
+        assert keras.config.floatx() == "float32"
+        assert keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize("home", ["~", "/proc"])
@@ -356,3 +355,27 @@ def test_a_training_goes_on_without_output(tmp_path, shell):
     assert (place / "run/checkpoints/stop-2.index").exists()
     assert (place / "run/export/saved_model.pb").exists()
     assert len((place / "run/metrics.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_model_is_loaded_without_complaints_of_tensorflow(tmp_path):
+    """In a process with TensorFlow's own settings; lines of its import are its own."""
+    called(*TINY, "--workdir=run", cwd=tmp_path)
+    program = """
+import tensorflow, coopnets_tf
+model = coopnets_tf.load("run")
+images = model.sample(2, seed=0)
+model.revise(images, num_steps=3, seed=0)
+model.reconstruct(images, num_steps=3, seed=0)
+"""
+    hidden = "TF_CPP_MIN_LOG_LEVEL"
+    environment = {key: value for key, value in os.environ.items() if key != hidden}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "optimizer" not in result.stderr

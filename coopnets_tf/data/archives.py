@@ -89,7 +89,14 @@ def _npz(path):
         chosen = next((members[name] for name in names if name in members), None)
         if chosen is None:
             raise ValueError(f"arrays {', '.join(sorted(members)) or 'of no name'}")
-        with open_member(archive, chosen) as file:
+        try:
+            opened = open_member(archive, chosen)
+        except ValueError as error:
+            raise DatasetError(
+                f"{path} is too large, or packed too well, to be read safely: "
+                f"{error} bytes. Save the array as .npy."
+            ) from error
+        with opened as file:
             shape, order = _header(file, chosen.file_size)
             return np.frombuffer(file.read(), np.uint8).reshape(shape, order=order)
 

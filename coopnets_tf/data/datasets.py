@@ -51,7 +51,6 @@ class ImageDataset:
         self.image_shape = tuple(pixels.shape[1:])
         self.num_images = pixels.shape[0]
         self.found = found
-        self.num_skipped = found.num_skipped if found else 0
         self.labels = None if labels is None else np.asarray(labels).ravel()
         self.kind = kind
         self.per_image = per_image

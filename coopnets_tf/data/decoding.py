@@ -73,6 +73,8 @@ def look(origin: Origin) -> Header:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds on a bad file
         kind = Image.MIME.get(Image.registered_extensions().get(suffix, ""), "")
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):
+            raise _unreadable(origin, error) from error  # it may be one all the same
         if kind[:6] != "image/" and not isinstance(error, BOMBS):
             raise NoImage(NO_IMAGE) from error
         raise _unreadable(origin, error) from error
@@ -104,9 +106,9 @@ class Unreadable(DatasetError):
 
     def __init__(self, origin: Origin, reason: str) -> None:
         super().__init__(
-            f"{origin} cannot be read as an image: {reason}. Put a whole file in its "
-            "place (a run that has begun goes on by `resume`), or begin a new run with "
-            "`skip_bad_images`, whose nets may come from an old one by `init_from`."
+            f"{origin} cannot be read as an image: {reason}. Begin with a whole file "
+            "in its place, or with `skip_bad_images`; a run that has begun already "
+            "lends its nets to the new one by `init_from`."
         )
         self.origin, self.reason = origin, reason
 

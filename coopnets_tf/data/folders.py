@@ -4,14 +4,13 @@ import concurrent.futures
 import functools
 import itertools
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
+from coopnets_tf import progress
 from coopnets_tf.data import decoding, found, sources
 from coopnets_tf.data.decoding import Header, NoImage, Unreadable
 from coopnets_tf.data.found import Found
@@ -160,7 +159,9 @@ def _each(
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "look")
     try:
         chunks = pool.map(lambda part: [outcome(one) for one in part], _parts(origins))
-        results = _shown(itertools.chain.from_iterable(chunks), len(origins))
+        if len(origins) >= MANY:
+            chunks = progress.batches_on_a_bar(chunks, len(origins))
+        results = itertools.chain.from_iterable(chunks)
         for origin, result in zip(origins, results, strict=True):
             if isinstance(result, NoImage):
                 skipped[origin] = str(result)
@@ -178,17 +179,6 @@ def _parts(origins):
     """What a thread reads at a time: of many several, for rows of arrays are quick."""
     size = min(32, 1 + len(origins) // MANY)
     return [origins[start : start + size] for start in range(0, len(origins), size)]
-
-
-def _shown(results: Iterable, number: int) -> Iterator:
-    """The results, counted on a bar where they are many and somebody looks on."""
-    bar = None
-    if number >= MANY and sys.stdout.isatty():
-        bar = keras.utils.Progbar(number, unit_name="image")
-    for result in results:
-        yield result
-        if bar:
-            bar.add(1)
 
 
 def _smallest_range(largest: Iterable[int]) -> tuple[int, int]:

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from coopnets_tf.data import archives, decoding
+from coopnets_tf.data import decoding
 from coopnets_tf.data.decoding import Header
 from coopnets_tf.data.sources import Listing, Origin
+from coopnets_tf.wording import counted
 
 MAX_NAMED = 10  # subfolders in a line
 Skipped = Mapping[Origin, str]  # what was left out, and why
@@ -20,13 +21,11 @@ class Found(NamedTuple):
 
     Args:
       line: that text.
-      num_skipped: files that were left out.
       skipped: names of those files and of folders that were passed over, with reasons.
       grey_range: "LOW:HIGH" of the 16-bit greys; None where there are none.
     """
 
     line: str
-    num_skipped: int
     skipped: tuple[str, ...]
     grey_range: str | None
 
@@ -42,17 +41,16 @@ def report(
     greys: Range,
 ) -> Found:
     """What was found in a place, of which the images with `headers` are used."""
-    line = f"{_text(place.name)}: {_plural(len(headers), 'image')}"
-    if place.is_dir() or place.suffix.lower() not in archives.ARRAYS:
-        line += _by_folder([one.name for one in headers])
-    parts = [line]
+    folders = _by_folder([one.name for one in headers])
+    parts = [f"{_text(place.name)}: {counted(len(headers), 'images')}{folders}"]
     if listing.num_followed:
-        parts.append(f"{_plural(listing.num_followed, 'linked folder')} followed")
-    parts += _remarks(headers.values(), skipped, greys, listing.housekeeping)
+        parts.append(f"{counted(listing.num_followed, 'linked folders')} followed")
+    parts += _remarks(headers.values(), skipped, greys, listing)
     reasons = [f"{one.name}: {reason}" for one, reason in skipped.items()]
     reasons += [f"{name}: is a housekeeping folder" for name in listing.housekeeping]
+    reasons += [f"{name}: is the folder of a run" for name in listing.runs]
     text = f"{greys[0]}:{greys[1]}" if greys else None
-    return Found("; ".join(parts), len(skipped), tuple(reasons), text)
+    return Found("; ".join(parts), tuple(reasons), text)
 
 
 def own(headers: Collection[Header], skipped: Skipped, greys: Range, shape: str) -> str:
@@ -88,33 +86,31 @@ def _by_folder(names):
     return f" ({', '.join(parts)})"
 
 
-def _remarks(headers, skipped, greys, housekeeping=()):
+def _remarks(headers, skipped, greys, listing=None):
     """What is worth knowing of images that were found, and of what else there was."""
     remarks = []
     if number := sum(header.has_pages for header in headers):
         verb = "has" if number == 1 else "have"
         remarks.append(
-            f"{_plural(number, 'file')} {verb} several pages, the first is taken"
+            f"{counted(number, 'files')} {verb} several pages, the first is taken"
         )
     if greys:
         remarks.append(f"16-bit greys from {greys[0]}:{greys[1]}")
     reasons = collections.Counter(skipped.values())
     if number := reasons.pop(decoding.NEED_HEIF, 0):
         need = decoding.NEED_HEIF if number == 1 else "need pip install pillow-heif"
-        remarks.append(f"{_plural(number, '.heic file')} {need}")
+        remarks.append(f"{counted(number, '.heic files')} {need}")
     left_out = []
     if number := reasons.pop(decoding.NO_IMAGE, 0):
         are = "file that is no image" if number == 1 else "files that are no images"
         left_out.append(f"{number:,} {are}")
     if number := sum(reasons.values()):
-        left_out.append(f"{_plural(number, 'file')} that cannot be read")
-    if housekeeping:
-        left_out.append(_plural(len(housekeeping), "housekeeping folder"))
+        left_out.append(f"{counted(number, 'files')} that cannot be read")
+    if listing and listing.housekeeping:
+        left_out.append(counted(len(listing.housekeeping), "housekeeping folders"))
+    if listing and listing.runs:
+        left_out.append(counted(len(listing.runs), "folders of runs"))
     return remarks + ([f"skipped: {', '.join(left_out)}"] if left_out else [])
-
-
-def _plural(number, what):
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _text(name):

@@ -114,13 +114,14 @@ class Row:
 class Listing(NamedTuple):
     """The possible images of a place, in the order of their names.
 
-    `num_followed` counts the links to folders that were followed, `housekeeping` names
-    the folders that were passed over.
+    `num_followed` counts the links to folders that were followed; `housekeeping` and
+    `runs` name the folders that were passed over.
     """
 
     origins: list[Origin]
     num_followed: int = 0
     housekeeping: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
 
 
 def listing(path: Path) -> Listing:
@@ -146,6 +147,7 @@ def listing(path: Path) -> Listing:
 def _folder(folder):
     files: list[File] = []
     housekeeping: list[str] = []
+    runs: list[str] = []
     tops, seen, num_followed = [folder], set(), -1
     while tops:
         top = tops.pop(0)
@@ -157,7 +159,8 @@ def _folder(folder):
             seen.add(os.path.realpath(place))
             inside = sorted(folders)
             folders.clear()
-            if RUN_DESCRIPTION in names:  # the folder of a run, with its pictures
+            if RUN_DESCRIPTION in names and Path(place) != folder:
+                runs.append(_name(Path(place), folder))  # it has pictures of its own
                 continue
             paths = (Path(place, name) for name in names if not _hidden(name))
             files += (
@@ -175,7 +178,9 @@ def _folder(folder):
                     folders.append(name)
         tops += sorted(links)
     files.sort(key=lambda file: file.name.split("/"))
-    return Listing([*files], num_followed, tuple(sorted(housekeeping)))
+    return Listing(
+        [*files], num_followed, tuple(sorted(housekeeping)), tuple(sorted(runs))
+    )
 
 
 def _refuse(error):
@@ -197,7 +202,11 @@ def _zip(path):
         for info in archive.infolist()
         if not info.is_dir()
     }
-    runs = [whole[:-1] for whole in parts.values() if whole[-1] == RUN_DESCRIPTION]
+    runs = [
+        whole[:-1]
+        for whole in parts.values()
+        if whole[-1] == RUN_DESCRIPTION and whole[:-1]
+    ]
     members, housekeeping = [], set()
     for info, whole in parts.items():
         kept = [part.lower() in HOUSEKEEPING for part in whole[:-1]]
@@ -208,4 +217,5 @@ def _zip(path):
         ):
             members.append(Member(path, archive, info))
     members.sort(key=lambda member: parts[member.info])
-    return Listing([*members], 0, tuple(sorted(housekeeping)))
+    names = tuple(sorted("/".join(run) for run in runs))
+    return Listing([*members], 0, tuple(sorted(housekeeping)), names)

@@ -190,14 +190,12 @@ def locked(run_dir: Path) -> Iterator[None]:
             _locked.remove(place)
 
 
-def find_run(workdir: Path | str | None) -> Path:
+def find_run(workdir: Path | str) -> Path:
     """The folder of an existing run.
 
     Raises:
       RunError: if there is no run in it.
     """
-    if workdir is None:
-        raise RunError("runs/ holds no run. Name the folder of one by `workdir`.")
     folder = Path(workdir)
     if not folder.exists():
         raise RunError(f"`workdir`={workdir} does not exist.")

@@ -18,9 +18,9 @@ from tensorboard.plugins.hparams import api as hparams
 from coopnets_tf.data import images
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_whole
+from coopnets_tf.progress import Progress
 from coopnets_tf.runs import folder
 from coopnets_tf.runs.folder import Run
-from coopnets_tf.runs.progress import Progress
 
 ON_THE_BAR = {
     "descriptor_loss": "loss_D",
@@ -145,7 +145,7 @@ class RunLog:
             hparams.hparams(values, trial_id=self.run_dir.resolve().name)
             tf.summary.text("settings", f"| setting | value |\n|---|---|\n{rows}")
 
-    def compiled(self, step: int) -> None:
+    def started(self, step: int) -> None:
         """The first step of this session, number `step`, is done."""
         self._progress.started(step)
 

@@ -17,8 +17,6 @@ from coopnets_tf.runs import checkpoints
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.version import __version__
 
-OLD_GREY_RANGE = "0:65535"  # of 16 bits, before 0.3; since then a run has its own
-
 
 def describe(model: Learner, run: Run) -> None:
     """Writes `model.json`, from which `load` builds the nets again."""
@@ -59,17 +57,22 @@ def dataset_of(run_dir: Path) -> dict[str, Any]:
     Raises:
       RunError: if it does not say.
     """
-    content = description(run_dir)
-    found, version = content.get("dataset"), str(content.get("package_version"))
+    found = description(run_dir).get("dataset")
     if not found:
         raise RunError(
             f"{run_dir} does not say which images it was trained on. Name them by "
             "`dataset`, or give your own by `images`."
         )
     found = found if isinstance(found, dict) else {"dataset": found}  # of version 0.1
-    if "image_size" in found and version.startswith(("0.1.", "0.2.")):
-        found.setdefault("grey_range", OLD_GREY_RANGE)
+    if (old := old_grey_range(run_dir)) and "image_size" in found:
+        found.setdefault("grey_range", old)
     return found
+
+
+def old_grey_range(run_dir: Path) -> str | None:
+    """The `grey_range` of a run from before there was one; None of a later run."""
+    version = str(description(run_dir).get("package_version"))
+    return "0:65535" if version.startswith(("0.1.", "0.2.")) else None
 
 
 def load(

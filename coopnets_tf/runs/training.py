@@ -25,12 +25,12 @@ from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import check_batch, stable_paths
+from coopnets_tf.progress import say
 from coopnets_tf.runs import folder, saving
 from coopnets_tf.runs.checkpoints import Checkpoints
 from coopnets_tf.runs.export import export
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.logs import RunLog
-from coopnets_tf.runs.progress import say
 from coopnets_tf.seeds import Purpose, draw_seed
 
 # SIGHUP comes when the terminal is closed; Windows has none.
@@ -71,6 +71,19 @@ def build_step(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
     """The compiled training step: a batch -> means of the metrics, by name."""
     # No Python branch depends on a tensor, so nothing needs AutoGraph's translation.
     return tf.function(model.train_step, autograph=False)
+
+
+def _announced(step_fn):
+    """The step, whose first call checks the images and says why it takes long."""
+    calls = itertools.count()
+
+    def step(batch):
+        if next(calls) == 0:
+            check_batch(batch)
+            say("Compiling the training step")
+        return step_fn(batch)
+
+    return step
 
 
 def train(
@@ -120,7 +133,7 @@ def train(
         checkpoints.restore()
         saving.describe(model, run)
         model.rollbacks.assign(len(folder.rollbacks(run.folder)))
-        step_fn = build_step(model)
+        step_fn = _announced(build_step(model))
         with _stop_signals() as received:
             while True:
                 try:
@@ -165,13 +178,8 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
     log = RunLog(run, first_step=first_step)
     with log, _open(batches, first_step) as upcoming:
         if first_step == 0:
-            log.settings(run.settings)
-            for hook in hooks:
-                if hook.at_start:
-                    hook.at_start(Moment(model, run, log, 0))
+            _begin(model, run, hooks, log)
             _save(checkpoints, log, 0)
-        if first_step < run.num_iterations:
-            say("Compiling the training step")
         for step in range(first_step + 1, run.num_iterations + 1):
             last = step == run.num_iterations
             try:
@@ -180,11 +188,9 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
                 _refuse_alarm(model)
                 _save(checkpoints, log, step - 1, needed=True)
                 raise
-            if step == first_step + 1:
-                check_batch(batch)
             metrics = step_fn(batch)
             if step == first_step + 1:
-                log.compiled(step)
+                log.started(step)
             to_log, to_save = (
                 last or step % every == 0
                 for every in (run.log_every, run.checkpoint_every)
@@ -206,6 +212,14 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
                 _save(checkpoints, log, step, needed=received or last)
             if received:
                 raise Stopped(received[0], step)
+
+
+def _begin(model, run, hooks, log):
+    """What a run shows before its first step."""
+    log.settings(run.settings)
+    for hook in hooks:
+        if hook.at_start:
+            hook.at_start(Moment(model, run, log, 0))
 
 
 @contextlib.contextmanager

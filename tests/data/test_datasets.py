@@ -283,7 +283,7 @@ def test_a_place_tells_what_was_found(tmp_path):
     (tmp_path / "notes.txt").touch()
     dataset = datasets.load(str(tmp_path), image_size=8)
     assert str(dataset.found).endswith("1 image; skipped: 1 file that is no image")
-    assert dataset.num_skipped == 1
+    assert len(dataset.found.skipped) == 1
     assert datasets.load("digits").found is None
 
 

@@ -22,7 +22,7 @@ def test_flat_and_nested_files_of_many_formats_in_sorted_order(tmp_path):
     (tmp_path / ".git" / "config").write_bytes(b"hidden")
     pixels, found = folders.read(tmp_path, image_size=8)
     assert pixels.shape == (7, 8, 8, 3) and pixels.dtype == np.uint8
-    assert found.num_skipped == 0 and found.skipped == ()
+    assert found.skipped == ("runs/a-1: is the folder of a run",)
     order = np.argsort([str(tmp_path / name) for name in names])
     means = pixels.mean(axis=(1, 2, 3))
     np.testing.assert_allclose(means, order * 30, atol=3)  # JPEG and WebP are lossy
@@ -79,7 +79,7 @@ def test_a_bad_header_is_found_before_anything_is_decoded(tmp_path):
     write_bad(tmp_path)
     (tmp_path / "empty.jpg").unlink()
     lazy, _ = folders.read(tmp_path, image_size=8, cache_bytes=0)
-    with pytest.raises(DatasetError, match="truncated.png.*`resume`.*`init_from`"):
+    with pytest.raises(DatasetError, match="truncated.png.*`skip_bad_images`"):
         lazy[np.array([0, 1])]
 
 
@@ -90,7 +90,7 @@ def test_bad_files_are_skipped_and_counted(tmp_path, cache_bytes):
     pixels, found = folders.read(
         tmp_path, image_size=8, skip_bad_images=True, cache_bytes=cache_bytes
     )
-    assert len(pixels) == 1 and found.num_skipped == 3
+    assert len(pixels) == 1 and len(found.skipped) == 3
     assert np.all(pixels[np.array([0])] == 50)
     reasons = dict(line.split(": ", 1) for line in found.skipped)
     assert reasons["notes.txt"] == "is no image"

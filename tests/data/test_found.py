@@ -56,7 +56,7 @@ def test_one_line_says_all():
         "pillow-heif; skipped: 1 file that is no image, 1 file that cannot be read, 1 "
         "housekeeping folder"
     )
-    assert (story.num_skipped, story.grey_range) == (4, "0:4095")
+    assert (len(story.skipped), story.grey_range) == (5, "0:4095")
     assert story.skipped == (
         "a.txt: is no image",
         "b.heic: needs pip install pillow-heif",

@@ -5,16 +5,27 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto import event_pb2
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import coopnets_tf
 from coopnets_tf.data import datasets
 from coopnets_tf.errors import DatasetError, RunError
-from coopnets_tf.runs import saving, training
+from coopnets_tf.runs import logs, saving, training
 from coopnets_tf.runs.checkpoints import last_step, listed
 from coopnets_tf.runs.folder import Run
-from tests.helpers import checkpoint, make_model, metrics, read_lines, train
+from tests.helpers import (
+    checkpoint,
+    make_descriptor_model,
+    make_generator_model,
+    make_model,
+    metrics,
+    read_lines,
+    train,
+)
 
 SAMPLED = ("observed", "generator", "descriptor")
 
@@ -91,6 +102,32 @@ def test_pictures_come_from_the_same_latents(tmp_path):
     )
     assert np.abs(first - second).max() <= 1
     assert first.std() > 1
+
+
+def test_tensorboard_knows_every_metric_of_every_algorithm():
+    for model in (make_model(), make_descriptor_model(), make_generator_model()):
+        rates = {f"{name}_learning_rate" for name in model.nets}
+        assert {*model.means, *rates} <= set(logs.CURVES)
+
+
+def test_hyper_parameters_are_those_given_by_the_name_of_the_run(tmp_path):
+    run = Run(tmp_path / "mine-7", 1, settings={"a": 3, "b": None, "c": ["x", "y"]})
+    run.folder.mkdir()
+    with logs.RunLog(run) as log:
+        log.settings(run.settings)
+    (events,) = (tmp_path / "mine-7/tensorboard").glob("events.*")
+    [summary] = [
+        value
+        for record in tf.data.TFRecordDataset(str(events)).as_numpy_iterator()
+        for value in event_pb2.Event.FromString(record).summary.value
+        if value.tag == "_hparams_/session_start_info"
+    ]
+    content = HParamsPluginData.FromString(summary.metadata.plugin_data.content)
+    start = content.session_start_info
+    assert start.group_name == "mine-7"
+    assert start.hparams["a"].number_value == 3
+    assert start.hparams["c"].string_value == "x,y"
+    assert set(start.hparams) == {"a", "c"}
 
 
 def test_tensorboard(trained):

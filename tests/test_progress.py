@@ -6,11 +6,12 @@ import pty
 import struct
 import sys
 import termios
+import types
 
 import pytest
 
-from coopnets_tf.runs import progress
-from coopnets_tf.runs.progress import Progress, say
+from coopnets_tf import progress
+from coopnets_tf.progress import Progress, say
 
 VALUES = {"loss_D": -12345.678, "loss_G": 1.2e-7, "moved": 0.05}
 
@@ -81,7 +82,8 @@ def test_the_bar_follows_a_terminal_that_is_resized(terminal, monkeypatch):
 
 def test_elsewhere_each_report_is_a_line(monkeypatch, capsys):
     clock = iter([1000.0, 1010.5])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    stand_in = types.SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr(progress, "time", stand_in)
     lines = Progress(200)
     lines.started(1)
     lines.report(1, VALUES)
