@@ -44,9 +44,16 @@ def reconstruct(
     run_dir, model = use.opened(
         workdir, checkpoint, trust_network, generator_for="`mode`=reconstruct"
     )
-    options: Any = {"data": data, "resize": resize, "normalize": normalize}
-    options["grey_range"] = grey_range
-    originals = use.chosen_images(model, run_dir, num_images, images=images, **options)
+    originals = use.chosen_images(
+        model,
+        run_dir,
+        num_images,
+        images=images,
+        data=data,
+        resize=resize,
+        normalize=normalize,
+        grey_range=grey_range,
+    )
     place = folder.new_output(output, run_dir, "reconstruct")
     found = model.reconstruct(originals, num_steps=infer_steps, seed=seed).numpy()
     difference = np.abs(originals - found) - 1
@@ -106,30 +113,27 @@ def recover(
             run_dir, num_images, use.data_of(run_dir, data), training_mask
         )
     else:
-        options: Any = {"data": data, "resize": resize, "normalize": normalize}
-        options["grey_range"] = grey_range
         originals = use.chosen_images(
-            model, run_dir, num_images, images=images, **options
+            model,
+            run_dir,
+            num_images,
+            images=images,
+            data=data,
+            resize=resize,
+            normalize=normalize,
+            grey_range=grey_range,
         )
         visible, occluded = masks.hide(originals, mask, seed=seed)
     place = folder.new_output(output, run_dir, "recover")
-    filled = model.recover(
-        occluded,
-        visible,
-        infer_steps=infer_steps,
-        revise_steps=0,
-        num_draws=num_draws,
-        seed=seed,
-    )
-    best, fills = " and ".join(model.nets), {}
-    if model.descriptor:
-        fills[best] = model.revise(
-            filled, num_steps=revise_steps, seed=seed, visible=visible
-        ).numpy()
-    if model.generator:
-        fills["generator alone" if model.descriptor else best] = filled.numpy()
+    steps = {"infer_steps": infer_steps, "num_draws": num_draws}
+    filled = model.recover(occluded, visible, revise_steps=0, seed=seed, **steps)
+    fills = _by_the_nets(model, filled, visible, revise_steps, seed)
+    columns = {
+        "original": originals,
+        "occluded": occluded,
+        "recovered": next(iter(fills.values())),
+    }
     fills |= _simple_fills(occluded, visible)
-    columns = {"original": originals, "occluded": occluded, "recovered": fills[best]}
     picture = _save_compared(place / "recover.png", columns)
     errors = {
         name: recovery.errors(originals, fill, visible) for name, fill in fills.items()
@@ -138,6 +142,18 @@ def recover(
     print(reports.table(errors))
     print(picture)
     return errors
+
+
+def _by_the_nets(model, filled, visible, revise_steps, seed):
+    """What all nets of a model make of hidden pixels that the generator has filled, if
+    there is one; of two nets also the generator's.
+    """
+    best = " and ".join(model.nets)
+    if not model.descriptor:
+        return {best: filled.numpy()}
+    revised = model.revise(filled, num_steps=revise_steps, seed=seed, visible=visible)
+    alone = {"generator alone": filled.numpy()} if model.generator else {}
+    return {best: revised.numpy(), **alone}
 
 
 def _simple_fills(occluded, visible):
