@@ -23,6 +23,8 @@ def main() -> None:
     try:
         surroundings.load_tensorflow(deterministic=settings["deterministic"])
         run(settings)
+    except surroundings.Unusable as error:
+        sys.exit(_failed(error, settings, code=2))
     except KeyboardInterrupt as error:
         text = "Interrupted. What was saved before can be continued with --resume."
         sys.exit(_failed(error, settings, code=130, text=text))
@@ -63,10 +65,10 @@ def _advice(settings, metric):
     nets = [of_one[metric]] if metric in of_one else nets
     rates = [f"{net}_learning_rate" for net in nets]
     tenths = " and ".join(f"--{rate}={settings[rate] / 10:.1g}" for rate in rates)
-    return (
-        f"Try a tenth of the rate, {tenths}, or --rollback_rate_factor=0.5, in a new "
-        "run (--init_from=<this one> keeps its nets)."
-    )
+    ways = f"a tenth of the rate, {tenths}"
+    if settings["rollback_rate_factor"] == 1:
+        ways += ", or --rollback_rate_factor=0.5"
+    return f"Try {ways}, in a new run (--init_from=<this one> keeps its nets)."
 
 
 def _failed(error, settings, *, code, text=None):

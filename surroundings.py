@@ -18,6 +18,10 @@ from absl import logging
 GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO}  # for good
 
 
+class Unusable(Exception):
+    """Something that has to be mended before anything can begin."""
+
+
 class Harmless:
     """A stream for text that may fail: then what is written is lost, and no more.
 
@@ -94,10 +98,16 @@ def load_tensorflow(*, deterministic: bool = False) -> None:
     """Imports TensorFlow and Keras with the settings that the package needs."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json says
+    if not os.path.isabs(os.path.expanduser("~")):  # parts of TensorFlow would make a ~
+        os.environ.setdefault("KERAS_HOME", "/tmp/.keras")
     with quiet_stderr():
-        import keras
-        import tensorflow as tf
-
+        try:
+            import keras
+            import tensorflow as tf
+        except (AttributeError, AssertionError, TypeError, ValueError) as error:
+            raise Unusable(
+                f"Keras cannot begin: {error}. Mend its keras.json, or remove it."
+            ) from error
         # So does this: the nets and their steps are made for these alone.
         keras.config.set_image_data_format("channels_last")
         keras.config.set_dtype_policy("float32")

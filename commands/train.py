@@ -189,7 +189,8 @@ def headline(
     """Two lines: the machine and the nets; the data and the chains."""
     sizes = [f"{name} {net.count_params():,}" for name, net in model.nets.items()]
     if model.descriptor:
-        chains = f"{counted(model.num_chains, 'chains')} of {model.revision_steps}"
+        chains = counted(model.num_chains, "chains")
+        chains += f" of {counted(model.revision_steps, 'steps')}"
     elif model.generator:
         chains = f"G1 with {counted(model.generator.inference.num_steps, 'steps')}"
     steps = dataset.steps_per_epoch(settings["batch_size"])

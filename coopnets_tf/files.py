@@ -42,4 +42,5 @@ def keras_folder() -> Path:
     if own := os.environ.get("KERAS_HOME"):
         return Path(own)
     home = os.path.expanduser("~")
-    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    its_own = os.path.isabs(home) and os.access(home, os.W_OK)
+    return Path(home if its_own else "/tmp", ".keras")

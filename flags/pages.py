@@ -88,7 +88,9 @@ def config(settings: Settings, words: Sequence[str]) -> str:
     lines = [
         line(name, settings[name])
         for name in acting(settings)
-        if FACTS[name].saved or settings[name] != FACTS[name].default
+        if settings["mode"] != "train"
+        or FACTS[name].saved
+        or settings[name] != FACTS[name].default
         if settings[name] is not None and name not in ("print_config", "trust_network")
     ]
     comment = shlex.join(["python", "main.py", *words])

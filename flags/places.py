@@ -49,7 +49,9 @@ def dataset(value: str) -> str | None:
 
 def images(value: list[str]) -> str | None:
     missing = [one for one in value if not Path(one).exists()]
-    return f"names what does not exist: {', '.join(missing)}." if missing else None
+    if not missing:
+        return None
+    return f"names what does not exist: {' and '.join(missing)}. Commas separate them."
 
 
 def checkpoint(value: str) -> str | None:

@@ -469,7 +469,7 @@ MISSING = [
     ("--mode=sample --output=photos", "--output=photos holds files already"),
     ("--mode=sample --output=file.txt", "--output=file.txt is a file. Give another."),
     ("--mode=evaluate --export_samples=photos", "--export_samples=photos holds files"),
-    ("--mode=recover --images=photos,nowhere,no", "does not exist: nowhere, no."),
+    ("--mode=recover --images=photos,nowhere,no", "does not exist: nowhere and no."),
     ("--mode=recover --mask=dots", "--mask=dots must be square:<pixels>, random:<sh"),
     ("--mode=recover --workdir=moved", "/old/photos does not exist. If it was moved, "),
     ("--mode=evaluate --workdir=moved", "moved, name its new place by --dataset."),

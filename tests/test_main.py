@@ -40,7 +40,8 @@ def assert_tells(output):
     """The lines that a run of `TINY` prints."""
     lines = output.splitlines()
     assert re.search(r"descriptor [\d,]+, generator [\d,]+ parameters", lines[0])
-    assert lines[1] == "digits: 1,200 images 8x8x1 | 300 steps an epoch, 4 chains of 1"
+    data = "digits: 1,200 images 8x8x1 | 300 steps an epoch, 4 chains of 1 step"
+    assert lines[1] == data
     assert lines[-6] == "Compiling the training step"
     assert re.match(r"step 2/2  loss_D \S+  loss_G \S+  moved \S+", lines[-5])
     assert lines[-4] == "Exporting the nets"

@@ -328,6 +328,22 @@ def test_settings_of_somebody_else_do_not_count(monkeypatch):
         assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
+def test_a_keras_json_that_keras_refuses_is_named(tmp_path):
+    (tmp_path / "keras.json").write_text('{"floatx": "bfloat16"}')
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *TINY],
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("Error: Keras cannot begin: ")
+    assert last.endswith("Mend its keras.json, or remove it.")
+
+
 @pytest.mark.parametrize("home", ["~", "/proc"])
 def test_who_has_no_home_keeps_things_where_keras_does(monkeypatch, home):
     monkeypatch.delenv("KERAS_HOME")

@@ -23,13 +23,18 @@ class NoImage(Exception):
 
 
 class Header(NamedTuple):
-    """What an image says of itself; `is_deep`: its greys have 16 bits."""
+    """What an image says of itself.
+
+    `is_deep`: its greys have 16 bits; `is_cut`: its colours have, of which Pillow keeps
+    the upper 8.
+    """
 
     height: int
     width: int
     color_mode: str
     is_deep: bool
     has_pages: bool
+    is_cut: bool = False
 
 
 @functools.cache
@@ -68,6 +73,7 @@ def look(origin: Origin) -> Header:
                 "grey" if grey else "rgb",
                 image.mode.startswith("I"),
                 _has_pages(image),
+                not grey and ";16" in str(getattr(image, "tile", "")),
             )
     except (NoImage, Unreadable):
         raise
@@ -95,9 +101,12 @@ def _has_pages(image):
 
 def _unreadable(origin, error):
     """The refusal of an image; its reason is that of `error`."""
-    reason = str(error) or type(error).__name__
+    reason = str(error).rstrip(".") or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         reason = "it is of no format that Pillow knows"
+        reason += "" if know_formats() else " (if it is HEIC, it " + NEED_HEIF + ")"
+    if origin.path.is_symlink() and not origin.path.exists():
+        reason = "it is a link to what is not there"
     return Unreadable(origin, reason)
 
 

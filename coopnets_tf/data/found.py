@@ -96,6 +96,10 @@ def _remarks(headers, skipped, greys, listing=None):
         )
     if greys:
         remarks.append(f"16-bit greys from {greys[0]}:{greys[1]}")
+    if number := sum(header.is_cut for header in headers):
+        remarks.append(
+            f"of {counted(number, 'colour images')} with 16 bits the upper 8 are kept"
+        )
     reasons = collections.Counter(skipped.values())
     if number := reasons.pop(decoding.NEED_HEIF, 0):
         need = decoding.NEED_HEIF if number == 1 else "need pip install pillow-heif"

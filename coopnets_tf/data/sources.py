@@ -26,6 +26,12 @@ HOUSEKEEPING = {  # folders of the usual systems, in small letters
     "system volume information",
     "__macosx",
     "lost+found",
+    "found.000",
+    "recycler",
+    "@recycle",
+    "@recently-snapshot",
+    "@tmp",
+    "@synoeastream",
 }
 
 
@@ -64,6 +70,11 @@ class File:
         return Image.open(self.path)
 
 
+def parts_of(info: zipfile.ZipInfo) -> list[str]:
+    """The folders and the name of a file in an archive."""
+    return [part for part in info.filename.split("/") if part not in ("", ".")]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Member:
     path: Path
@@ -75,7 +86,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        return self.info.filename
+        return "/".join(parts_of(self.info))
 
     @property
     def mark(self) -> str:
@@ -197,11 +208,7 @@ def _name(path, folder):
 
 def _zip(path):
     archive = archives.open_zip(path)
-    parts = {
-        info: info.filename.split("/")
-        for info in archive.infolist()
-        if not info.is_dir()
-    }
+    parts = {info: parts_of(info) for info in archive.infolist() if not info.is_dir()}
     runs = [
         whole[:-1]
         for whole in parts.values()

@@ -71,6 +71,21 @@ class Run:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder).expanduser())
+        refuse_bytes(self.folder)
+
+
+def refuse_bytes(folder: Path) -> None:
+    """Stops before a run in a folder whose path is not text, which TensorFlow needs.
+
+    Raises:
+      RunError: if it is not.
+    """
+    path = str(folder.resolve())
+    if path.encode("utf-8", "replace").decode() != path:
+        raise RunError(
+            f"`workdir` cannot be in {path!r}, whose name is not text in UTF-8. Give "
+            "another, or rename that folder."
+        )
 
 
 def create_run(
@@ -85,6 +100,7 @@ def create_run(
     Raises:
       RunError: if `workdir` is a file, holds a run, or cannot be made.
     """
+    refuse_bytes(Path(workdir).expanduser() if workdir else root)
     try:
         if workdir is None:
             return _next_run(root, name)

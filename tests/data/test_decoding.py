@@ -1,6 +1,8 @@
 import io
+import struct
 import sys
 import types
+import zlib
 
 import numpy as np
 import pytest
@@ -118,9 +120,9 @@ def test_what_is_an_image_by_name_or_by_content(tmp_path):
 def test_a_header_says_what_an_image_is(tmp_path):
     grey = np.zeros((8, 16), np.uint8)
     save(tmp_path / "a.png", grey)
-    assert decoding.look(origin(tmp_path / "a.png")) == (8, 16, "grey", False, False)
+    assert decoding.look(origin(tmp_path / "a.png"))[:4] == (8, 16, "grey", False)
     save(tmp_path / "a.tif", grey.astype(np.uint16))
-    assert decoding.look(origin(tmp_path / "a.tif")) == (8, 16, "grey", True, False)
+    assert decoding.look(origin(tmp_path / "a.tif"))[:4] == (8, 16, "grey", True)
     pages = [Image.fromarray(grey + value) for value in (7, 9)]
     for name in ("pages.tif", "pages.gif"):
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
@@ -164,3 +166,34 @@ def test_heic_files_are_opened_by_pillow_heif(tmp_path, without_heif, monkeypatc
     for _ in range(2):
         assert decoding.look(origin(tmp_path / "a.heic")).width == 8
     assert calls == [1]
+
+
+def deep_colours(path):
+    """A PNG file of 16 bits a colour, which Pillow reads and cannot write."""
+
+    def chunk(kind, data):
+        content = kind + data
+        crc = zlib.crc32(content)
+        return struct.pack(">I", len(data)) + content + struct.pack(">I", crc)
+
+    size = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    row = b"\0" + np.full(6, 0x0FFF, ">u2").tobytes()
+    chunks = [(b"IHDR", size), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
+    content = b"".join(chunk(*one) for one in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    return path
+
+
+def test_colours_of_16_bits_are_said_to_lose_some(tmp_path):
+    deep = origin(deep_colours(tmp_path / "deep.png"))
+    assert decoding.look(deep).is_cut and not decoding.look(deep).is_deep
+    save(tmp_path / "usual.png", flat((1, 2, 3)))
+    save(tmp_path / "grey.png", np.full((8, 8), 300, np.uint16))
+    for name in ("usual.png", "grey.png"):
+        assert not decoding.look(origin(tmp_path / name)).is_cut
+
+
+def test_a_link_to_nothing_is_called_that(tmp_path):
+    (tmp_path / "lost.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DatasetError, match="it is a link to what is not there"):
+        decoding.look(origin(tmp_path / "lost.png"))

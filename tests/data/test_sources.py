@@ -38,6 +38,19 @@ def test_an_archive_without_what_is_hidden_or_housekeeping(tmp_path):
             archive.writestr(name, b"")
     assert names(packed) == ["a.png", "b/a.png", "b/c/a.png", "b.png"]
     assert sources.listing(packed).housekeeping == tuple(sorted(HOUSES))
+    assert sources.listing(packed).runs == ("run",)
+
+
+def test_images_beside_a_description_of_somebody_else_are_no_run(tmp_path):
+    """In the place itself: who names it wants its images."""
+    touch(tmp_path / "photos", "model.json", "a.png")
+    packed = tmp_path / "photos.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("./model.json", "./cats/a.png", "/b.png"):
+            archive.writestr(name, b"")
+    assert "a.png" in names(tmp_path / "photos")
+    listing = sources.listing(packed)
+    assert len(listing.origins) == 3 and listing.runs == ()
 
 
 def test_linked_folders_are_entered_once_and_circles_are_broken(tmp_path):

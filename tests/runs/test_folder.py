@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.runs.checkpoints import last_step
-from coopnets_tf.runs.folder import DATA, check_data, create_run, record_data
+from coopnets_tf.runs.folder import DATA, Run, check_data, create_run, record_data
 from tests.data.files import flat, save
 from tests.helpers import write_checkpoint
 
@@ -17,6 +19,19 @@ def test_unnamed_runs_are_numbered(tmp_path):
     assert create_run(None, name="digits", root=root) == root / "digits-2"
     (root / "digits-9").mkdir()
     assert create_run(None, name="digits", root=root) == root / "digits-10"
+
+
+def test_a_path_that_is_no_text_is_refused_before_anything_is_written(tmp_path):
+    place = tmp_path / os.fsdecode(b"latin\xe9")
+    place.mkdir()
+    for make in (
+        lambda: Run(place / "run", 1),
+        lambda: create_run(place / "run", name="digits"),
+        lambda: create_run(None, name="digits", root=place / "runs"),
+    ):
+        with pytest.raises(RunError, match="whose name is not text in UTF-8"):
+            make()
+    assert list(place.iterdir()) == []
 
 
 def test_a_named_run_may_be_new_or_an_empty_folder(tmp_path):
