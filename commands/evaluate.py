@@ -38,7 +38,7 @@ def evaluate(settings: Settings) -> Path:
         settings,
         split=settings["split"],
         parzen=settings["parzen_protocol"],
-        ceiling=settings["evaluate_real"],
+        baselines=settings["evaluate_baselines"],
     )
     # Refused now rather than after the classifier's training.
     protocol.real_images(splits, choices)

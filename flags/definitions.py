@@ -26,6 +26,7 @@ METRICS = {
     "kernel": "distance, KID",
     "neighbours": "precision, recall, density, coverage",
     "inception_score": "of the extractor's classes",
+    "memorisation": "distance from the nearest training image",
     "diagnostics": "chains of ten times the trained length",
 }
 WITH_DESCRIPTOR, WITH_GENERATOR = ("coopnets", "descriptor"), ("coopnets", "generator")
@@ -669,10 +670,11 @@ evaluation.enum(
     "or as in the authors' code: on training images, samples stretched to [0, 1].",
 )
 evaluation.boolean(
-    "evaluate_real",
-    False,
-    "With --mode=evaluate: also score as many training images as if a net had drawn "
-    "them, which is about what a perfect net would get.",
+    "evaluate_baselines",
+    True,
+    "With --mode=evaluate: also score training images as if a net had drawn them, about "
+    "what a perfect net would get, and draws of a Gaussian fitted to them, which any "
+    "net should surpass.",
 )
 evaluation.string(
     "export_samples",

@@ -243,9 +243,12 @@ def test_no_flag_is_defined_past_its_facts():
     assert {flag.name for flag in key_flags} == set(FACTS)
 
 
-def test_flags_of_version_0_1_have_their_old_names_too():
+def test_renamed_flags_have_their_old_names_too():
     old = parsed("--num_noise_steps=3", "--generator_num_noise_steps=4")
     assert (old["descriptor_noise_until"], old["generator_noise_until"]) == (3, 4)
+    write_flags("runs/one")
+    for word, value in (("evaluate_real", True), ("noevaluate_real", False)):
+        assert parsed("--mode=evaluate", f"--{word}")["evaluate_baselines"] == value
 
 
 @pytest.mark.parametrize(
@@ -264,7 +267,7 @@ def test_preset_of_a_data_set(dataset, preset):
 
 def test_flags_of_one_mode_are_refused_in_another(capsys):
     for arguments, text in (
-        (["--evaluate_real"], "--evaluate_real is for --mode=evaluate."),
+        (["--noevaluate_baselines"], "--evaluate_baselines is for --mode=evaluate."),
         (["--mode=evaluate", "--num_images=5"], "--mode=sample|reconstruct|recover."),
         (["--mode=sample", "--num_chains=5"], "--num_chains is for --mode=train."),
     ):
@@ -672,7 +675,7 @@ def test_a_printed_config_gives_the_same_values(arguments, capsys):
             "--learning_rate=0.1",
             "Did you mean --descriptor_learning_rate or --generator_learning_rate?",
         ),
-        ("--evaluate", "Did you mean --evaluate_every or --evaluate_real?"),
+        ("--evaluate", "Did you mean --evaluate_every or --evaluate_baselines?"),
         ("--zzz", "There is no flag --zzz. See --help."),
         ("typo --seed=3", "Flags begin with --. Received: typo."),
         ("--flagfile=nope", "--flagfile=nope cannot be read: No such file"),

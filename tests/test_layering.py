@@ -44,6 +44,8 @@ ROOMS = {
         "recovery",
         "features",
         "diagnostics",
+        "baselines",
+        "memorisation",
         "facts",
         "reports",
         "protocol",

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from coopnets_tf.data.datasets import ImageDataset, Splits
-from coopnets_tf.evaluation import metrics, parzen
+from coopnets_tf.evaluation import baselines, memorisation, metrics, parzen
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import NETS
@@ -54,6 +54,8 @@ def choices(
         },
         "neighbours": metrics.NUM_NEIGHBOURS,
         "num_neighbour_images": min(protocol.num_samples, reference.num_images),
+        "num_compared_with_training": memorisation.NUM_COMPARED,
+        "num_fitted_by_gaussian": baselines.NUM_FITTED,
         "blocks": metrics.NUM_BLOCKS,
         "largest_block": metrics.MAX_BLOCK,
     }

@@ -15,15 +15,14 @@ EVALUATE = "--mode=evaluate", "--evaluation_samples=60"
 
 
 def test_evaluate(use, place, trained):
-    folder, found, output = use(
-        *EVALUATE, "--evaluate_real", f"--export_samples={place}/scored"
-    )
-    sets = ["generator", "descriptor", "training_images"]
+    folder, found, output = use(*EVALUATE, f"--export_samples={place}/scored")
+    sets = ["generator", "descriptor", "training_images", "Gaussian"]
     events = [name for name in found if name.startswith("tensorboard/")]
     assert len(events) == 1 and found - {*events} == {
         "report.json",
         "diagnostics.png",
         "chains.png",
+        "nearest.png",
         *[f"{name}.png" for name in sets],
     }
     report = json.loads((folder / "report.json").read_text())
@@ -34,7 +33,7 @@ def test_evaluate(use, place, trained):
     assert "1,200 training images" in report["protocol"]["extractor"]["network"]
     # The table is first, a row for a metric and a column for a set of images.
     heading = output.splitlines()[0].split()
-    assert heading == ["generator", "descriptor", "training", "images"]
+    assert heading == ["generator", "descriptor", "training", "images", "Gaussian"]
     assert max(map(len, output.splitlines())) <= 100
     for words in (
         "scored against digits: 299 test images, held out of training",
@@ -61,9 +60,13 @@ def test_evaluate(use, place, trained):
 
 def test_evaluate_some_metrics_on_the_validation_images(use):
     folder, _, output = use(
-        *EVALUATE, "--metrics=parzen,neighbours", "--split=validation"
+        *EVALUATE,
+        "--metrics=parzen,neighbours",
+        "--split=validation",
+        "--noevaluate_baselines",
     )
     report = json.loads((folder / "report.json").read_text())
+    assert list(report["scores"]) == ["generator", "descriptor"]
     assert set(report["scores"]["generator"]) == {
         "num_images",
         "parzen",
