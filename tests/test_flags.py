@@ -460,6 +460,8 @@ MISSING = [
     ("--init_from=nowhere", "--init_from=nowhere does not exist. It must be the fold"),
     ("--init_from=file.txt", "file.txt is a file. It must be the folder of a run"),
     ("--network=nowhere.py", "--network=nowhere.py does not exist. It must be a file"),
+    ("--extractor=nowhere.keras", "nowhere.keras does not exist. It must be a file."),
+    ("--extractor=photos", "must be classifier, inception or a .keras file that exist"),
     ("--evaluate_every=2 --inception_weights=no.h5", "--inception_weights=no.h5 does"),
     ("--algorithm=generator --training_mask=dots", "--training_mask=dots must be squ"),
     ("--algorithm=generator --training_mask=training", "must be square:<pixels>"),
@@ -576,10 +578,17 @@ def test_flags_and_package_agree_on_masks(text):
 
 
 def test_a_name_is_not_taken_for_a_path():
-    for name in ("digits", "mnist"):
+    for name in ("digits", "mnist", "inception"):
         Path(name).mkdir()
-    found = parsed("--dataset=mnist", "--network=digits")
+    found = parsed("--dataset=mnist", "--network=digits", "--extractor=inception")
     assert (found["dataset"], found["network"]) == ("mnist", "digits")
+    assert found["extractor"] == "inception"
+
+
+def test_the_file_of_an_extractor_is_saved_by_its_whole_path(tmp_path):
+    Path("mine.keras").touch()
+    found = parsed("--evaluate_every=2", "--extractor=mine.keras")
+    assert flags.saved(found)["extractor"] == str(tmp_path / "mine.keras")
 
 
 def test_one_length_of_a_training_wins():

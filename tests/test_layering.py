@@ -43,6 +43,7 @@ ROOMS = {
         "parzen",
         "recovery",
         "features",
+        "own_extractor",
         "diagnostics",
         "baselines",
         "memorisation",

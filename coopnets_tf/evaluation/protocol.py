@@ -262,6 +262,8 @@ def _possible(model, splits, protocol, extractor):
     chosen = [one for one in METRICS if one in protocol.metrics]
     if extractor is None:
         chosen = [one for one in chosen if one not in FEATURE_METRICS]
+    elif not extractor.has_classes:
+        chosen = [one for one in chosen if one != "inception_score"]
     if not model.revision_steps:  # no chain to look at
         chosen = [one for one in chosen if one != "diagnostics"]
     if splits.test_was_trained_on:  # no image is new

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -88,6 +89,9 @@ def test_evaluate_some_metrics_on_the_validation_images(use):
         (["--num_held_out=100"], "--num_held_out=100 would change the run"),
         (["--normalize=per_image"], "--normalize=per_image would change the run"),
         (["--metrics=fid"], "must be some of parzen,frechet"),
+        (["--extractor=no.keras"], "--extractor=no.keras does not exist."),
+        (["--extractor=incepton"], "exists. Did you mean inception?"),
+        (["--extractor_layer=top"], "--extractor=FILE.keras. Received: --extractor="),
         (["--split=validation", "--parzen_protocol=paper"], "leave out --split"),
     ],
 )
@@ -127,6 +131,26 @@ def test_progress_is_for_a_terminal(capsys, monkeypatch):
         evaluate.tell(what)
     first, second = capsys.readouterr().out.split("\r")[1::2]
     assert first.strip() == "the chains" and second == " " * len(first)
+
+
+def test_evaluate_by_a_network_of_ones_own(use, place):
+    keras.utils.set_random_seed(0)
+    parts = [keras.Input((16, 16, 3)), keras.layers.Conv2D(6, 3, name="maps")]
+    keras.Sequential(parts).save(place / "mine.keras")
+    folder, _, output = use(
+        *EVALUATE, "--extractor=mine.keras", "--extractor_layer=maps"
+    )
+    assert "Features: mine: mine.keras, 6 features (of layer maps)" in output
+    assert max(map(len, output.splitlines())) <= 100
+    [row] = [row for row in output.splitlines() if row.startswith("Frechet (mine) ")]
+    report = json.loads((folder / "report.json").read_text())
+    scores = report["scores"]["Gaussian"]
+    assert row.split()[-1] == f"{scores['frechet_distance']:.2f}"
+    assert scores["memorisation"]["nearest"] > 0 and "inception_score" not in scores
+    errors = refused(
+        *EVALUATE, "--extractor=mine.keras", "--metrics=inception_score", cwd=place
+    )
+    assert "--metrics=inception_score needs classes" in errors
 
 
 def test_evaluate_a_folder_without_labels(place):
