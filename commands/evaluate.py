@@ -125,8 +125,8 @@ def _extractor(training, test, settings):
         found = own_extractor.from_file(chosen, training.image_shape, layer=layer)
         if "inception_score" in (settings["metrics"] or []) and not found.has_classes:
             raise ExtractorError(
-                "`metrics`=inception_score needs classes, and the network of "
-                f"`extractor`={chosen} does not end in a softmax. Leave one of them out."
+                "`metrics`=inception_score needs classes, but the network in "
+                f"`extractor`={chosen} ends in no softmax. Leave one of them out."
             )
         return found
     if layer:

@@ -35,6 +35,16 @@ def choices(
     return {
         **dataclasses.asdict(protocol),
         "metrics": chosen,
+        "baselines": protocol.baselines
+        and {
+            "training_images": min(protocol.num_samples, splits.training.num_images),
+            "gaussian_fitted_to": min(baselines.NUM_FITTED, splits.training.num_images),
+        },
+        "memorisation": {
+            "images": memorisation.NUM_COMPARED,
+            "relative_to_nearest": memorisation.NUM_NEXT,
+            "near_per_cent": memorisation.NEAR,
+        },
         "trained_on": str(splits.training),
         "normalized": "per image" if splits.training.per_image else "fixed scale",
         "scored_against": str(reference),
@@ -54,8 +64,6 @@ def choices(
         },
         "neighbours": metrics.NUM_NEIGHBOURS,
         "num_neighbour_images": min(protocol.num_samples, reference.num_images),
-        "num_compared_with_training": memorisation.NUM_COMPARED,
-        "num_fitted_by_gaussian": baselines.NUM_FITTED,
         "blocks": metrics.NUM_BLOCKS,
         "largest_block": metrics.MAX_BLOCK,
     }

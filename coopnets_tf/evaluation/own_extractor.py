@@ -48,10 +48,11 @@ def from_file(
             "another."
         )
     features, source = _chosen(network, layer, path)
-    features = keras.ops.mean(features, axis=tuple(range(1, len(features.shape) - 1)))
+    pixels = tuple(range(1, len(features.shape) - 1))
+    features = keras.ops.cast(keras.ops.mean(features, axis=pixels), "float32")
     has_classes = _ends_in_softmax(network)
     classes = network.outputs[0] if has_classes else features[:, :0]
-    heads = keras.Model(network.inputs, [features, classes], dtype="float32")
+    heads = keras.Model(network.inputs, [features, classes])
     size = height or image_shape[0], width or image_shape[1]
     is_scaling = _takes_bytes(network)
 
@@ -124,7 +125,7 @@ def _before_classes(network):
         inner, source = _before_classes(last)
         return keras.Model(last.inputs, inner)(last.input), source
     if isinstance(last, (keras.layers.Activation, keras.layers.Softmax)):
-        last = network.layers[-2]
+        last = network.layers[-2:][0]
     if isinstance(last, keras.layers.Dense):
         return last.input, f"into layer {last.name}"
     return network.outputs[0], "its output"
@@ -142,12 +143,13 @@ def _ends_in_softmax(network):
 
 
 def _takes_bytes(network):
-    own = (keras.layers.InputLayer,)
-    first = next(one for one in network.layers if not isinstance(one, own))
+    begins = keras.layers.InputLayer
+    first = next((one for one in network.layers if not isinstance(one, begins)), None)
     if isinstance(first, keras.Model):
         return _takes_bytes(first)
-    is_rescaling = isinstance(first, keras.layers.Rescaling)
-    return is_rescaling and bool(np.max(np.abs(first.scale)) <= MAX_SCALE)
+    if isinstance(first, keras.layers.Rescaling):
+        return bool(np.max(np.abs(first.scale)) <= MAX_SCALE)
+    return False
 
 
 def _num_features(see, image_shape, path):

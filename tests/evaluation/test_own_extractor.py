@@ -92,6 +92,20 @@ def test_a_network_without_classes_gives_its_output(extractor):
     np.testing.assert_allclose(sums(dataset)[0], mean, rtol=1e-4, atol=1e-6)
 
 
+def test_a_network_of_one_layer_or_none(extractor):
+    images = keras.Input(GREY)
+    for network in (
+        keras.Model(images, images),
+        keras.Sequential([images, layers.Activation("relu")]),
+    ):
+        assert extractor(network)(pictures(*GREY))[0].shape == (3, 1)
+
+
+def test_features_are_float32(extractor):
+    half = layers.Conv2D(4, 3, dtype="mixed_float16")
+    assert extractor(keras.Input(GREY), half)(pictures(*GREY))[0].dtype == np.float32
+
+
 def test_a_layer_may_be_named(extractor):
     network = keras.Sequential(classifier(*GREY))
     found = extractor(network, layer="maps")
