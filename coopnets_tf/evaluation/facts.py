@@ -36,10 +36,7 @@ def choices(
         **dataclasses.asdict(protocol),
         "metrics": chosen,
         "baselines": protocol.baselines
-        and {
-            "training_images": min(protocol.num_samples, splits.training.num_images),
-            "gaussian_fitted_to": min(baselines.NUM_FITTED, splits.training.num_images),
-        },
+        and {"gaussian_fitted_to_at_most": baselines.NUM_FITTED},
         "memorisation": {
             "images": memorisation.NUM_COMPARED,
             "relative_to_nearest": memorisation.NUM_NEXT,
