@@ -56,9 +56,9 @@ def validated(run_dir):
 
 def refuse_a_mixture(found):
     """Stops where reports were made by different protocols, which do not compare."""
+    beside = dict.fromkeys(["metrics", "baselines", "memorisation", "ceiling"])
     protocols = {
-        json.dumps({**one["protocol"], "metrics": None}, sort_keys=True)
-        for one in found
+        json.dumps({**one["protocol"], **beside}, sort_keys=True) for one in found
     }
     if len(protocols) > 1:
         sys.exit("Error: reports of different protocols:\n" + "\n".join(protocols))

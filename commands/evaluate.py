@@ -13,7 +13,7 @@ from commands.build import Settings
 from coopnets_tf.data import datasets, images
 from coopnets_tf.data.datasets import ImageDataset, Splits
 from coopnets_tf.errors import ExtractorError
-from coopnets_tf.evaluation import features, protocol, reports
+from coopnets_tf.evaluation import features, own_extractor, protocol, reports
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.evaluation.protocol import Evaluation, Protocol
 from coopnets_tf.files import write_json
@@ -38,7 +38,7 @@ def evaluate(settings: Settings) -> Path:
         settings,
         split=settings["split"],
         parzen=settings["parzen_protocol"],
-        ceiling=settings["evaluate_real"],
+        baselines=settings["evaluate_baselines"],
     )
     # Refused now rather than after the classifier's training.
     protocol.real_images(splits, choices)
@@ -95,22 +95,42 @@ def choose_extractor(
 
     One that was asked for and is not available is an error; otherwise a line says so.
     """
-    chosen, weights = settings["extractor"], settings["inception_weights"]
+    asked = ("extractor", "extractor_layer", "inception_weights", "metrics")
+    was_asked_for = any([settings[name] for name in asked])
     if not protocol.FEATURE_METRICS & set(choices.metrics):
         return None
     # On the way nobody looks at the test images, not even to know the classifier.
     test = splits.test if choices.split == "test" else splits.validation
-    labelled = splits.training.labels is not None and test.labels is not None
-    usual = "classifier" if labelled and not weights else "inception"
     try:
-        if (chosen or usual) == "classifier":
-            return features.classifier(splits.training, test)
-        return features.inception(inception_weights=weights)
+        return _extractor(splits.training, test, settings)
     except ExtractorError as error:
-        if chosen or weights or settings["metrics"]:
+        if was_asked_for:
             raise
         print(f"Without metrics of features. {error}")
         return None
+
+
+def _extractor(training, test, settings):
+    weights, layer = settings["inception_weights"], settings["extractor_layer"]
+    labelled = training.labels is not None and test.labels is not None
+    usual = "classifier" if labelled and not weights else "inception"
+    chosen = settings["extractor"] or usual
+    if chosen not in ("classifier", "inception"):
+        found = own_extractor.from_file(chosen, training.image_shape, layer=layer)
+        if "inception_score" in (settings["metrics"] or []) and not found.has_classes:
+            raise ExtractorError(
+                "`metrics`=inception_score needs classes, but the network in "
+                f"`extractor`={chosen} ends in no softmax. Leave one of them out."
+            )
+        return found
+    if layer:
+        raise ExtractorError(
+            "`extractor_layer` is for a network of your own, `extractor`=FILE.keras. "
+            f"Received: `extractor`={chosen}."
+        )
+    if chosen == "classifier":
+        return features.classifier(training, test)
+    return features.inception(inception_weights=weights)
 
 
 def save(found: Evaluation, output: Path) -> None:

@@ -26,6 +26,7 @@ METRICS = {
     "kernel": "distance, KID",
     "neighbours": "precision, recall, density, coverage",
     "inception_score": "of the extractor's classes",
+    "memorisation": "distance from the nearest training image",
     "diagnostics": "chains of ten times the trained length",
 }
 WITH_DESCRIPTOR, WITH_GENERATOR = ("coopnets", "descriptor"), ("coopnets", "generator")
@@ -635,12 +636,23 @@ evaluation.integer(
     **both,
 )
 evaluation.seed("evaluation_seed", 0, "Seed of those draws.", **both)
-evaluation.enum(
+evaluation.string(
     "extractor",
     None,
-    ["classifier", "inception"],
-    "Whose features the metrics use: a small ConvNet, trained once on the data set's "
-    "labels, or Keras' InceptionV3. Default: the classifier where there are labels.",
+    "Whose features the metrics use: classifier, a small ConvNet, trained once on the "
+    "data set's labels; inception, Keras' InceptionV3; or a .keras file with a network "
+    "of your own, which is given pixels in [-1, 1], or in [0, 255] if it begins with a "
+    "Rescaling by 1/100 or less. Default: the classifier where there are labels.",
+    choices=places.EXTRACTORS,
+    path=True,
+    place=places.extractor,
+    **both,
+)
+evaluation.string(
+    "extractor_layer",
+    None,
+    "Layer of such a file whose output has the features, of maps the mean. Default: "
+    "what goes into its last layer if that is Dense, else its output.",
     **both,
 )
 evaluation.string(
@@ -669,10 +681,11 @@ evaluation.enum(
     "or as in the authors' code: on training images, samples stretched to [0, 1].",
 )
 evaluation.boolean(
-    "evaluate_real",
-    False,
-    "With --mode=evaluate: also score as many training images as if a net had drawn "
-    "them, which is about what a perfect net would get.",
+    "evaluate_baselines",
+    True,
+    "With --mode=evaluate: also score training images as if a net had drawn them, "
+    "about what a perfect net would get, and draws of a Gaussian fitted to them, which "
+    "any net should surpass.",
 )
 evaluation.string(
     "export_samples",

@@ -8,6 +8,7 @@ from flags.facts import nearest
 
 # The data sets with a preset; all others are folders or files of images.
 NAMED = ("digits", "mnist", "fashion_mnist", "cifar10")
+EXTRACTORS = ("classifier", "inception")
 ARCHIVES = (".zip", ".npz", ".npy")
 
 
@@ -52,6 +53,15 @@ def images(value: list[str]) -> str | None:
     if not missing:
         return None
     return f"names what does not exist: {' and '.join(missing)}. Commas separate them."
+
+
+def extractor(value: str) -> str | None:
+    if value in EXTRACTORS or value.endswith(".keras") and not file(value):
+        return None
+    if value.endswith(".keras"):
+        return file(value)
+    hint = nearest(value, EXTRACTORS)
+    return f"must be {', '.join(EXTRACTORS)} or a .keras file that exists.{hint}"
 
 
 def checkpoint(value: str) -> str | None:

@@ -10,9 +10,10 @@ from absl import flags as absl_flags
 from flags.facts import FACTS, nearest
 
 FLAGS: Any = absl_flags.FLAGS
-OLD_NAMES = {  # in flags.cfg of version 0.1
+OLD_NAMES = {  # the first two in flags.cfg of version 0.1
     "num_noise_steps": "descriptor_noise_until",
     "generator_num_noise_steps": "generator_noise_until",
+    "evaluate_real": "evaluate_baselines",
 }
 
 
@@ -106,6 +107,7 @@ def _read(words: Iterable[Word], within: tuple[str, ...] = ()) -> Iterator[Given
 def _switched_off(word, name, equals):
     """The switch that --no<name> is about."""
     switch = name.removeprefix("no")
+    switch = OLD_NAMES.get(switch, switch)
     if switch == name or switch not in FLAGS or not FLAGS[switch].boolean:
         raise word.refusal(f"There is no flag --{name}.{_suggestion(name)}")
     if equals:

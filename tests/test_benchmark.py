@@ -85,6 +85,8 @@ def test_curves_are_of_evaluations_on_held_out_images(tmp_path):
     assert [one["step"] for one in found] == [10, 20, 30]
     distances = [one["scores"]["generator"]["frechet_distance"] for one in found]
     assert distances == [5.0, 3.0, 2.0]
+    found[0]["protocol"]["ceiling"] = True  # which changes no score of a net
+    found[1]["protocol"]["baselines"] = {"gaussian_fitted_to": 2_000}
     curves.refuse_a_mixture(found)
     other = report(50, "validation", distance=1.0, seed=1)
     with pytest.raises(SystemExit, match="different protocols"):

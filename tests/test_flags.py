@@ -241,9 +241,12 @@ def test_no_flag_is_defined_past_its_facts():
     assert {flag.name for flag in key_flags} == set(FACTS)
 
 
-def test_flags_of_version_0_1_have_their_old_names_too():
+def test_renamed_flags_have_their_old_names_too():
     old = parsed("--num_noise_steps=3", "--generator_num_noise_steps=4")
     assert (old["descriptor_noise_until"], old["generator_noise_until"]) == (3, 4)
+    write_flags("runs/one")
+    for word, value in (("evaluate_real", True), ("noevaluate_real", False)):
+        assert parsed("--mode=evaluate", f"--{word}")["evaluate_baselines"] == value
 
 
 @pytest.mark.parametrize(
@@ -262,7 +265,7 @@ def test_preset_of_a_data_set(dataset, preset):
 
 def test_flags_of_one_mode_are_refused_in_another(capsys):
     for arguments, text in (
-        (["--evaluate_real"], "--evaluate_real is for --mode=evaluate."),
+        (["--noevaluate_baselines"], "--evaluate_baselines is for --mode=evaluate."),
         (["--mode=evaluate", "--num_images=5"], "--mode=sample|reconstruct|recover."),
         (["--mode=sample", "--num_chains=5"], "--num_chains is for --mode=train."),
     ):
@@ -457,6 +460,8 @@ MISSING = [
     ("--init_from=nowhere", "--init_from=nowhere does not exist. It must be the fold"),
     ("--init_from=file.txt", "file.txt is a file. It must be the folder of a run"),
     ("--network=nowhere.py", "--network=nowhere.py does not exist. It must be a file"),
+    ("--extractor=nowhere.keras", "nowhere.keras does not exist. It must be a file."),
+    ("--extractor=photos", "must be classifier, inception or a .keras file that exist"),
     ("--evaluate_every=2 --inception_weights=no.h5", "--inception_weights=no.h5 does"),
     ("--algorithm=generator --training_mask=dots", "--training_mask=dots must be squ"),
     ("--algorithm=generator --training_mask=training", "must be square:<pixels>"),
@@ -573,10 +578,17 @@ def test_flags_and_package_agree_on_masks(text):
 
 
 def test_a_name_is_not_taken_for_a_path():
-    for name in ("digits", "mnist"):
+    for name in ("digits", "mnist", "inception"):
         Path(name).mkdir()
-    found = parsed("--dataset=mnist", "--network=digits")
+    found = parsed("--dataset=mnist", "--network=digits", "--extractor=inception")
     assert (found["dataset"], found["network"]) == ("mnist", "digits")
+    assert found["extractor"] == "inception"
+
+
+def test_the_file_of_an_extractor_is_saved_by_its_whole_path(tmp_path):
+    Path("mine.keras").touch()
+    found = parsed("--evaluate_every=2", "--extractor=mine.keras")
+    assert flags.saved(found)["extractor"] == str(tmp_path / "mine.keras")
 
 
 def test_one_length_of_a_training_wins():
@@ -672,7 +684,7 @@ def test_a_printed_config_gives_the_same_values(arguments, capsys):
             "--learning_rate=0.1",
             "Did you mean --descriptor_learning_rate or --generator_learning_rate?",
         ),
-        ("--evaluate", "Did you mean --evaluate_every or --evaluate_real?"),
+        ("--evaluate", "Did you mean --evaluate_every or --evaluate_baselines?"),
         ("--zzz", "There is no flag --zzz. See --help."),
         ("typo --seed=3", "Flags begin with --. Received: typo."),
         ("--flagfile=nope", "--flagfile=nope cannot be read: No such file"),

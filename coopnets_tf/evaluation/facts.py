@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from coopnets_tf.data.datasets import ImageDataset, Splits
-from coopnets_tf.evaluation import metrics, parzen
+from coopnets_tf.evaluation import baselines, memorisation, metrics, parzen
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import NETS
@@ -35,6 +35,13 @@ def choices(
     return {
         **dataclasses.asdict(protocol),
         "metrics": chosen,
+        "baselines": protocol.baselines
+        and {"gaussian_fitted_to_at_most": baselines.NUM_FITTED},
+        "memorisation": {
+            "images": memorisation.NUM_COMPARED,
+            "relative_to_nearest": memorisation.NUM_NEXT,
+            "near_per_cent": memorisation.NEAR,
+        },
         "trained_on": str(splits.training),
         "normalized": "per image" if splits.training.per_image else "fixed scale",
         "scored_against": str(reference),

@@ -35,6 +35,7 @@ class Extractor(NamedTuple):
     frechet_name: str  # of the Frechet distance of its features
     facts: dict[str, Any]  # for the report: strings and numbers
     network: Callable  # images in [-1, 1] -> features, probabilities of the classes
+    has_classes: bool = True  # else there are 0 of them
 
     def __call__(self, dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
         """Features [number, dimensions], and class probabilities [number, classes]."""
@@ -66,7 +67,7 @@ def classifier(
     if training.labels is None or test.labels is None:
         raise ExtractorError(
             f"`extractor`=classifier needs labels, and {training.name} has none. Give "
-            "`extractor`=inception."
+            "`extractor`=inception, or =FILE.keras, a network of your own."
         )
     cache = cache or keras_folder() / "coopnets_tf"
     path = cache / f"classifier-{training.name}-{_recipe(training)}.keras"
@@ -75,7 +76,7 @@ def classifier(
         with tf.device("CPU:0"):  # whose bits do not change from run to run
             trained = _train(training)
         _keep(trained, path)
-    extractor = Extractor("classifier", "Frechet", {}, _compiled(trained))
+    extractor = Extractor("classifier", "Frechet", {}, compiled(trained))
     _, probabilities = extractor(test)
     accuracy = np.mean(probabilities.argmax(axis=1) == test.labels)
     weights = b"".join(one.tobytes() for one in trained.get_weights())
@@ -204,7 +205,8 @@ def inception(*, inception_weights: str | None = None) -> Extractor:
             "The weights of InceptionV3 are not available "
             f"({str(error).splitlines()[0]}). Where there is no network, bring that "
             "file (inception_v3_weights_tf_dim_ordering_tf_kernels.h5) and name it by "
-            "`inception_weights`=FILE; for data sets with labels there is "
+            "`inception_weights`=FILE. Or take a network of your own, "
+            "`extractor`=FILE.keras; for data sets with labels there is "
             "`extractor`=classifier."
         ) from error
     network = keras.Model(
@@ -221,7 +223,7 @@ def inception(*, inception_weights: str | None = None) -> Extractor:
         "Keras InceptionV3",
         "FID (Keras InceptionV3)",
         facts,
-        _compiled(network, _for_inception),
+        compiled(network, _for_inception),
     )
 
 
@@ -231,6 +233,7 @@ def _for_inception(images):
     return tf.image.grayscale_to_rgb(images) if images.shape[-1] == 1 else images
 
 
-def _compiled(network, prepare=tf.identity):
+def compiled(network: keras.Model, prepare: Callable = tf.identity) -> Callable:
+    """A function of images in [-1, 1] that returns the network's outputs, as arrays."""
     function = tf.function(lambda images: network(prepare(images), training=False))
     return lambda images: [part.numpy() for part in function(tf.constant(images))]

@@ -3,7 +3,7 @@
     samples      drawn fresh from frozen weights, as uint8 pixels, as they are saved
     validation   real images that choose (the bandwidth of the Parzen windows)
     reference    real images that samples are scored against
-    ceiling      images of the training, scored as if they were samples
+    baselines    training images and draws of a Gaussian, scored as if they were samples
 
 What `Protocol` does not say is fixed here and is in the report.
 """
@@ -19,7 +19,14 @@ import numpy as np
 from coopnets_tf.data import images
 from coopnets_tf.data.datasets import TRAINED_ON, ImageDataset, Splits
 from coopnets_tf.errors import DatasetError, NotFinite
-from coopnets_tf.evaluation import diagnostics, facts, metrics, parzen
+from coopnets_tf.evaluation import (
+    baselines,
+    diagnostics,
+    facts,
+    memorisation,
+    metrics,
+    parzen,
+)
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.image_model import ImageModel
 
@@ -29,6 +36,7 @@ METRICS = (
     "kernel",
     "neighbours",
     "inception_score",
+    "memorisation",
     "diagnostics",
 )
 FEATURE_METRICS = {"frechet", "kernel", "neighbours", "inception_score"}
@@ -51,7 +59,8 @@ class Protocol:
         samples stretched to [0, 1] from its extremes, and 1,000 images that were
         trained on as the validation.
       metrics: some of `METRICS`.
-      ceiling: also score images of the training.
+      baselines: also score images of the training, about what a perfect net would get,
+        and draws of a Gaussian, which any net should surpass.
 
     Raises:
       ValueError: if these are not such choices, or do not go together.
@@ -62,7 +71,7 @@ class Protocol:
     split: str = "test"
     parzen: str = "held_out"
     metrics: tuple[str, ...] = METRICS
-    ceiling: bool = False
+    baselines: bool = False
 
     def __post_init__(self) -> None:
         known = {"split": ("test", "validation"), "parzen": ("held_out", "paper")}
@@ -109,7 +118,7 @@ def evaluate(
     timer = _Timer(tell)
     validation, reference = real_images(splits, protocol)
     number = num_drawn(model, protocol)
-    chosen = _possible(model, protocol, extractor)
+    chosen = _possible(model, splits, protocol, extractor)
     features, stretch = None, protocol.parzen == "paper"
     if extractor and FEATURE_METRICS & set(chosen):
         with timer("features of the reference"):
@@ -119,7 +128,9 @@ def evaluate(
     chains: dict[str, Any] = {}
     pictures: dict[str, np.ndarray] = {}
     with model.frozen():
-        for name in _names(model, protocol, chosen):
+        nets = [] if set(chosen) <= {"diagnostics"} else _nets(model)
+        others = [TRAINED_ON, baselines.GAUSSIAN] if nets and protocol.baselines else []
+        for name in [*nets, *others]:
             with timer(f"{name}, drawn"):
                 scored[name] = _draw(name, model, splits.training, protocol, number)
             scores[name] = {"num_images": scored[name].num_images}
@@ -139,6 +150,13 @@ def evaluate(
                 chains, pictures = diagnostics.diagnose(
                     model, reference, seed=protocol.seed, distance=distance
                 )
+    if "memorisation" in chosen:
+        with timer("nearest training images"):
+            found, pictures["nearest"] = memorisation.check(
+                scored, reference, splits.training, shown=nets[-1]
+            )
+        for name, own in found.items():
+            scores[name]["memorisation"] = own
     report = {
         "protocol": facts.choices(
             protocol, chosen, splits, validation, reference, extractor
@@ -239,33 +257,37 @@ class _Timer:
         self.seconds[what] = round(time.monotonic() - start, 2)
 
 
-def _possible(model, protocol, extractor):
+def _possible(model, splits, protocol, extractor):
     """The metrics that are available."""
     chosen = [one for one in METRICS if one in protocol.metrics]
     if extractor is None:
         chosen = [one for one in chosen if one not in FEATURE_METRICS]
+    elif not extractor.has_classes:
+        chosen = [one for one in chosen if one != "inception_score"]
     if not model.revision_steps:  # no chain to look at
         chosen = [one for one in chosen if one != "diagnostics"]
+    if splits.test_was_trained_on:  # no image is new
+        chosen = [one for one in chosen if one != "memorisation"]
     return chosen
 
 
-def _names(model, protocol, chosen):
-    """The sets of images that are scored."""
-    if set(chosen) <= {"diagnostics"}:
-        return []
+def _nets(model):
+    """The nets whose images are scored; the last one makes the final ones."""
     names = ["generator"] if model.generator else []
     if model.revision_steps or not names:
         names.append("descriptor")
-    return [*names, TRAINED_ON] if protocol.ceiling else names
+    return names
 
 
 def _draw(name, model, training, protocol, number):
-    """One of those sets; of a net, `number` images."""
+    """At most `number` images of the training, or as many of a net or the Gaussian."""
+    if name in (TRAINED_ON, baselines.GAUSSIAN) and protocol.parzen == "paper":
+        chosen = paper_validation(training).places  # which would find itself in it
+        training = training.part(~np.isin(training.places, chosen))
     if name == TRAINED_ON:
-        if protocol.parzen == "paper":  # the validation would find itself in it
-            chosen = paper_validation(training).places
-            training = training.part(~np.isin(training.places, chosen))
-        return training.drawn(protocol.num_samples, seed=protocol.seed)
+        return training.drawn(number, seed=protocol.seed)
+    if name == baselines.GAUSSIAN:
+        return baselines.gaussian(training, number, seed=protocol.seed)
     pixels, steps = [], 0 if name == "generator" else None
     for batch in model.sample_batches(number, seed=protocol.seed, num_steps=steps):
         if not np.isfinite(batch).all():

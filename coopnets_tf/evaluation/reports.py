@@ -21,6 +21,12 @@ MEANINGS = {
     "density": "Real images that reach a sample, divided by the number of neighbours.",
     "coverage": "Share of real images with a sample within their reach.",
     "inception_score": "By the extractor's classes; larger is better.",
+    "nearest": "Root mean square distance of pixels from the nearest training image.",
+    "nearest_of_real": "The same of the real images that samples are scored against.",
+    "near": "That distance, divided by the mean one of the 50 nearest training images, "
+    "below which 5 % of the real images are.",
+    "share_near": "Share of samples below that; about 0.05 if they are as new as real "
+    "images, 1 of copies.",
     "real_energy": "Of the real images that samples are scored against.",
     "real_energy_stddev": "Of the real images that samples are scored against.",
     "energy_minus_real": "Of chains of ten times the trained length, in nats.",
@@ -78,6 +84,13 @@ def text(report: Mapping[str, Any]) -> str:
         if "neighbours" in protocol["metrics"]:
             images = counted(protocol["num_neighbour_images"], "images")
             lines.append(f"Precision to coverage: of at most {images} a column.")
+        if "memorisation" in protocol["metrics"]:
+            found = next(iter(scores.values()))["memorisation"]
+            lines.append(
+                "Nearest training image: r.m.s. distance of the pixels, of real images "
+                f"{found['nearest_of_real']:.3f}. Near, as 5 % of them: less than "
+                f"{found['near']:.2f} of the mean distance of the 50 nearest."
+            )
     if chains := report["diagnostics"]:
         lines.append(
             f"Chains of {counted(chains['steps'], 'steps')}, trained with "
@@ -99,7 +112,8 @@ def _protocol(report):
     if protocol["reference_was_trained_on"]:
         yield (
             "Careful: no image was held out of training, so these scores favour nets "
-            "that repeat what they have seen. Hold some out (`num_held_out`)."
+            "that repeat what they have seen, and cannot tell whether they do. Hold "
+            "some out (`num_held_out`)."
         )
     if "parzen" in protocol["metrics"]:
         windows = protocol["parzen_windows"]
@@ -139,6 +153,9 @@ def _texts(scores, extractor, ends):
     if found := scores.get("inception_score"):
         name = f"IS ({extractor['name']})"
         texts[name] = f"{found['mean']:.2f} ± {found['stddev']:.2f}"
+    if found := scores.get("memorisation"):
+        texts["nearest training image"] = f"{found['nearest']:.3f}"
+        texts["share that is near"] = f"{found['share_near']:.1%}"
     return texts
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,15 +16,14 @@ EVALUATE = "--mode=evaluate", "--evaluation_samples=60"
 
 
 def test_evaluate(use, place, trained):
-    folder, found, output = use(
-        *EVALUATE, "--evaluate_real", f"--export_samples={place}/scored"
-    )
-    sets = ["generator", "descriptor", "training_images"]
+    folder, found, output = use(*EVALUATE, f"--export_samples={place}/scored")
+    sets = ["generator", "descriptor", "training_images", "Gaussian"]
     events = [name for name in found if name.startswith("tensorboard/")]
     assert len(events) == 1 and found - {*events} == {
         "report.json",
         "diagnostics.png",
         "chains.png",
+        "nearest.png",
         *[f"{name}.png" for name in sets],
     }
     report = json.loads((folder / "report.json").read_text())
@@ -34,7 +34,7 @@ def test_evaluate(use, place, trained):
     assert "1,200 training images" in report["protocol"]["extractor"]["network"]
     # The table is first, a row for a metric and a column for a set of images.
     heading = output.splitlines()[0].split()
-    assert heading == ["generator", "descriptor", "training", "images"]
+    assert heading == ["generator", "descriptor", "training", "images", "Gaussian"]
     assert max(map(len, output.splitlines())) <= 100
     for words in (
         "scored against digits: 299 test images, held out of training",
@@ -61,9 +61,13 @@ def test_evaluate(use, place, trained):
 
 def test_evaluate_some_metrics_on_the_validation_images(use):
     folder, _, output = use(
-        *EVALUATE, "--metrics=parzen,neighbours", "--split=validation"
+        *EVALUATE,
+        "--metrics=parzen,neighbours",
+        "--split=validation",
+        "--noevaluate_baselines",
     )
     report = json.loads((folder / "report.json").read_text())
+    assert list(report["scores"]) == ["generator", "descriptor"]
     assert set(report["scores"]["generator"]) == {
         "num_images",
         "parzen",
@@ -85,6 +89,9 @@ def test_evaluate_some_metrics_on_the_validation_images(use):
         (["--num_held_out=100"], "--num_held_out=100 would change the run"),
         (["--normalize=per_image"], "--normalize=per_image would change the run"),
         (["--metrics=fid"], "must be some of parzen,frechet"),
+        (["--extractor=no.keras"], "--extractor=no.keras does not exist."),
+        (["--extractor=incepton"], "exists. Did you mean inception?"),
+        (["--extractor_layer=top"], "--extractor=FILE.keras. Received: --extractor="),
         (["--split=validation", "--parzen_protocol=paper"], "leave out --split"),
     ],
 )
@@ -124,6 +131,26 @@ def test_progress_is_for_a_terminal(capsys, monkeypatch):
         evaluate.tell(what)
     first, second = capsys.readouterr().out.split("\r")[1::2]
     assert first.strip() == "the chains" and second == " " * len(first)
+
+
+def test_evaluate_by_a_network_of_ones_own(use, place):
+    keras.utils.set_random_seed(0)
+    parts = [keras.Input((16, 16, 3)), keras.layers.Conv2D(6, 3, name="maps")]
+    keras.Sequential(parts).save(place / "mine.keras")
+    folder, _, output = use(
+        *EVALUATE, "--extractor=mine.keras", "--extractor_layer=maps"
+    )
+    assert "Features: mine: mine.keras, 6 features (of layer maps)" in output
+    assert max(map(len, output.splitlines())) <= 100
+    [row] = [row for row in output.splitlines() if row.startswith("Frechet (mine) ")]
+    report = json.loads((folder / "report.json").read_text())
+    scores = report["scores"]["Gaussian"]
+    assert row.split()[-1] == f"{scores['frechet_distance']:.2f}"
+    assert scores["memorisation"]["nearest"] > 0 and "inception_score" not in scores
+    errors = refused(
+        *EVALUATE, "--extractor=mine.keras", "--metrics=inception_score", cwd=place
+    )
+    assert "--metrics=inception_score needs classes" in errors
 
 
 def test_evaluate_a_folder_without_labels(place):

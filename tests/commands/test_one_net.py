@@ -17,6 +17,7 @@ EVALUATE = [
     "--mode=evaluate",
     "--metrics=parzen,frechet,diagnostics",
     "--evaluation_samples=20",
+    "--noevaluate_baselines",
 ]
 MASK = "--training_mask=random:0.4"
 

@@ -14,8 +14,10 @@ from coopnets_tf.data import images as pictures
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import DatasetError, Diverged, NotFinite
 from coopnets_tf.evaluation import (
+    baselines,
     diagnostics,
     features,
+    memorisation,
     metrics,
     parzen,
     protocol,
@@ -130,7 +132,7 @@ def test_scores_do_not_depend_on_the_order_of_a_file(model, splits):
     """A test set sorted by class scores as any other, with errors as small."""
     order = np.argsort(splits.test.labels, kind="stable")
     sorted_ = splits._replace(test=splits.test.part(order))
-    options = {"metrics": ("kernel",), "ceiling": True}
+    options = {"metrics": ("kernel",), "baselines": True}
     for found in (run(model, splits, **options)[0], run(model, sorted_, **options)[0]):
         distance = found["scores"]["training images"]["kernel_distance"]
         # Training and test images are alike: within 4 errors of nothing.
@@ -208,9 +210,12 @@ def test_the_authors_validation_images_are_50000_to_50999(splits):
 
 
 def test_what_chooses_is_not_among_the_real_images_that_are_scored(model, splits):
-    _, _, sets = run(model, splits, metrics=("parzen",), parzen="paper", ceiling=True)
-    choosing = set(protocol.paper_validation(splits.training).places)
-    assert not choosing & set(sets["training images"].places)
+    _, _, sets = run(model, splits, metrics=("parzen",), parzen="paper", baselines=True)
+    choosing = protocol.paper_validation(splits.training).places
+    assert not set(choosing) & set(sets["training images"].places)
+    others = splits.training.part(~np.isin(splits.training.places, choosing))
+    expected = baselines.gaussian(others, 200, seed=0)
+    np.testing.assert_array_equal(sets["Gaussian"][:], expected[:])
 
 
 def test_where_nothing_is_held_out_the_report_says_so(model):
@@ -218,6 +223,8 @@ def test_where_nothing_is_held_out_the_report_says_so(model):
     report, _, _ = run(model, whole, metrics=("frechet",))
     assert report["protocol"]["reference_was_trained_on"]
     assert "Careful: no image was held out" in reports.text(report)
+    report, pictured, _ = run(model, whole, metrics=("parzen", "memorisation"))
+    assert report["protocol"]["metrics"] == ["parzen"] and not pictured
     with pytest.raises(DatasetError, match="`evaluate_every`.*`num_held_out`"):
         run(model, whole, split="validation")
 
@@ -275,16 +282,41 @@ def test_colour_images_are_scored(tmp_path):
     assert "25 test images, held out" in report["protocol"]["scored_against"]
 
 
-def test_images_of_the_training_are_a_ceiling(model, splits):
-    report, _, sets = run(model, splits, ceiling=True, metrics=("frechet", "parzen"))
+def test_training_images_and_a_gaussian_are_baselines(model, splits):
+    report, _, sets = run(model, splits, baselines=True, metrics=("frechet", "parzen"))
     scores = report["scores"]
-    assert list(scores) == ["generator", "descriptor", "training images"]
-    for name in ("generator", "descriptor"):
+    assert list(scores) == ["generator", "descriptor", "training images", "Gaussian"]
+    expected = baselines.gaussian(splits.training, 200, seed=0)
+    np.testing.assert_array_equal(sets["Gaussian"][:], expected[:])
+    for name in ("generator", "descriptor", "Gaussian"):
         real = scores["training images"]
         assert real["frechet_distance"] < scores[name]["frechet_distance"]
         assert real["parzen"]["nats"] > scores[name]["parzen"]["nats"]
     places = set(sets["training images"].places)
     assert len(places) == 200 and places <= set(splits.training.places)
+
+
+def test_nets_that_repeat_the_training_are_told(model, splits, whole):
+    """The distances of the report are those of the scored images."""
+    report, pictured, sets = whole
+    real = protocol.real_images(splits, Protocol())[1]
+    real = memorisation.nearest(real[:1_000], splits.training)
+    for name in ("generator", "descriptor"):
+        found = memorisation.nearest(sets[name][:], splits.training)
+        expected = memorisation.scores(found, real)
+        assert report["scores"][name]["memorisation"] == pytest.approx(expected)
+    assert "nearest" in pictured
+
+    model = make_model(num_steps=0)
+    copies = splits.training[:60]
+    model.sample_batches = lambda number, **options: iter([copies])
+    report, _, _ = run(model, splits, metrics=("memorisation",), num_samples=60)
+    found = report["scores"]["generator"]["memorisation"]
+    assert (found["nearest"], found["share_near"]) == (0, 1)
+    text = reports.text(report)
+    [row] = [row for row in text.splitlines() if row.startswith("share that is near")]
+    assert row.split()[-1] == "100.0%"
+    assert f"of real images {found['nearest_of_real']:.3f}" in text
 
 
 def test_a_report_can_be_repeated_and_another_seed_draws_others(model, splits, whole):
@@ -304,16 +336,17 @@ def test_diagnostics_follow_the_chains_for_ten_times_their_length(model, splits,
     assert list(found["kernel_distance"]) == [0, 3, 6, 15, 30]
     energies = np.asarray(model.energy(splits.test[:1_000]))
     np.testing.assert_allclose(found["real_energy"], energies.mean(), rtol=1e-5)
-    assert set(pictured) == {"diagnostics", "chains"}
+    assert set(pictured) == {"diagnostics", "chains", "nearest"}
     # 8 chains down, 5 times across: 8-pixel tiles enlarged 19 times, with gaps of 2.
     assert pictured["chains"].shape == (8 * 154 + 2, 5 * 154 + 2, 1)
 
 
 def test_without_an_extractor_its_metrics_are_left_out(model, splits):
     report = evaluate(model, splits, Protocol(num_samples=50)).report
-    assert report["protocol"]["metrics"] == ["parzen", "diagnostics"]
+    assert report["protocol"]["metrics"] == ["parzen", "memorisation", "diagnostics"]
     assert report["protocol"]["extractor"] is None
-    assert list(report["scores"]["generator"]) == ["num_images", "parzen"]
+    scores = report["scores"]["generator"]
+    assert list(scores) == ["num_images", "parzen", "memorisation"]
     assert report["diagnostics"]["kernel_distance"] == {}
 
 
@@ -351,7 +384,7 @@ def test_the_table_and_the_scalars_tell_every_score(whole):
     assert all(reports.meaning(name) for name in found)
     assert reports.meaning("evaluation/somebody's/score") == ""
     of_nets = [name for name in found if "/chains/" not in name]
-    assert len(of_nets) == 2 * (3 + 1 + 2 + 4 + 2)
+    assert len(of_nets) == 2 * (3 + 1 + 2 + 4 + 2 + 4)
     heading, *rows = reports.text(report).splitlines()
     [row] = [row for row in rows if row.startswith("Frechet ")]
     # The cells end where their columns' names do.
@@ -368,7 +401,7 @@ def test_the_table_and_the_scalars_tell_every_score(whole):
 
 
 def test_exported_png_files_are_the_scored_images(model, splits, tmp_path):
-    _, _, sets = run(model, splits, metrics=("parzen",), num_samples=20, ceiling=True)
+    _, _, sets = run(model, splits, metrics=("parzen",), num_samples=20, baselines=True)
     export_samples(tmp_path, sets)
     for name in ("generator", "descriptor", "training_images"):
         paths = sorted((tmp_path / name).iterdir())
