@@ -11,7 +11,7 @@ from typing import Any
 from flags import places
 from flags.facts import ALGORITHMS, MODES, NEED_DATA, USES, WITH_IMAGES, Group, nearest
 
-NETWORKS = ("digits", "mnist", "cifar", "scene")
+NETWORKS = ("digits", "mnist", "cifar", "scene", "object")
 DOWNLOADED = places.NAMED[1:]
 REVISION_METRICS = (
     "descriptor_loss",
