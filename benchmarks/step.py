@@ -91,8 +91,11 @@ def random_batch(model, batch_size):
 
 
 def image_shape(settings):
-    size, channels = settings["image_size"], 3 if settings["color_mode"] == "rgb" else 1
-    return IMAGE_SHAPES.get(settings["network"], (size, size, channels))
+    from commands import build
+
+    channels = 3 if settings["color_mode"] == "rgb" else 1
+    size = build.image_size(settings)
+    return IMAGE_SHAPES.get(settings["network"], (*size, channels))
 
 
 def median_seconds(functions, number):

@@ -37,11 +37,23 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
         return {name: settings[name] for name in names}
     names += ["image_size", "color_mode", "resize", "skip_bad_images", "grey_range"]
     options = {name: settings[name] for name in names}
+    options["image_size"] = image_size(settings)
     if settings["mode"] != "train" or settings["resume"]:
         run_dir = Path(settings["workdir"])
         if options["grey_range"] is None and (run_dir / RUN_DESCRIPTION).is_file():
             options["grey_range"] = saving.old_grey_range(run_dir)
     return options
+
+
+def image_size(settings: Settings) -> tuple[int, int]:
+    """Height and width of the images of a place."""
+    sides = lengths(settings["image_size"])
+    return sides[0], sides[-1]  # one number is a square
+
+
+def lengths(text: str) -> tuple[int, ...]:
+    """The numbers of a text such as 100, 96x64 or 7x7x1."""
+    return tuple(map(int, text.split("x")))
 
 
 def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:
@@ -159,7 +171,7 @@ def generator(
     settings: Settings, image_shape: tuple[int, ...], file: NetworkFile | None
 ) -> Generator:
     keras.utils.set_random_seed(2 * settings["seed"] + 1)
-    latent_shape = tuple(int(length) for length in settings["latent_size"].split("x"))
+    latent_shape = lengths(settings["latent_size"])
     network = _network(settings, file, "generator", image_shape, latent_shape)
     built = Generator(
         network,

@@ -19,6 +19,7 @@ from coopnets_tf.wording import counted
 
 GRID = 100  # images of a grid, at most
 NUM_PATHS = 8  # of an interpolation, one a row
+PLANE = 9  # latents of a plane either way, 0.5 apart
 FRAMES = 24  # of an animation, one way; it goes there and back, or round a square
 FRAME_MILLISECONDS = 80
 Data = Mapping[str, Any]  # arguments of `datasets.load_splits`
@@ -182,7 +183,8 @@ def interpolate(
 
     Args:
       workdir, checkpoint, trust_network, output: see `sample`.
-      interpolation: "linear", "spherical", or "corners": see the module of that name.
+      interpolation: "linear", "spherical", "corners" or, of latents of two numbers,
+        "plane": see the module of that name.
       images: None for latents of the prior, or two images between whose latents the
         path goes, a great circle in place of corners.
       resize, normalize, grey_range: see `chosen_images`.
@@ -192,10 +194,13 @@ def interpolate(
 
     Raises:
       DatasetError: on any but two images.
+      RunError: on a plane of other latents, or between images.
     """
     run_dir, model = opened(
         workdir, checkpoint, trust_network, generator_for="`mode`=interpolate"
     )
+    if interpolation == "plane":
+        _refuse_other_planes(model, images)
     folder.refuse_used(output)
     kind, ends = interpolation, None
     if images:
@@ -210,11 +215,10 @@ def interpolate(
         latents = model.infer(ends, num_steps=infer_steps, seed=seed).numpy()
         latents = latents.reshape(2, 1, -1)
     else:
-        latents = _drawn(model, kind, seed)
+        latents = None if kind == "plane" else _drawn(model, kind, seed)
     place = folder.new_output(output, run_dir, "interpolate")
-    grid = pictures.grid(
-        _generate(model, _path(kind, latents, NUM_PATHS)), num_columns=NUM_PATHS
-    )
+    path = _path(kind, latents, PLANE if kind == "plane" else NUM_PATHS)
+    grid = pictures.grid(_generate(model, path), num_columns=path.shape[1])
     pictures.save_png(place / f"{kind}.png", grid)
     if ends is not None:
         pictures.save_png(place / "ends.png", pictures.grid(ends))
@@ -226,6 +230,21 @@ def interpolate(
     return place
 
 
+def _refuse_other_planes(model, images):
+    length = np.prod(model.generator.latent_shape)
+    if length != 2:
+        raise RunError(
+            "`interpolation`=plane needs a run with `latent_size`=2. Received: "
+            f"latents of {counted(int(length), 'numbers')}. Take another "
+            "`interpolation`."
+        )
+    if images:
+        raise RunError(
+            "`interpolation`=plane is of all latents, and not between two. Leave out "
+            "`images`, or take spherical or linear."
+        )
+
+
 def _drawn(model, kind, seed):
     """Latents of the prior: the four corners, or two ends of each path."""
     number = 4 if kind == "corners" else 2 * NUM_PATHS
@@ -235,6 +254,8 @@ def _drawn(model, kind, seed):
 
 
 def _path(kind, latents, num_points):
+    if kind == "plane":
+        return paths.plane(num_points)
     if kind == "corners":
         return paths.four_corners(latents, num_points)
     start, end = latents
@@ -244,7 +265,7 @@ def _path(kind, latents, num_points):
 
 def _frames(kind, path):
     """The latents of one frame after the other: there and back, or round the square."""
-    if kind == "corners":
+    if kind in ("corners", "plane"):
         edges = path[0], path[1:, -1], path[-1, -2::-1], path[-2:0:-1, 0]
         return list(np.concatenate(edges)[:, None])
     frames = path.swapaxes(0, 1)

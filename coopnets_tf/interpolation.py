@@ -1,4 +1,4 @@
-"""Paths between latent vectors."""
+"""Paths between latent vectors, and all of a plane of them."""
 
 import numpy as np
 
@@ -51,3 +51,13 @@ def four_corners(corners: np.ndarray, num_points: int) -> np.ndarray:
     sides = np.stack([np.cos(angles), np.sin(angles)])
     weights = np.einsum("ia,jb->ijab", sides, sides).reshape(4, num_points, num_points)
     return np.einsum("kab,kd->abd", weights, corners)
+
+
+def plane(num_points: int) -> np.ndarray:
+    """The plane of latents of two numbers: [num_points, num_points, 2].
+
+    An even grid from -2 to 2, where 91 % of the prior are. The first number grows from
+    left to right, the second from bottom to top.
+    """
+    along = np.linspace(-2, 2, num_points)
+    return np.stack(np.meshgrid(along, along[::-1]), axis=-1)

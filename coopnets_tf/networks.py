@@ -5,6 +5,7 @@ A network for `Descriptor` turns images into scores or maps, whose sum is f; one
 those of the paper's experiments, and one for small digits.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -27,11 +28,12 @@ DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
 
 
 class Conv(NamedTuple):
-    """One convolution, "same" padding, leaky ReLU."""
+    """One convolution, "same" padding."""
 
     size: int
     strides: int
     filters: int
+    activation: Callable | str = leaky_relu
 
 
 class Deconv(NamedTuple):
@@ -57,6 +59,13 @@ class Table(NamedTuple):
 
 
 _COLOUR_CONVS = [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)]
+_SCENE_DECONVS = [
+    Deconv(None, 1, 512),
+    Deconv(5, 2, 256),
+    Deconv(5, 2, 128),
+    Deconv(5, 2, 64),
+    Deconv(5, 2, None),
+]
 TABLES = {
     "digits": Table(
         [Conv(3, 1, 32), Conv(4, 2, 64), Conv(3, 1, 128)],
@@ -75,15 +84,10 @@ TABLES = {
         _COLOUR_CONVS,
         [Deconv(None, 1, 256), Deconv(5, 2, 128), Deconv(5, 2, 64), Deconv(5, 2, None)],
     ),
-    "scene": Table(
-        _COLOUR_CONVS,
-        [
-            Deconv(None, 1, 512),
-            Deconv(5, 2, 256),
-            Deconv(5, 2, 128),
-            Deconv(5, 2, 64),
-            Deconv(5, 2, None),
-        ],
+    "scene": Table(_COLOUR_CONVS, _SCENE_DECONVS),
+    "object": Table(
+        [Conv(4, 2, 64, "relu"), Conv(2, 1, 128, "relu")],
+        _SCENE_DECONVS,
     ),
 }
 LARGEST = {"digits": 16, "mnist": 28, "cifar": 32}  # sides of images, pixels
@@ -105,8 +109,8 @@ def table(name: str) -> Table:
 
 def for_images(image_shape: tuple[int, ...]) -> str:
     """The name of the table for images of about that size."""
-    sizes = LARGEST.items()
-    return next((name for name, side in sizes if image_shape[0] <= side), "scene")
+    longer, sizes = max(image_shape[:2]), LARGEST.items()
+    return next((name for name, side in sizes if longer <= side), "scene")
 
 
 def descriptor(
@@ -135,7 +139,7 @@ def descriptor(
             conv.filters,
             conv.size,
             conv.strides,
-            activation=leaky_relu,
+            activation=conv.activation,
             kernel_initializer=keras.initializers.RandomNormal(
                 stddev=DESCRIPTOR_STDDEV
             ),

@@ -11,7 +11,8 @@ from typing import Any
 from flags import places
 from flags.facts import ALGORITHMS, MODES, NEED_DATA, USES, WITH_IMAGES, Group, nearest
 
-NETWORKS = ("digits", "mnist", "cifar", "scene")
+NETWORKS = ("digits", "mnist", "cifar", "scene", "object")
+SIZE = r"([89]|[1-9]\d+)(x([89]|[1-9]\d+))?"  # sides of 8 pixels or more
 DOWNLOADED = places.NAMED[1:]
 REVISION_METRICS = (
     "descriptor_loss",
@@ -197,13 +198,15 @@ run.boolean(
 )
 
 data = Group("data", modes=("train", *NEED_DATA), fixed=("evaluate",))
-data.integer(
+data.string(
     "image_size",
-    64,
-    "Height and width in pixels to which the images of a folder are brought.",
-    basic="height and width of a folder's images",
+    "64",
+    "Size in pixels to which the images of a folder are brought: the side of a square, "
+    "or height x width such as 96x64.",
+    basic="of a folder's images, such as 64 or 96x64",
+    must="a whole number of 8 or more, or height x width such as 96x64",
+    good=lambda value: bool(re.fullmatch(SIZE, value, re.ASCII)),
     when=_reads_folder,
-    low=8,
 )
 data.enum(
     "color_mode",
@@ -217,7 +220,8 @@ data.enum(
     "resize",
     "crop",
     ["crop", "stretch"],
-    "How an image of a folder becomes a square: crop its centre, or stretch it.",
+    "How an image of a folder gets the shape of --image_size: crop its centre, or "
+    "stretch it.",
     when=_reads_files,
     modes=("train", *WITH_IMAGES, "evaluate"),
 )
@@ -805,10 +809,11 @@ use.enum(
 use.enum(
     "interpolation",
     "corners",
-    ["corners", "spherical", "linear"],
+    ["corners", "spherical", "linear", "plane"],
     "Paths between latents: the square between four of them, great circles, or "
-    "straight lines. Between your own two --images: spherical or linear.",
-    basic="corners, spherical or linear",
+    "straight lines; between your own two --images: spherical or linear. Or, with "
+    "--latent_size=2, the plane of all latents on an even grid from -2 to 2.",
+    basic="corners, spherical, linear or plane",
     modes=("interpolate",),
 )
 use.enum(
@@ -824,7 +829,7 @@ use.string(
     "What recover hides: square:<pixels> in the middle, random:<share>, "
     "salt_pepper:<share>, or an image file in which black is hidden; training: the "
     "pixels of training images that --training_mask hid. Default: a square of half the "
-    "side.",
+    "shorter side.",
     basic="what to hide, such as random:0.7",
     modes=("recover",),
     path=True,

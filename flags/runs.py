@@ -69,12 +69,17 @@ def _described(path):
         dataset = {"dataset": dataset}
     try:
         return {"dataset": None} | {
-            name: words.value_of(name, str(value))
+            name: words.value_of(name, _text(value))
             for name, value in dataset.items()
             if value is not None and _of_runs(name)
         }
     except Refused as error:
         raise Refused(f"{path}: {error}") from error
+
+
+def _text(value):
+    """As a flag has it; the only lists are sizes, [height, width]."""
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def refuse_used(workdir: str) -> None:

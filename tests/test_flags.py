@@ -591,6 +591,26 @@ def test_the_file_of_an_extractor_is_saved_by_its_whole_path(tmp_path):
     assert flags.saved(found)["extractor"] == str(tmp_path / "mine.keras")
 
 
+@pytest.mark.parametrize(
+    ("text", "size"), [("64", (64, 64)), ("8x100", (8, 100)), ("96x64", (96, 64))]
+)
+def test_sizes_of_images_are_squares_or_height_and_width(text, size):
+    Path("photos").mkdir()
+    settings = parsed("--dataset=photos", f"--image_size={text}")
+    assert settings["image_size"] == text and repeated(settings)["image_size"] == text
+    assert build.data_options(settings)["image_size"] == size
+
+
+@pytest.mark.parametrize(("size", "text"), [("64", "64"), ("[96, 64]", "96x64")])
+def test_sizes_of_runs_made_in_python_are_known(size, text):
+    Path("photos").mkdir()
+    write_flags("runs/one")
+    Path("runs/one/flags.cfg").unlink()
+    dataset = f'{{"dataset": "photos", "image_size": {size}}}'
+    Path("runs/one/model.json").write_text(f'{{"dataset": {dataset}}}')
+    assert parsed("--mode=evaluate")["image_size"] == text
+
+
 def test_one_length_of_a_training_wins():
     Path("steps.cfg").write_text("--num_iterations=5")
     Path("epochs.cfg").write_text("--epochs=5")
@@ -664,7 +684,11 @@ def test_a_printed_config_gives_the_same_values(arguments, capsys):
     ("argument", "text"),
     [
         ("--num_iterations=ten", "must be a whole number of 1 or more. Received: ten."),
-        ("--image_size=32x48", "must be a whole number of 8 or more. Received: 32x48."),
+        ("--image_size=7", "must be a whole number of 8 or more, or height x width su"),
+        ("--image_size=96x", "such as 96x64. Received: 96x."),
+        ("--image_size=96x7", "such as 96x64. Received: 96x7."),
+        ("--image_size=8x8x3", "such as 96x64. Received: 8x8x3."),
+        ("--image_size=ten", "such as 96x64. Received: ten."),
         ("--seed=-1", "must be a whole number from 0 to 2147483647. Received: -1."),
         ("--batch_size=0", "--batch_size must be a whole number of 1 or more."),
         ("--guard=maybe", "--guard must be true or false. Received: maybe."),

@@ -106,6 +106,13 @@ def test_a_zero_vector_has_no_direction_and_gives_a_straight_path():
     )
 
 
+def test_a_plane_is_an_even_grid_with_its_axes_to_the_right_and_up():
+    plane = interpolation.plane(5)
+    assert plane.shape == (5, 5, 2)
+    np.testing.assert_array_equal(plane[..., 0], [[-2, -1, 0, 1, 2]] * 5)
+    np.testing.assert_array_equal(plane[:, 3, 1], [2, 1, 0, -1, -2])
+
+
 def test_four_corners_are_the_given_latents():
     corners = RNG.standard_normal((4, 6))
     square = interpolation.four_corners(corners, 5)

@@ -30,6 +30,8 @@ def generator_of(network, **options):
         ("cifar", (32, 32, 3), [4_864, 73_856, 295_168, 1_638_500], [16, 8, 8]),
         # 3*3*1*32 + 32, 4*4*32*64 + 64, 3*3*64*128 + 128, 4*4*128*100 + 100
         ("digits", (8, 8, 1), [320, 32_832, 73_856, 204_900], [8, 4, 4]),
+        # 4*4*3*64 + 64, 2*2*64*128 + 128, 32*32*128*100 + 100
+        ("object", (64, 64, 3), [3_136, 32_896, 13_107_300], [32, 32]),
     ],
 )
 def test_tables_of_descriptors(name, shape, parameters, sizes):
@@ -64,6 +66,12 @@ def test_tables_of_descriptors(name, shape, parameters, sizes):
         ),
         # 4*4*256*100 + 256, 5*5*128*256 + 128, 5*5*64*128 + 64, 5*5*3*64 + 3; shifts
         ("cifar", (32, 32, 3), [409_856, 819_328, 204_864, 4_803], 1_438_851 + 448),
+        (
+            "object",
+            (64, 64, 3),
+            [819_712, 3_277_056, 819_328, 204_864, 4_803],
+            5_126_723,
+        ),
         # 4*4*256*100 + 256, 3*3*128*256 + 128, 4*4*1*128 + 1; shifts
         ("digits", (8, 8, 1), [409_856, 295_040, 2_049], 706_945 + 384),
     ],
@@ -76,6 +84,24 @@ def test_tables_of_generators(name, shape, parameters, total):
     images = net(np.ones((2, 100), np.float32))
     assert images.shape == (2, *shape)
     assert net.image_shape == shape and net.latent_shape == (100,)
+
+
+def test_nets_of_objects_with_the_papers_sizes():
+    """Two latents, two outputs; the first of 4*4*2*512 + 512 and 32*32*128*2 + 2."""
+    net = generator_of(networks.generator("object", (64, 64, 3), (2,)))
+    assert layers(net, "deconv")[0].count_params() == 16_896
+    network = networks.descriptor("object", (64, 64, 3), num_outputs=2)
+    assert network.get_layer("outputs_sum").count_params() == 262_146
+
+
+@pytest.mark.parametrize("name", networks.TABLES)
+def test_negative_answers_are_cut_off_in_nets_of_objects_alone(name):
+    network = networks.descriptor(name, (8, 8, 1), num_outputs=2)
+    first = network.get_layer("conv_0")
+    first.bias.assign(-np.ones(first.filters))
+    maps = first(np.zeros((1, 8, 8, 1)))
+    expected = 0 if name == "object" else -0.2
+    np.testing.assert_allclose(maps, np.full(maps.shape, expected), rtol=1e-6)
 
 
 def test_initial_weights_of_descriptors():
@@ -102,9 +128,15 @@ def test_initial_weights_of_generators():
 def test_any_image_size_and_colour():
     network = networks.descriptor("scene", (48, 32, 1))
     assert network(np.zeros((1, 48, 32, 1))).shape == (1,)
-    for shape in ((30, 44, 3), (64, 64, 1), (96, 96, 3)):
+    for shape, first in (
+        ((30, 44, 3), (2, 3)),
+        ((64, 64, 1), (4, 4)),
+        ((96, 64, 3), (6, 4)),
+        ((8, 100, 1), (1, 7)),
+    ):
         network = networks.generator("scene", shape, (6,))
         assert network(np.ones((1, 6), np.float32)).shape == (1, *shape)
+        assert network.get_layer("deconv_0").kernel.shape == (*first, 512, 6)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +144,9 @@ def test_any_image_size_and_colour():
     [(8, "digits"), (28, "mnist"), (32, "cifar"), (33, "scene"), (64, "scene")],
 )
 def test_the_table_for_images_of_a_size(side, name):
-    assert networks.for_images((side, side, 1)) == name
+    """By the longer side."""
+    for shape in ((side, side, 1), (side, 8, 1), (8, side, 1)):
+        assert networks.for_images(shape) == name
 
 
 @pytest.mark.parametrize("make", [networks.descriptor, networks.generator])

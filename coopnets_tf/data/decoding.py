@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from coopnets_tf.data.sources import Origin
 from coopnets_tf.errors import DatasetError
 
+Size = int | Sequence[int]  # pixels: the side of a square, or (height, width)
 ALL_GREYS = (0, 65535)  # of 16 bits
 REAL_NUMBERS = "its pixels are real numbers of unknown range"
 HEIF = (".heic", ".heif")
@@ -147,23 +149,29 @@ def largest_grey(origin: Origin) -> int:
     return _decoded(origin, lambda image: int(_greys(image).max()))
 
 
+def height_and_width(size: Size) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
 def decode(
     origin: Origin,
     *,
-    image_size: int,
+    image_size: Size,
     color_mode: str,
     resize: str,
     grey_range: tuple[int, int] = ALL_GREYS,
 ) -> np.ndarray:
-    """Reads one image: uint8 [image_size, image_size, channels].
+    """Reads one image: uint8 [height, width, channels].
 
     The camera's orientation is applied, transparency becomes white. Of several pages or
     of an animation the first picture is taken.
 
     Args:
-      image_size: height and width.
+      image_size: (height, width), or one number for both.
       color_mode: "rgb" or "grey".
-      resize: "crop" cuts out the largest centred square first, "stretch" does not.
+      resize: "crop" cuts out the largest centred part of that shape first, "stretch"
+        does not.
       grey_range: 16-bit greys that become 0 and 255; those outside are clipped.
 
     Raises:
@@ -171,7 +179,7 @@ def decode(
     """
     mode = {"rgb": "RGB", "grey": "L"}[color_mode]
     fit: Any = {"crop": ImageOps.fit, "stretch": Image.Image.resize}[resize]
-    size = (image_size, image_size)
+    height, width = height_and_width(image_size)
 
     def brought(image):
         image = _eight_bits(ImageOps.exif_transpose(image), grey_range)
@@ -180,8 +188,8 @@ def decode(
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image)
         image = image.convert(mode)
-        image = fit(image, size, Image.Resampling.BICUBIC)
-        return np.asarray(image).reshape(*size, channels(color_mode))
+        image = fit(image, (width, height), Image.Resampling.BICUBIC)
+        return np.asarray(image).reshape(height, width, channels(color_mode))
 
     return _decoded(origin, brought)
 

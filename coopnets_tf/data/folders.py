@@ -12,7 +12,7 @@ import numpy as np
 
 from coopnets_tf import progress
 from coopnets_tf.data import decoding, found, sources
-from coopnets_tf.data.decoding import Header, NoImage, Unreadable
+from coopnets_tf.data.decoding import Header, NoImage, Size, Unreadable
 from coopnets_tf.data.found import Found
 from coopnets_tf.data.sources import Origin
 from coopnets_tf.errors import DatasetError
@@ -31,14 +31,9 @@ class LazyImages:
     """
 
     def __init__(self, origins: Sequence[Origin], **options: Any) -> None:
-        size = options["image_size"]
+        size = decoding.height_and_width(options["image_size"])
         self.origins = origins
-        self.shape = (
-            len(origins),
-            size,
-            size,
-            decoding.channels(options["color_mode"]),
-        )
+        self.shape = (len(origins), *size, decoding.channels(options["color_mode"]))
         self._options = options
         self._stamps = {path: _stamp(path) for path in {one.path for one in origins}}
         self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "decode")
@@ -75,7 +70,7 @@ def _stamp(path):
 def read(
     place: Path,
     *,
-    image_size: int,
+    image_size: Size,
     color_mode: str = "rgb",
     resize: str = "crop",
     skip_bad_images: bool = False,
@@ -223,7 +218,7 @@ def read_files(
         else:
             greys = decoding.parse_grey_range(grey_range)
         options: Any = {"color_mode": color_mode, "resize": resize}
-        options |= {"image_size": image_shape[0], "grey_range": greys}
+        options |= {"image_size": image_shape[:2], "grey_range": greys}
         pixels = [decoding.decode(origin, **options) for origin in headers]
     except Unreadable as error:
         raise DatasetError(

@@ -63,7 +63,9 @@ def grid(
     if tiles.ndim == 5:
         num_columns = num_columns or tiles.shape[1]
         tiles = tiles.reshape(-1, *tiles.shape[2:])
-    num_columns = num_columns or math.ceil(math.sqrt(len(tiles)))
+    if not num_columns:
+        number, (height, width) = len(tiles), tiles.shape[1:3]
+        num_columns = min(math.ceil(math.sqrt(number * height / width)), number)
     factor = _factor(tiles.shape[1:3], num_columns, gap)
     return _lay_out(_enlarged(tiles, factor), num_columns, gap)
 

@@ -18,7 +18,7 @@ def parse_mask(
 
     Args:
       text: "square:<side in pixels>", "random:<share>" or "salt_pepper:<share>", the
-        share of hidden pixels, in (0, 1). None: a square of half the side.
+        share of hidden pixels, in (0, 1). None: a square of half the shorter side.
       image_shape: (height, width, channels).
       argument: what the caller calls the mask.
 
@@ -28,7 +28,7 @@ def parse_mask(
     Raises:
       MaskError: if it describes no mask, or one that hides nothing or everything.
     """
-    shortest = min(image_shape[:2])
+    shortest, longest = sorted(image_shape[:2])
     kind, _, amount = (text or f"square:{shortest // 2}").partition(":")
     if kind not in ("square", "random", "salt_pepper"):
         lost = ", which does not exist" if Path(kind).suffix else ""
@@ -39,10 +39,10 @@ def parse_mask(
     number: Callable = float
     limit, rule = 1, "the share of hidden pixels must be between 0 and 1"
     if kind == "square":
-        number, limit = int, shortest
+        number, limit = int, shortest + (longest > shortest)  # something stays visible
         size = "x".join(map(str, image_shape[:2]))
         rule = f"the square of an image of {size} pixels may have a side of 1 to "
-        rule += str(shortest - 1)
+        rule += str(limit - 1)
     with contextlib.suppress(ValueError):
         if 0 < number(amount) < limit:
             return kind, number(amount)

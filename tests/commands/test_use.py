@@ -10,6 +10,7 @@ import coopnets_tf
 from commands import use as modes
 from coopnets_tf.data import datasets
 from coopnets_tf.data import images as pictures
+from coopnets_tf.errors import RunError
 from tests.helpers import (
     TINY,
     assert_near,
@@ -123,6 +124,37 @@ def test_interpolate(use):
     folder, found, _ = use("--mode=interpolate")
     assert found == {"corners.png"}
     assert read_picture(folder / "corners.png").shape == size_of_grid(8, 8)
+
+
+def test_a_plane_of_two_latents(tmp_path):
+    """The origin in its middle, the rim of it as a film; the same for every seed."""
+    model = sharpen(make_model(latent_size=2))
+    toy = write_run(model, tmp_path / "toy")
+    folders = [
+        modes.interpolate(toy, interpolation="plane", seed=seed, animation="gif")
+        for seed in (0, 1)
+    ]
+    assert names(folders[0]) == {"plane.png", "plane.gif"}
+    grid = read_picture(folders[0] / "plane.png")
+    assert grid.shape == size_of_grid(9, 9)
+    np.testing.assert_array_equal(read_picture(folders[1] / "plane.png"), grid)
+    for latents, row, column in (([0, 0], 4, 4), ([2, 0.5], 3, 8), ([-1, -2], 8, 2)):
+        top, left = (2 + (tile(9) + 2) * place for place in (row, column))
+        shown = grid[top : top + tile(9), left : left + tile(9)]
+        small = shown[:: tile(9) // 8, :: tile(9) // 8]
+        expected = model.generate(np.array([latents], np.float32))
+        assert_near(small, np.asarray(expected)[0, ..., 0])
+    with Image.open(folders[0] / "plane.gif") as film:
+        assert film.n_frames == 4 * 23
+
+
+def test_other_planes_are_refused(toy_run):
+    with pytest.raises(RunError, match="`latent_size`=2. Received: latents of 6 num"):
+        modes.interpolate(toy_run, interpolation="plane")
+    toy_of_two = write_run(make_model(latent_size=2), toy_run.parent / "of-two")
+    with pytest.raises(RunError, match="not between two. Leave out `images`, or"):
+        modes.interpolate(toy_of_two, interpolation="plane", images=["0.png", "1.png"])
+    assert not any(toy_of_two.glob("interpolate-*"))
 
 
 def test_interpolate_between_ones_own_images(use, place):

@@ -32,6 +32,23 @@ def test_crop_keeps_proportions_and_stretch_does_not(tmp_path):
     assert stretched[:, 0].max() < 30 and stretched[:, 4].min() > 200
 
 
+@pytest.mark.parametrize("size", [(8, 16), [8, 16]])  # lists come from JSON
+def test_images_need_not_be_square(tmp_path, size):
+    """The largest centred part of that shape, or the whole squeezed into it."""
+    columns = np.repeat([0, 1, 2, 3, 4, 5, 6, 7], 4).astype(np.uint8) * 30
+    path = save(tmp_path / "wide.png", np.tile(columns, (8, 1)))
+    grey = {"image_size": size, "color_mode": "grey"}
+    cropped = decode(path, **grey, resize="crop")
+    np.testing.assert_array_equal(cropped[..., 0], np.tile(columns[8:24], (8, 1)))
+    stretched = decode(path, **grey, resize="stretch")
+    assert stretched.shape == (8, 16, 1)
+    assert stretched[:, 0].max() < 30 and stretched[:, -1].min() > 180
+    tall = save(tmp_path / "tall.png", np.tile(columns[:, None], (1, 8)))
+    cropped = decode(tall, **grey, resize="crop")
+    assert cropped.shape == (8, 16, 1)
+    assert 80 < cropped.min() < cropped.max() < 130  # rows 14 to 17 of 32
+
+
 @pytest.mark.parametrize(
     ("mode", "array", "expected"),
     [

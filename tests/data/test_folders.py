@@ -38,6 +38,21 @@ def test_large_folders_are_decoded_when_used(tmp_path):
     np.testing.assert_array_equal(lazy[np.array([4, 0, 4])], pixels[[4, 0, 4]])
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 2**20])
+def test_images_of_any_shape(tmp_path, cache_bytes):
+    save(tmp_path / "photos" / "wide.png", flat((9, 9, 9), (20, 40)))
+    packed = shutil.make_archive(tmp_path / "photos", "zip", tmp_path / "photos")
+    np.save(tmp_path / "photos.npy", flat((9, 9, 9), (20, 40))[None])
+    for place in (tmp_path / "photos", Path(packed), tmp_path / "photos.npy"):
+        pixels, _ = folders.read(place, image_size=(8, 12), cache_bytes=cache_bytes)
+        assert pixels.shape == (1, 8, 12, 3)
+        np.testing.assert_array_equal(pixels[np.array([0])], [flat((9,) * 3, (8, 12))])
+    own, line = folders.read_files([packed], image_shape=(8, 12, 1), number=1)
+    assert own.shape == (1, 8, 12, 1) and line.endswith(
+        "20x40 rgb, brought to 8x12 grey"
+    )
+
+
 @pytest.mark.parametrize("replace", [True, False])
 def test_a_file_that_changes_while_in_use_is_named(tmp_path, replace):
     for number in range(3):

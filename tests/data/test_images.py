@@ -57,6 +57,16 @@ def test_grids_are_as_wide_as_they_may_be(size, columns, factor):
     assert grid.shape == (factor * size[0] + 4, (factor * size[1] + 2) * columns + 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("size", "number", "rows", "columns"),
+    [((300, 300), 9, 3, 3), ((300, 300), 10, 3, 4), ((300, 600), 8, 4, 2)]
+    + [((600, 300), 8, 2, 4), ((100, 900), 3, 3, 1), ((900, 100), 3, 1, 3)],
+)
+def test_grids_are_about_square(size, number, rows, columns):
+    grid = images.grid(np.zeros((number, *size, 1)), gap=0)
+    assert grid.shape == (rows * size[0], columns * size[1], 1)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_compared_images_stand_in_groups_under_headings(channels):
     """Four groups, three a row, in tiles of 80 pixels: 2 apart, groups 12 apart."""

@@ -8,7 +8,7 @@ from coopnets_tf.data import masks
 from coopnets_tf.errors import MaskError
 from tests.helpers import noise
 
-SIDES = "`: the square of an image of 8x9 pixels may have a side of 1 to 7. Received"
+SIDES = "`: the square of an image of 8x9 pixels may have a side of 1 to 8. Received"
 SHARES = "`: the share of hidden pixels must be between 0 and 1. Received"
 KINDS = [("square", 3), ("random", 0.4), ("salt_pepper", 0.4)]
 
@@ -28,7 +28,7 @@ def half(*shape):
     ("text", "expected"),
     [
         ("square:3", ("square", 3)),
-        ("square:7", ("square", 7)),
+        ("square:8", ("square", 8)),  # a column stays visible
         ("random:0.25", ("random", 0.25)),
         ("salt_pepper:1e-2", ("salt_pepper", 0.01)),
         (None, ("square", 4)),
@@ -44,7 +44,7 @@ def test_parse_mask(text, expected):
     [
         ("square:0", SIDES),
         ("square:-2", SIDES),
-        ("square:8", SIDES),
+        ("square:9", SIDES),
         ("square:99", SIDES),
         ("square", SIDES),
         ("square:", SIDES),
@@ -69,6 +69,12 @@ def test_what_is_no_mask_is_refused(text, reason):
         message = str(refusal.value)
         assert message.startswith(f"`mask{reason}")
         assert message.endswith(f"Received: {text}.")
+
+
+def test_a_square_never_hides_all_of_a_square_image():
+    with pytest.raises(MaskError, match="of 8x8 pixels may have a side of 1 to 7. Rec"):
+        masks.parse_mask("square:8", (8, 8, 1))
+    assert masks.parse_mask("square:7", (8, 8, 1)) == ("square", 7)
 
 
 def test_a_mask_file_that_is_missing_is_not_taken_for_a_kind():
@@ -201,8 +207,9 @@ def test_occlude_does_not_write_into_its_inputs(kind):
     assert not np.shares_memory(occluded, images)
 
 
-def test_without_a_mask_a_square_of_half_the_side_is_hidden():
-    visible, _ = masks.hide(noise(2, 8, 8, 1), None, seed=0)
-    expected = np.ones((2, 8, 8, 1))
-    expected[:, 2:6, 2:6] = 0
+@pytest.mark.parametrize(("width", "left"), [(8, 2), (12, 4)])
+def test_without_a_mask_a_square_of_half_the_shorter_side_is_hidden(width, left):
+    visible, _ = masks.hide(noise(2, 8, width, 1), None, seed=0)
+    expected = np.ones((2, 8, width, 1))
+    expected[:, 2:6, left : left + 4] = 0
     np.testing.assert_array_equal(visible, expected)
