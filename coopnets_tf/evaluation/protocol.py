@@ -119,10 +119,13 @@ def evaluate(
     validation, reference = real_images(splits, protocol)
     number = num_drawn(model, protocol)
     chosen = _possible(model, splits, protocol, extractor)
-    features, stretch = None, protocol.parzen == "paper"
+    features = None
     if extractor and FEATURE_METRICS & set(chosen):
         with timer("features of the reference"):
             features, _ = extractor(reference)
+    against = _Against(
+        validation, reference, protocol.parzen == "paper", extractor, features
+    )
     scored: dict[str, ImageDataset] = {}
     scores: dict[str, Any] = {}
     chains: dict[str, Any] = {}
@@ -133,17 +136,7 @@ def evaluate(
         for name in [*nets, *others]:
             with timer(f"{name}, drawn"):
                 scored[name] = _draw(name, model, splits.training, protocol, number)
-            scores[name] = {"num_images": scored[name].num_images}
-            if "parzen" in chosen:
-                with timer(f"{name}, Parzen windows"):
-                    scores[name]["parzen"] = _parzen(
-                        scored[name], validation, reference, stretch
-                    )
-            if extractor and features is not None:
-                with timer(f"{name}, metrics of features"):
-                    scores[name] |= _feature_scores(
-                        *extractor(scored[name]), features, chosen
-                    )
+            scores[name] = _scores(name, scored[name], chosen, against, timer)
         if "diagnostics" in chosen:
             with timer("diagnostics of the chains"):
                 distance = _distance(extractor, features)
@@ -170,6 +163,30 @@ def evaluate(
         "seconds": timer.seconds,
     }
     return Evaluation(report, pictures, scored, reference)
+
+
+class _Against(NamedTuple):
+    """What sets of images are scored against."""
+
+    validation: ImageDataset
+    reference: ImageDataset
+    stretch: bool  # the samples' pixels, for the Parzen windows
+    extractor: Extractor | None
+    features: np.ndarray | None  # of the reference
+
+
+def _scores(name, samples, chosen, against, timer):
+    """What the metrics make of a set of images."""
+    found: dict[str, Any] = {"num_images": samples.num_images}
+    if "parzen" in chosen:
+        with timer(f"{name}, Parzen windows"):
+            real = against.validation, against.reference
+            found["parzen"] = _parzen(samples, *real, against.stretch)
+    if against.features is not None:
+        with timer(f"{name}, metrics of features"):
+            own, probabilities = against.extractor(samples)
+            found |= _feature_scores(own, probabilities, against.features, chosen)
+    return found
 
 
 def real_images(
