@@ -5,6 +5,7 @@ those that are its flags into flags.
 """
 
 import math
+import operator
 
 
 class UserError(ValueError):
@@ -70,7 +71,14 @@ class Stopped(Exception):
 
 
 def refuse_below(least: int, **arguments: int) -> None:
-    """Stops where an argument, by its name, is smaller than the least possible."""
+    """Stops where an argument, by its name, is no whole number of `least` or more."""
     for name, value in arguments.items():
-        if value < least:
-            raise ArgumentError(f"`{name}` must be {least} or more. Received: {value}.")
+        try:
+            good = operator.index(value) >= least
+        except TypeError:
+            good = False
+        if not good:
+            raise ArgumentError(
+                f"`{name}` must be a whole number of {least} or more. "
+                f"Received: {value}."
+            )

@@ -125,9 +125,15 @@ def test_many_images_are_handled_in_parts(model, images):
 
 
 def test_impossible_numbers_are_refused(model, images):
-    with pytest.raises(ValueError, match="`num_images` must be 1 or more. Received: 0"):
+    with pytest.raises(
+        ValueError,
+        match="`num_images` must be a whole number of 1 or more. Received: 0",
+    ):
         model.sample(0)
-    with pytest.raises(ValueError, match="`num_steps` must be 0 or more. Received: -1"):
+    with pytest.raises(
+        ValueError,
+        match="`num_steps` must be a whole number of 0 or more. Received: -1",
+    ):
         model.revise(images, num_steps=-1)
 
 

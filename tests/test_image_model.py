@@ -23,10 +23,24 @@ def model():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda model: model.sample(0), "`num_images` must be 1 or more. Received: 0."),
+        (
+            lambda model: model.sample(0),
+            "`num_images` must be a whole number of 1 or more. Received: 0.",
+        ),
         (lambda model: model.sample(-1), "`num_images` .*Received: -1."),
-        (lambda model: model.sample(1, seed=-1), "`seed` must be 0 or more."),
-        (lambda model: model.sample(1, num_steps=-1), "`num_steps` must be 0 or more"),
+        (
+            lambda model: model.sample(2.5),
+            "a whole number of 1 or more. Received: 2.5.",
+        ),
+        (lambda model: model.sample("3"), "a whole number of 1 or more. Received: 3."),
+        (
+            lambda model: model.sample(1, seed=-1),
+            "`seed` must be a whole number of 0 or more.",
+        ),
+        (
+            lambda model: model.sample(1, num_steps=-1),
+            "`num_steps` must be a whole number of 0 or more",
+        ),
         (lambda model: model.sample_batches(0), "`num_images`"),
         (lambda model: model.sample_batches(2, batch_size=0), "`batch_size`"),
         (lambda model: model.shown(0, seed=SEED), "`num_images`"),
@@ -35,7 +49,10 @@ def model():
         (lambda model: model.infer(IMAGES, num_steps=-1), "`num_steps`"),
         (lambda model: model.infer(IMAGES, num_steps=1, draw=-1), "`draw`"),
         (lambda model: model.reconstruct(IMAGES, num_steps=-2), "`num_steps`"),
-        (lambda model: recover(model, num_draws=0), "`num_draws` must be 1 or more."),
+        (
+            lambda model: recover(model, num_draws=0),
+            "`num_draws` must be a whole number of 1 or more.",
+        ),
         (lambda model: recover(model, infer_steps=-1), "`infer_steps`"),
         (lambda model: recover(model, revise_steps=-1), "`revise_steps`"),
     ],

@@ -216,9 +216,11 @@ def real_images(
         part.drawn(MAX_REFERENCE, seed=0) for part in (validation, reference)
     )
     if min(validation.num_images, reference.num_images) < MIN_IMAGES:
+        enough = splits.training.num_images + splits.num_held_out > 2 * MIN_IMAGES
+        way_out = "Train with a larger `num_held_out`" if enough else "Take more images"
         raise DatasetError(
             f"An evaluation needs {MIN_IMAGES} images or more on each side. Received: "
-            f"{validation}; {reference}. Train with a larger `num_held_out`."
+            f"{validation}; {reference}. {way_out}."
         )
     return validation, reference
 

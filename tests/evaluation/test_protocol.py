@@ -369,6 +369,9 @@ def test_too_few_images_are_refused(model):
     few = datasets.load_splits("digits", num_held_out=39)
     with pytest.raises(DatasetError, match="digits: 19 valid.*`num_held_out`"):
         run(model, few)
+    few = few._replace(training=few.training.part(slice(1)), num_held_out=39)
+    with pytest.raises(DatasetError, match="Take more images"):
+        run(model, few)
 
 
 def test_the_table_and_the_scalars_tell_every_score(whole):
