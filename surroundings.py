@@ -108,7 +108,7 @@ def load_tensorflow(*, deterministic: bool = False) -> None:
             raise Unusable(
                 f"Keras cannot begin: {error}. Mend its keras.json, or remove it."
             ) from error
-        # So does this: the nets and their steps are made for these alone.
+        # Whatever keras.json says: the nets and their steps are made for these alone.
         keras.config.set_image_data_format("channels_last")
         keras.config.set_dtype_policy("float32")
         keras.config.set_floatx("float32")

@@ -96,8 +96,11 @@ def read(
     Raises:
       DatasetError: if there is no image, or on a bad one unless `skip_bad_images`.
     """
-    options: Any = {"color_mode": color_mode, "resize": resize}
-    options["image_size"] = image_size
+    options: Any = {
+        "image_size": image_size,
+        "color_mode": color_mode,
+        "resize": resize,
+    }
     listing = sources.listing(place)
     skipped: dict[Origin, str] = {}
 
@@ -111,12 +114,15 @@ def read(
         greys = _smallest_range(value for _, value in each(decoding.largest_grey, deep))
     options["grey_range"] = greys
     good = [one for one in headers if one not in skipped]
-    pixels: np.ndarray | LazyImages = LazyImages(good, **options)
+    size = decoding.height_and_width(image_size)
+    shape = (len(good), *size, decoding.channels(color_mode))
     decoded = each(functools.partial(decoding.decode, **options), good)
-    if np.prod(pixels.shape, dtype=np.int64) <= cache_bytes:
-        pixels = _stacked((image for _, image in decoded), pixels.shape)
-    elif skip_bad_images:
-        pixels = LazyImages([one for one, _ in decoded], **options)
+    pixels: np.ndarray | LazyImages
+    if np.prod(shape, dtype=np.int64) <= cache_bytes:
+        pixels = _stacked((image for _, image in decoded), shape)
+    else:
+        good = [one for one, _ in decoded] if skip_bad_images else good
+        pixels = LazyImages(good, **options)
     used = {one: header for one, header in headers.items() if one not in skipped}
     report = found.report(place, listing, used, skipped, greys if deep else None)
     if not used:
