@@ -151,6 +151,13 @@ class Checkpoints:
             "changed."
         )
 
+    def way_back(self, *, diverged: int, last: int | None = None) -> list[Path]:
+        """The checkpoints to which `roll_back` may go, in the order of trying."""
+        paths = self._healthy(diverged) or listed(self.folder, ["ckpt"])[:1]
+        if len(paths) > 1 and step_of(paths[-1]) == last:
+            paths = paths[:-1]
+        return paths[::-1]
+
     def roll_back(self, *, diverged: int, last: int | None = None) -> int:
         """Restores the newest that has proved healthy, or the oldest, and returns its
         step.
@@ -165,11 +172,7 @@ class Checkpoints:
         Raises:
           RunError: if none can be read.
         """
-        regular = listed(self.folder, ["ckpt"])
-        paths = self._healthy(diverged) or regular[:1]
-        if len(paths) > 1 and step_of(paths[-1]) == last:
-            paths = paths[:-1]
-        path = self._restore_first(paths[::-1])
+        path = self._restore_first(self.way_back(diverged=diverged, last=last))
         for other in listed(self.folder):
             if step_of(other) > step_of(path):
                 remove(other)

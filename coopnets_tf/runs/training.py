@@ -27,7 +27,7 @@ from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import check_batch, stable_paths
 from coopnets_tf.progress import say
 from coopnets_tf.runs import folder, saving
-from coopnets_tf.runs.checkpoints import Checkpoints
+from coopnets_tf.runs.checkpoints import Checkpoints, step_of
 from coopnets_tf.runs.export import export
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.logs import RunLog
@@ -272,20 +272,29 @@ def _roll_back(model, run, checkpoints, error):
         raise error
     before = folder.rollbacks(run.folder)
     last = before[-1]["step"] if before else None
+    way_back = checkpoints.way_back(diverged=error.step, last=last)
+    begins_anew = bool(way_back) and step_of(way_back[0]) == 0
+    if begins_anew and error.step <= EARLY and not _rollbacks_change_rates(model):
+        error.ending = "and from step 0 the same rates would lead there again"
+        raise error
     try:
         step = checkpoints.roll_back(diverged=error.step, last=last)
     except RunError as unreadable:
         error.ending = f"and the run cannot go back: {unreadable}"
         raise error from unreadable
-    rates = _learning_rates(model)
-    model.rollbacks.assign(rollbacks)
-    if step == 0 and error.step <= EARLY and rates == _learning_rates(model):
-        model.rollbacks.assign(rollbacks - 1)
-        error.ending = "and from step 0 the same rates would lead there again"
-        raise error
     story = f"{error}. Back to step {step}, {rollbacks} of {run.max_rollbacks} times"
     logging.warning("%s", story)
     folder.add_rollback(run.folder, step=step, story=story)
+    model.rollbacks.assign(rollbacks)
+
+
+def _rollbacks_change_rates(model):
+    """Whether the learning rates would be others after one more."""
+    rates = _learning_rates(model)
+    model.rollbacks.assign_add(1)
+    changed = rates != _learning_rates(model)
+    model.rollbacks.assign_sub(1)
+    return changed
 
 
 @contextlib.contextmanager

@@ -102,6 +102,16 @@ def test_an_early_divergence_is_not_tried_again(tmp_path, monkeypatch):
     assert stories(tmp_path) == []
 
 
+def test_an_early_divergence_costs_no_checkpoint(tmp_path, monkeypatch):
+    """Not that of a stop, either, whose nets a new run may begin with."""
+    train(guarded_model(), tmp_path, **{**LENGTH, "num_iterations": 1})
+    poison(monkeypatch, 2, times=9)
+    with pytest.raises(Diverged):
+        train(guarded_model(), tmp_path, max_rollbacks=3, **LENGTH)
+    names = {path.stem for path in (tmp_path / "checkpoints").glob("*.index")}
+    assert names == {"ckpt-0", "stop-1"}
+
+
 def test_it_says_why_it_does_not_go_back(tmp_path, monkeypatch):
     poison(monkeypatch, 7, times=2)
     with pytest.raises(Diverged) as end:
