@@ -140,8 +140,13 @@ def _network(settings, file, kind, *shapes, **options):
     """The file's network; where it has none, the built-in one for such images."""
     if file and kind in network_files.functions(file):
         return network_files.build(file, kind, *shapes)
-    name = networks.for_images(shapes[0]) if file else settings["network"]
+    name = _built_in(settings, file, shapes[0])
     return getattr(networks, kind)(name, *shapes, **options)
+
+
+def _built_in(settings, file, image_shape):
+    """The name of the built-in networks, also of one that a file has not."""
+    return networks.for_images(image_shape) if file else settings["network"]
 
 
 def descriptor(
@@ -172,6 +177,10 @@ def generator(
 ) -> Generator:
     keras.utils.set_random_seed(2 * settings["seed"] + 1)
     latent_shape = lengths(settings["latent_size"])
+    if not (file and "generator" in network_files.functions(file)):
+        latent_shape = networks.latent_shape_of(
+            _built_in(settings, file, image_shape), image_shape, latent_shape
+        )
     network = _network(settings, file, "generator", image_shape, latent_shape)
     built = Generator(
         network,

@@ -119,16 +119,18 @@ def _phase_kernel(kernel, rows, columns, strides):
 
 @register
 class ConvTranspose(keras.layers.Layer):
-    """A transposed convolution onto maps of a given size.
+    """A transposed convolution of maps [batch, height, width, channels], or of moving
+    ones, [batch, frames, height, width, channels], onto maps of a given size.
 
     Keras' layer does not take the size of its output; here a map of 7x7 pixels has to
-    come from one of 4x4. The kernel is [height, width, filters, input channels], as
+    come from one of 4x4. The kernel is [*kernel_size, filters, input channels], as
     TensorFlow's.
 
     Args:
-      kernel_size: (height, width).
-      output_size: (height, width); with padding "same", `ceil(output / strides)` must
-        be the size of the input maps.
+      kernel_size: (height, width), or (frames, height, width).
+      strides: one for all axes, or one for each.
+      output_size: as `kernel_size`; with padding "same", `ceil(output / strides)` must
+        be the size of the input maps. None: `strides` times that, whatever it is.
       padding: "same" or "valid".
       stddev: of the kernel's normal initial values. The bias starts at zero.
     """
@@ -136,9 +138,9 @@ class ConvTranspose(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: tuple[int, int],
-        strides: int,
-        output_size: tuple[int, int],
+        kernel_size: tuple[int, ...],
+        strides: int | tuple[int, ...],
+        output_size: tuple[int, ...] | None,
         *,
         padding: str,
         stddev: float,
@@ -163,17 +165,28 @@ class ConvTranspose(keras.layers.Layer):
         )
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:
-        outputs = tf.nn.conv2d_transpose(
+        shape = tf.shape(maps)
+        size: Any = self.compute_output_shape(maps.shape)[1:]
+        if None in size:  # known when the maps are
+            size = tf.concat([shape[1:-1] * self.strides, [self.filters]], axis=0)
+        transposed = {2: tf.nn.conv2d_transpose, 3: tf.nn.conv3d_transpose}
+        outputs = transposed[len(self.kernel_size)](
             maps,
             self.kernel,
-            [tf.shape(maps)[0], *self.output_size, self.filters],
+            tf.concat([shape[:1], size], axis=0),
             self.strides,
             padding=self.padding.upper(),
         )
         return tf.nn.bias_add(outputs, self.bias)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], *self.output_size, self.filters)
+        size: Any = self.output_size
+        if size is None:
+            each: Any = self.strides
+            each = [each] * len(self.kernel_size) if isinstance(each, int) else each
+            pairs = zip(input_shape[1:-1], each, strict=True)
+            size = [length and length * stride for length, stride in pairs]
+        return (input_shape[0], *size, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         names = "filters kernel_size strides output_size padding stddev".split()
@@ -188,7 +201,7 @@ class SummedOutputs(keras.layers.Layer):
     operations. In learning they still count one by one: each takes its optimizer step,
     and the published learning rates assume 100 of them.
 
-    Input [batch, height, width, channels], output [batch]. `stddev` is that of the
+    Input [batch, ..., channels], output [batch]. `stddev` is that of the
     filters' normal initial values; biases start at zero.
     """
 
@@ -209,7 +222,8 @@ class SummedOutputs(keras.layers.Layer):
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:
         kernel = tf.reduce_sum(self.kernel, axis=-1)
-        return tf.reduce_sum(maps * kernel, axis=[1, 2, 3]) + tf.reduce_sum(self.bias)
+        axes = range(1, maps.shape.rank)
+        return tf.reduce_sum(maps * kernel, axis=axes) + tf.reduce_sum(self.bias)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[:1]
@@ -244,7 +258,7 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def call(self, maps: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalises [batch, height, width, channels] over all axes but the last.
+        """Normalises maps, [batch, ..., channels], over all axes but the last.
 
         `training` takes this batch's statistics instead of the moving averages, and
         moves the averages towards them.
@@ -256,8 +270,12 @@ class BatchNorm(keras.layers.Layer):
             )
         # Half the time of the same formula out of single operations. Its variance is
         # the unbiased one, while the maps are divided by the biased one.
+        flat = maps  # moving maps one frame below the other
+        if maps.shape.rank == 5:
+            batch_size, _, _, width, channels = tf.unstack(tf.shape(maps))
+            flat = tf.reshape(maps, [batch_size, -1, width, channels])
         batch = tf.raw_ops.FusedBatchNormV3(
-            x=maps,
+            x=flat,
             scale=tf.ones_like(self.beta),
             offset=self.beta,
             mean=[],
@@ -266,7 +284,7 @@ class BatchNorm(keras.layers.Layer):
         )
         self._move(self.moving_mean, batch.batch_mean)
         self._move(self.moving_variance, batch.batch_variance)
-        return batch.y
+        return batch.y if flat is maps else tf.reshape(batch.y, tf.shape(maps))
 
     def _move(self, average, value):
         average.assign_add((1 - self.momentum) * (value - average))

@@ -1,10 +1,11 @@
-"""The built-in networks: two tables of layers, turned into Keras models.
+"""The built-in networks: tables of layers, turned into Keras models.
 
 A network for `Descriptor` turns images into scores or maps, whose sum is f; one for
 `Generator` turns latents into images. Any Keras model that does so will do; these are
 those of the paper's experiments, and one for small digits.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,35 +28,53 @@ from coopnets_tf.wording import nearest, one_line
 DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
 
 
-class Conv(NamedTuple):
-    """One convolution, "same" padding."""
+Lengths = int | tuple[int | None, ...]  # of a layer, for all axes or for each
 
-    size: int
-    strides: int
+
+class Conv(NamedTuple):
+    """One convolution, "same" padding. Where `size` is None, the filter spans the map,
+    and there is one answer along that axis.
+    """
+
+    size: Lengths
+    strides: int | tuple[int, ...]
     filters: int
-    activation: Callable | str = leaky_relu
+    activation: Callable | str | None = leaky_relu
 
 
 class Deconv(NamedTuple):
-    """One transposed convolution. The first one of a network turns the latent vector
-    into the smallest map, whose size is also that of its kernel.
+    """One transposed convolution, "same" padding. Where `size` is None, the filter
+    spans the map that it makes, out of one place along that axis; the other axes then
+    have "valid" padding.
     """
 
-    size: int | None
-    strides: int
+    size: Lengths | None
+    strides: int | tuple[int, ...]
     filters: int | None  # None: the channels of the images
+    activation: Callable | str = leaky_relu
 
 
 class Table(NamedTuple):
     """The layers of both nets.
 
     The descriptor's go from the image upwards, with `SummedOutputs` over the whole map
-    on top. The generator's go from the latent vector down to the image; all but the
-    last have batch norm and leaky ReLU, the last tanh.
+    on top, or all answers of the last one summed (`sums_all`). The generator's go from
+    the latents down to the image; all but the last have batch norm, the last tanh.
+
+    Nets without a filter that spans its map take images of any size.
     """
 
     descriptor: list[Conv]
     generator: list[Deconv]
+    sums_all: bool = False
+    axes: tuple[str, ...] = ("height", "width")
+    stddev: float = DESCRIPTOR_STDDEV  # of the descriptor's initial kernels
+
+    @property
+    def any_size(self) -> bool:
+        sizes: list[Any] = [row.size for row in self.descriptor]
+        sizes += [row.size for row in self.generator]
+        return self.sums_all and not any(None in _each(size, 1) for size in sizes)
 
 
 _COLOUR_CONVS = [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)]
@@ -66,6 +85,11 @@ _SCENE_DECONVS = [
     Deconv(5, 2, 64),
     Deconv(5, 2, None),
 ]
+_CLIP: dict[str, Any] = {
+    "sums_all": True,
+    "axes": ("frames", "height", "width"),
+    "stddev": 0.001,
+}
 TABLES = {
     "digits": Table(
         [Conv(3, 1, 32), Conv(4, 2, 64), Conv(3, 1, 128)],
@@ -89,34 +113,84 @@ TABLES = {
         [Conv(4, 2, 64, "relu"), Conv(2, 1, 128, "relu")],
         _SCENE_DECONVS,
     ),
+    "texture": Table(
+        [Conv(15, 3, 100, "relu"), Conv(9, 1, 70, "relu"), Conv(7, 1, 30, "relu")],
+        [Deconv(5, 2, 512), *_SCENE_DECONVS[1:]],
+        sums_all=True,
+    ),
+    "moving_texture": Table(
+        [
+            Conv(5, 2, 120, "relu"),
+            Conv((5, None, None), (2, 1, 1), 30, "relu"),
+            Conv((5, None, None), (2, 1, 1), 10, None),
+        ],
+        [
+            Deconv((5, None, None), 1, 256, "relu"),
+            Deconv((5, None, None), (2, 1, 1), 128, "relu"),
+            Deconv(5, 2, 64, "relu"),
+            Deconv((2, 5, 5), (1, 2, 2), None),
+        ],
+        **_CLIP,
+    ),
+    "moving_texture_small": Table(
+        [
+            Conv(5, 2, 40, "relu"),
+            Conv((5, None, None), (2, 1, 1), 20, "relu"),
+            Conv((5, None, None), (2, 1, 1), 10, None),
+        ],
+        [
+            Deconv((5, None, None), 1, 128, "relu"),
+            Deconv((5, None, None), (2, 1, 1), 64, "relu"),
+            Deconv(5, 2, 32, "relu"),
+            Deconv((2, 5, 5), (1, 2, 2), None),
+        ],
+        **_CLIP,
+    ),
 }
 LARGEST = {"digits": 16, "mnist": 28, "cifar": 32}  # sides of images, pixels
 
 
-def table(name: str) -> Table:
-    """The table of a name.
+def _each(lengths: Any, number: int) -> tuple:
+    """Of an axis each, what may be given as one for all."""
+    return lengths if isinstance(lengths, tuple) else (lengths,) * number
+
+
+def table(name: str, image_shape: tuple[int, ...]) -> Table:
+    """The table of a name, for images of a shape.
 
     Raises:
-      NetworkError: if there is none.
+      NetworkError: if there is none, or it is for images of another kind.
     """
     if name not in TABLES:
         raise NetworkError(
             f"`network` must be one of {', '.join(TABLES)}. Received: network={name!r}."
             + nearest(name, TABLES)
         )
-    return TABLES[name]
+    found = TABLES[name]
+    if len(image_shape) != len(found.axes) + 1:
+        clips = "frames" in found.axes
+        way_out = "Give `num_frames`" if clips else "Leave out `num_frames`"
+        raise NetworkError(
+            f"`network`={name} is for {'clips' if clips else 'still images'}, "
+            f"[{', '.join(found.axes)}, channels]. Received: images of shape "
+            f"{list(image_shape)}. {way_out}, or take another network."
+        )
+    return found
 
 
 def for_images(image_shape: tuple[int, ...]) -> str:
     """The name of the table for images of about that size."""
+    if len(image_shape) == 4:
+        return "moving_texture_small"
     longer, sizes = max(image_shape[:2]), LARGEST.items()
     return next((name for name, side in sizes if longer <= side), "scene")
 
 
 def descriptor(
-    name: str, image_shape: tuple[int, int, int], *, num_outputs: int = 100
+    name: str, image_shape: tuple[int, ...], *, num_outputs: int = 100
 ) -> keras.Model:
-    """A bottom-up network: images [batch, *image_shape] -> scores [batch].
+    """A bottom-up network: images [batch, *image_shape] -> scores [batch], or the map
+    of all answers whose sum is the score.
 
     ```python
     from coopnets_tf import networks
@@ -126,37 +200,56 @@ def descriptor(
 
     Args:
       name: a key of `TABLES`.
-      image_shape: (height, width, channels) of the images.
-      num_outputs: linear outputs at the top, whose sum is the score.
+      image_shape: ([frames,] height, width, channels) of the images.
+      num_outputs: linear outputs at the top, whose sum is the score, where the table
+        has such a top.
+
+    Raises:
+      NetworkError: on an unknown name, or one for images of another kind.
     """
-    images = maps = keras.Input(image_shape, **FLOAT)
-    for position, conv in enumerate(table(name).descriptor):
+    found = table(name, image_shape)
+    shape = [None] * len(found.axes) if found.any_size else image_shape[:-1]
+    images = maps = keras.Input((*shape, image_shape[-1]), **FLOAT)
+    for position, conv in enumerate(found.descriptor):
+        maps = _conv(conv, maps, found.stddev, position)
+    if not found.sums_all:
+        top = SummedOutputs(
+            num_outputs, stddev=found.stddev, name="outputs_sum", **FLOAT
+        )
+        maps = top(maps)
+    return keras.Model(images, maps, name=f"{name}_descriptor")
+
+
+def _conv(row, maps, stddev, position):
+    """The maps of one row of a descriptor."""
+    lengths = maps.shape[1:-1]
+    size, strides = _each(row.size, len(lengths)), _each(row.strides, len(lengths))
+    padding = "same"
+    if None in size:  # over the whole map along some axes, and "same" along the others
+        margins = [side // 2 if side else 0 for side in size]
+        maps = keras.layers.ZeroPadding3D(margins, **LAST)(maps)
+        size = tuple(side or whole for side, whole in zip(size, lengths, strict=True))
+        padding = "valid"
+    kind = keras.layers.Conv2D if len(lengths) == 2 else keras.layers.Conv3D
+    if position == 0 and kind is keras.layers.Conv2D:
         # The gradient with respect to the image is taken in every Langevin step.
-        layer, padding = keras.layers.Conv2D, {"padding": "same"}
-        if position == 0:
-            layer, padding = ImageConv, {}
-        maps = layer(
-            conv.filters,
-            conv.size,
-            conv.strides,
-            activation=conv.activation,
-            kernel_initializer=keras.initializers.RandomNormal(
-                stddev=DESCRIPTOR_STDDEV
-            ),
-            name=f"conv_{position}",
-            **padding,
-            **LAST,
-        )(maps)
-    top = SummedOutputs(
-        num_outputs, stddev=DESCRIPTOR_STDDEV, name="outputs_sum", **FLOAT
-    )
-    return keras.Model(images, top(maps), name=f"{name}_descriptor")
+        kind = ImageConv
+    return kind(
+        row.filters,
+        size,
+        strides,
+        padding=padding,
+        activation=row.activation,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
+        name=f"conv_{position}",
+        **LAST,
+    )(maps)
 
 
 def generator(
-    name: str, image_shape: tuple[int, int, int], latent_shape: tuple[int, ...] = (100,)
+    name: str, image_shape: tuple[int, ...], latent_shape: tuple[int, ...] = (100,)
 ) -> keras.Model:
-    """A top-down network: latents [batch, d] -> images [batch, *image_shape].
+    """A top-down network: latents [batch, *latents] -> images [batch, *image_shape].
 
     ```python
     from coopnets_tf import networks
@@ -166,48 +259,117 @@ def generator(
 
     Args:
       name, image_shape: see `descriptor`.
-      latent_shape: (d,).
+      latent_shape: see `latent_shape_of`.
 
     Raises:
-      NetworkError: on an unknown name, or latents that are not vectors.
+      NetworkError: on an unknown name, one for images of another kind or size, or
+        latents that do not fit.
     """
-    if len(latent_shape) != 1:
-        raise NetworkError(
-            "The built-in networks take vectors. Received: "
-            f"`latent_size`={'x'.join(map(str, latent_shape))}. Give one number."
-        )
-    rows = table(name).generator
-    sizes = map_sizes(image_shape[:2], [row.strides for row in rows])
-    latents = keras.Input(latent_shape, **FLOAT)
-    maps = keras.layers.Reshape((1, 1, *latent_shape), **FLOAT)(latents)
-    for position, (row, size) in enumerate(zip(rows, sizes, strict=True)):
+    found = table(name, image_shape)
+    sizes = map_sizes(image_shape[:-1], found.generator)
+    latent_shape = latent_shape_of(name, image_shape, latent_shape)
+    vector = len(latent_shape) == 1
+    any_map = (*[None] * len(found.axes), latent_shape[-1])
+    latents = maps = keras.Input(any_map if found.any_size else latent_shape, **FLOAT)
+    if vector:
+        maps = keras.layers.Reshape((1, 1, *latent_shape), **FLOAT)(latents)
+    for position, (row, size) in enumerate(
+        zip(found.generator, sizes[1:], strict=True)
+    ):
+        kernel = _each(row.size, len(size))
         maps = ConvTranspose(
-            row.filters or image_shape[2],
-            (row.size, row.size) if row.size else size,
+            row.filters or image_shape[-1],
+            tuple(side or whole for side, whole in zip(kernel, size, strict=True)),
             row.strides,
-            size,
-            padding="same" if row.size else "valid",
+            None if found.any_size else size,
+            padding="valid" if None in kernel else "same",
             stddev=GENERATOR_STDDEV,
             name=f"deconv_{position}",
             **FLOAT,
         )(maps)
-        if row is rows[-1]:
+        if row is found.generator[-1]:
             break
         maps = BatchNorm(name=f"norm_{position}", **FLOAT)(maps)
-        maps = keras.layers.Activation(leaky_relu, **FLOAT)(maps)
+        maps = keras.layers.Activation(row.activation, **FLOAT)(maps)
     images = keras.layers.Activation("tanh", **FLOAT)(maps)
     return keras.Model(latents, images, name=f"{name}_generator")
 
 
-def map_sizes(image_size: tuple[int, int], strides: list[int]) -> list[tuple[int, int]]:
-    """Sizes of a network's maps from the first to the image: each is the next one
-    divided by that layer's stride, rounded up.
+def latent_shape_of(
+    name: str, image_shape: tuple[int, ...], latent_shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The shape of the latents of one image of a built-in generator.
+
+    Args:
+      name, image_shape: see `descriptor`.
+      latent_shape: (d,), the numbers at each place of the latent map, of which most
+        networks have one place; or all of that shape.
+
+    Raises:
+      NetworkError: if the network has no such latents, or images of another size.
     """
-    sizes = [image_size]
-    for stride in reversed(strides[1:]):
-        height, width = sizes[0]
-        sizes.insert(0, (-(-height // stride), -(-width // stride)))
+    found = table(name, image_shape)
+    size = image_shape[:-1]
+    places = map_sizes(size, found.generator)[0]
+    if found.any_size:
+        factor = _factor(found)
+        if any(side % factor for side in size):
+            lower = [max(side // factor, 1) * factor for side in size]
+            raise NetworkError(
+                f"`network`={name} makes images whose sides are multiples of {factor}. "
+                f"Received: {_by(size)}. Take {_by(lower)}."
+            )
+    if min(places) < 1:
+        raise NetworkError(
+            f"`network`={name} makes larger images. Received: {_by(size)} "
+            f"({', '.join(found.axes)})."
+        )
+    whole = (*places, latent_shape[-1])
+    if set(places) == {1} and len(places) == 2:
+        whole = whole[2:]  # a vector
+    if len(latent_shape) > 1 and latent_shape != whole:
+        raise NetworkError(
+            f"`network`={name} makes images of {_by(size)} from latents of "
+            f"{_by(whole)}. Received: `latent_size`={_by(latent_shape)}. Give "
+            f"{latent_shape[-1]}, the numbers at each place."
+        )
+    return whole
+
+
+def _factor(found):
+    """How much larger than the latent map the images of a table are."""
+    return math.prod(row.strides for row in found.generator)
+
+
+def _by(lengths):
+    return "x".join(map(str, lengths))
+
+
+def map_sizes(image_size: tuple[int, ...], rows: list[Deconv]) -> list[tuple[int, ...]]:
+    """Sizes of a generator's maps, from the latents to the image."""
+    sizes = [tuple(image_size)]
+    for row in reversed(rows):
+        kernel = _each(row.size, len(image_size))
+        sizes.insert(
+            0,
+            tuple(
+                -(-(side - lost) // stride)
+                for side, lost, stride in zip(
+                    sizes[0],
+                    _lost(kernel, sizes[0]),
+                    _each(row.strides, len(image_size)),
+                    strict=True,
+                )
+            ),
+        )
     return sizes
+
+
+def _lost(kernel, size):
+    """By how much "valid" padding makes maps smaller, before strides."""
+    if None not in kernel:
+        return [0] * len(size)
+    return [(side or whole) - 1 for side, whole in zip(kernel, size, strict=True)]
 
 
 def shape_of_input(

@@ -11,7 +11,16 @@ from typing import Any
 from flags import places
 from flags.facts import ALGORITHMS, MODES, NEED_DATA, USES, WITH_IMAGES, Group, nearest
 
-NETWORKS = ("digits", "mnist", "cifar", "scene", "object")
+NETWORKS = (
+    "digits",
+    "mnist",
+    "cifar",
+    "scene",
+    "object",
+    "texture",
+    "moving_texture",
+    "moving_texture_small",
+)
 SIZE = r"([89]|[1-9]\d+)(x([89]|[1-9]\d+))?"  # sides of 8 pixels or more
 DOWNLOADED = places.NAMED[1:]
 REVISION_METRICS = (
@@ -330,8 +339,8 @@ nets.boolean(
 nets.string(
     "latent_size",
     "100",
-    "d, length of a latent vector X; of a network file also the shape of a latent map, "
-    "such as 7x7x1.",
+    "d, length of a latent vector X, or where a network has a map of latents the "
+    "numbers at each place; of a network file also the shape of a map, such as 7x7x1.",
     basic="length of a latent vector",
     must="a number of 1 or more, or some with x between them, such as 7x7x1",
     good=lambda value: bool(re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", value, re.ASCII)),
