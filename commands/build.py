@@ -24,6 +24,7 @@ from coopnets_tf.files import RUN_DESCRIPTION
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.network_files import NetworkFile
 from coopnets_tf.runs import saving
+from coopnets_tf.wording import lengths
 
 Settings = Mapping[str, Any]
 
@@ -49,11 +50,6 @@ def image_size(settings: Settings) -> tuple[int, int]:
     """Height and width of the images of a place."""
     sides = lengths(settings["image_size"])
     return sides[0], sides[-1]  # one number is a square
-
-
-def lengths(text: str) -> tuple[int, ...]:
-    """The numbers of a text such as 100, 96x64 or 7x7x1."""
-    return tuple(map(int, text.split("x")))
 
 
 def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:

@@ -15,7 +15,7 @@ from coopnets_tf.errors import DatasetError, RunError
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.progress import batches_on_a_bar
 from coopnets_tf.runs import folder, saving
-from coopnets_tf.wording import counted
+from coopnets_tf.wording import counted, lengths
 
 GRID = 100  # images of a grid, at most
 NUM_PATHS = 8  # of an interpolation, one a row
@@ -73,6 +73,8 @@ def sample(
     revise_steps: int | None = None,
     seed: int = 0,
     format: str | None = None,
+    image_size: str | None = None,
+    latent_size: str | None = None,
 ) -> Path:
     """Grids of the nets' samples, and by `format` the images themselves.
 
@@ -89,10 +91,17 @@ def sample(
       seed: image k depends on (seed, k) alone.
       format: "png", one file each; "npy" or "npz" (key `images`), uint8 [num_images,
         height, width, channels]. None: no images but the grids.
+      image_size, latent_size: of the samples, one of the two, such as "448x448" or
+        "14x14"; see `ImageModel.of_size`. Default: as in training.
     """
     run_dir, model = opened(
         workdir, checkpoint, trust_network, revise_steps=revise_steps
     )
+    if image_size:
+        sides = lengths(image_size)
+        model = model.of_size(image_size=sides if len(sides) > 1 else sides * 2)
+    elif latent_size:
+        model = model.of_size(latent_size=lengths(latent_size))
     place = folder.new_output(output, run_dir, "sample")
     shown = min(num_images, GRID)
     if model.generator:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import seeds
+from coopnets_tf import seeds, sizes
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
 INTEGER = tf.TensorSpec([], tf.int32)
@@ -53,11 +53,29 @@ def in_batches(
     return tf.concat(results, axis=0)
 
 
+def latents_spec(model: Any) -> tf.TensorSpec:
+    """Of latents to generate from."""
+    return _spec(model.generator, model.generator.latent_shape)
+
+
+def images_spec(model: Any) -> tf.TensorSpec:
+    """Of images to revise and to give an energy."""
+    return _spec(model.descriptor, model.image_shape)
+
+
+def _spec(net, shape):
+    """Of batches of a shape; of any size where the net takes any."""
+    if sizes.takes_any(net):
+        shape = [*[None] * (len(shape) - 1), shape[-1]]
+    return tf.TensorSpec([None, *shape], tf.float32)
+
+
 def build(model: Any) -> dict[str, Callable]:
     """The endpoints of an `ImageModel`, as far as it has the nets that they need.
 
     Images are float32 [batch, *image_shape] in [-1, 1], latents float32 [batch,
-    *latent_shape], all other arguments int32 scalars.
+    *latent_shape], all other arguments int32 scalars. To `generate`, `revise` and
+    `energy` latents and images may have any size if the nets take any.
 
     Returns:
       Compiled functions by name.
@@ -73,12 +91,11 @@ def build(model: Any) -> dict[str, Callable]:
           `draw`
         reconstruct(images, num_steps, seed) -> images; g of what `infer` finds
     """
-    images_spec = tf.TensorSpec([None, *model.image_shape], tf.float32)
     functions = {"draw": _function(_draw(model), *[INTEGER] * 4)}
     if model.descriptor:
-        functions |= _descriptor_endpoints(model, images_spec)
+        functions |= _descriptor_endpoints(model)
     if model.generator:
-        functions |= _generator_endpoints(model, images_spec)
+        functions |= _generator_endpoints(model)
     return functions
 
 
@@ -142,7 +159,9 @@ def _revised(model, images, num_steps, each_seed, fixed=None):
     return tf.clip_by_value(images, -1.0, 1.0)
 
 
-def _descriptor_endpoints(model, images_spec):
+def _descriptor_endpoints(model):
+    images = images_spec(model)
+
     def revise(images, num_steps, seed, first):
         number = tf.shape(images)[0]
         each_seed = image_seeds(seed, first, number, purpose=Purpose.REVISION)
@@ -154,17 +173,15 @@ def _descriptor_endpoints(model, images_spec):
         return _revised(model, images, num_steps, each_seed, fixed=visible > 0)
 
     return {
-        "revise": _function(revise, images_spec, *[INTEGER] * 3),
-        "revise_hidden": _function(
-            revise_hidden, images_spec, images_spec, *[INTEGER] * 3
-        ),
-        "energy": _function(model.descriptor.energy, images_spec),
+        "revise": _function(revise, images, *[INTEGER] * 3),
+        "revise_hidden": _function(revise_hidden, images, images, *[INTEGER] * 3),
+        "energy": _function(model.descriptor.energy, images),
     }
 
 
-def _generator_endpoints(model, images_spec):
+def _generator_endpoints(model):
     generator = model.generator
-    latents_spec = tf.TensorSpec([None, *generator.latent_shape], tf.float32)
+    images = tf.TensorSpec([None, *model.image_shape], tf.float32)
 
     def generate(latents):
         return generator(latents, training=False)
@@ -178,7 +195,7 @@ def _generator_endpoints(model, images_spec):
             shape, seed=seeds.fold_in(each_seed, Purpose.LATENTS)
         )
         latents, _ = generator.infer(
-            tf.ensure_shape(latents, latents_spec.shape),
+            tf.ensure_shape(latents, [None, *generator.latent_shape]),
             images,
             seed=seeds.fold_in(each_seed, Purpose.INFERENCE),
             noise_scale=model.inference_noise_scale(),
@@ -193,7 +210,7 @@ def _generator_endpoints(model, images_spec):
         return generate(infer(images, tf.ones_like(images), num_steps, seed, 0, 0))
 
     return {
-        "generate": _function(generate, latents_spec),
-        "infer": _function(infer, images_spec, images_spec, *[INTEGER] * 4),
-        "reconstruct": _function(reconstruct, images_spec, INTEGER, INTEGER),
+        "generate": _function(generate, latents_spec(model)),
+        "infer": _function(infer, images, images, *[INTEGER] * 4),
+        "reconstruct": _function(reconstruct, images, INTEGER, INTEGER),
     }

@@ -2,13 +2,13 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import endpoints, seeds
+from coopnets_tf import endpoints, seeds, sizes
 from coopnets_tf.errors import ArgumentError, NetworkError, refuse_below
 from coopnets_tf.frozen import freeze, frozen
 from coopnets_tf.learner import Learner
@@ -115,6 +115,41 @@ class ImageModel(Learner):
 
     def _statistics_seed(self):
         return draw_seed(self.run_seed, step=self.step, purpose=Purpose.STATISTICS)
+
+    def of_size(
+        self,
+        *,
+        image_size: Sequence[int] | None = None,
+        latent_size: Sequence[int] | None = None,
+    ) -> "ImageModel":
+        """The same nets for images of another size, frozen; of a frozen model.
+
+        A larger map of latents makes a larger image of the same grain, such as more of
+        a texture, by networks that are convolutional all over.
+
+        ```python
+        large = model.of_size(image_size=(448, 448))
+        images = large.sample(4, seed=0)
+        ```
+
+        Args:
+          image_size: (height, width).
+          latent_size: in its place (rows, columns) of the map of latents.
+
+        Raises:
+          NetworkError: if a net makes images of one size alone, or none of this size.
+        """
+        shapes = sizes.shapes(self.nets, image_size, latent_size)
+        config = self.get_config()
+        inputs = {"descriptor": "image_shape", "generator": "latent_shape"}
+        for name, shape in shapes.items():
+            config[name]["config"][inputs[name]] = shape
+        other = type(self).from_config(config)
+        for name, net in self.nets.items():
+            other.nets[name].set_weights(net.get_weights())
+        other.step.assign(self.step)
+        other._frozen_at = int(other.step)
+        return other
 
     def endpoints(self) -> dict[str, Callable]:
         """The graph functions of `endpoints.build`, made once. See `frozen`."""

@@ -23,7 +23,7 @@ from coopnets_tf.layers import (
     SummedOutputs,
     leaky_relu,
 )
-from coopnets_tf.wording import nearest, one_line
+from coopnets_tf.wording import by, nearest, one_line
 
 DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
 
@@ -317,11 +317,11 @@ def latent_shape_of(
             lower = [max(side // factor, 1) * factor for side in size]
             raise NetworkError(
                 f"`network`={name} makes images whose sides are multiples of {factor}. "
-                f"Received: {_by(size)}. Take {_by(lower)}."
+                f"Received: {by(size)}. Take {by(lower)}."
             )
     if min(places) < 1:
         raise NetworkError(
-            f"`network`={name} makes larger images. Received: {_by(size)} "
+            f"`network`={name} makes larger images. Received: {by(size)} "
             f"({', '.join(found.axes)})."
         )
     whole = (*places, latent_shape[-1])
@@ -329,8 +329,8 @@ def latent_shape_of(
         whole = whole[2:]  # a vector
     if len(latent_shape) > 1 and latent_shape != whole:
         raise NetworkError(
-            f"`network`={name} makes images of {_by(size)} from latents of "
-            f"{_by(whole)}. Received: `latent_size`={_by(latent_shape)}. Give "
+            f"`network`={name} makes images of {by(size)} from latents of "
+            f"{by(whole)}. Received: `latent_size`={by(latent_shape)}. Give "
             f"{latent_shape[-1]}, the numbers at each place."
         )
     return whole
@@ -339,10 +339,6 @@ def latent_shape_of(
 def _factor(found):
     """How much larger than the latent map the images of a table are."""
     return math.prod(row.strides for row in found.generator)
-
-
-def _by(lengths):
-    return "x".join(map(str, lengths))
 
 
 def map_sizes(image_size: tuple[int, ...], rows: list[Deconv]) -> list[tuple[int, ...]]:

@@ -17,6 +17,16 @@ def counted(number: int, things: str) -> str:
     return f"{number:,} {things}"
 
 
+def by(lengths: Iterable[int]) -> str:
+    """Such as "96x64"."""
+    return "x".join(map(str, lengths))
+
+
+def lengths(text: str) -> tuple[int, ...]:
+    """The numbers of a text such as 100, 96x64 or 7x7x1."""
+    return tuple(map(int, text.split("x")))
+
+
 def one_line(error: BaseException) -> str:
     """The message of any error in one line, without the colours of Keras'."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())

@@ -125,6 +125,7 @@ def _values(texts):
             runs.refuse_used(workdir)
     fresh = {name for name, facts in FACTS.items() if mode in facts.own}
     base = {name: value for name, value in base.items() if name not in fresh}
+    base |= {name: None for name, facts in FACTS.items() if mode in facts.if_typed}
     values = _complete({**defaults(), **base, **typed}) | {"workdir": workdir}
     values |= {"epochs": _epochs(own), "trust_network": _consents(own, values)}
     _refuse_wrong(values, set(typed), run)
@@ -139,6 +140,7 @@ def _refuse_wrong(values, typed, run):
         begun = _complete({**defaults(), **run.values})
         rules.changes(values, begun, run.folder / SAVED)
     rules.training_masks(values)
+    rules.two_sizes(values)
     rules.other_algorithms(values, _names_in_presets())
     rules.impossible_chains(values)
     rules.missing_places(values, typed, in_run=run is not None)

@@ -211,11 +211,14 @@ data.string(
     "image_size",
     "64",
     "Size in pixels to which the images of a folder are brought: the side of a square, "
-    "or height x width such as 96x64.",
+    "or height x width such as 96x64. With --mode=sample that of the samples, by nets "
+    "that are for any size (--network=texture).",
     basic="of a folder's images, such as 64 or 96x64",
     must="a whole number of 8 or more, or height x width such as 96x64",
     good=lambda value: bool(re.fullmatch(SIZE, value, re.ASCII)),
-    when=_reads_folder,
+    when=lambda settings: settings["mode"] == "sample" or _reads_folder(settings),
+    modes=("train", "sample", *NEED_DATA),
+    if_typed=("sample",),
 )
 data.enum(
     "color_mode",
@@ -340,11 +343,14 @@ nets.string(
     "latent_size",
     "100",
     "d, length of a latent vector X, or where a network has a map of latents the "
-    "numbers at each place; of a network file also the shape of a map, such as 7x7x1.",
+    "numbers at each place; of a network file also the shape of a map, such as 7x7x1. "
+    "With --mode=sample the map, such as 14x14, by nets that are for any size.",
     basic="length of a latent vector",
     must="a number of 1 or more, or some with x between them, such as 7x7x1",
     good=lambda value: bool(re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", value, re.ASCII)),
     algorithms=WITH_GENERATOR,
+    modes=("train", "sample"),
+    if_typed=("sample",),
 )
 nets.integer(
     "num_outputs",

@@ -40,6 +40,7 @@ class Facts:
       may_change: a resumed run may have another value; all else is its mathematics.
       fixed: modes that refuse another value than the run's.
       own: modes that begin with the default instead of the run's value.
+      if_typed: modes in which it has no value but a typed one.
       by_algorithm: what it may be with an algorithm, where that is less than anything.
     """
 
@@ -59,6 +60,7 @@ class Facts:
     may_change: bool = False
     fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    if_typed: tuple[str, ...] = ()
     by_algorithm: Mapping[str, tuple[str, ...]] = dataclasses.field(
         default_factory=dict
     )

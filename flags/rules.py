@@ -115,6 +115,15 @@ def pairs(settings: Settings) -> None:
         raise Refused(f"--name is for a new run in runs/. Leave out --name or {other}.")
 
 
+def two_sizes(settings: Settings) -> None:
+    given = settings["image_size"] and settings["latent_size"]
+    if settings["mode"] == "sample" and given:
+        raise Refused(
+            "--image_size and --latent_size both say how large samples are. Leave one "
+            "of them out."
+        )
+
+
 def missing_places(settings: Settings, typed: set[str], *, in_run: bool) -> None:
     """Of what was typed, or is needed now."""
     needed = set(acting(settings))

@@ -36,7 +36,8 @@ from flags import definitions
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 # To most tests any pair of networks will do: "toy" has a layer of each kind and takes
-# little time to trace. That of the oracle is "digits" with fewer filters.
+# little time to trace; "weave" is for images of any size. That of the oracle is
+# "digits" with fewer filters.
 networks.TABLES["toy"] = networks.Table(
     [networks.Conv(3, 2, 8)],
     [networks.Deconv(None, 1, 16), networks.Deconv(4, 2, None)],
@@ -48,6 +49,11 @@ networks.TABLES["oracle"] = networks.Table(
         networks.Deconv(3, 1, 16),
         networks.Deconv(4, 2, None),
     ],
+)
+networks.TABLES["weave"] = networks.Table(
+    [networks.Conv(3, 2, 8)],
+    [networks.Deconv(4, 2, 8), networks.Deconv(4, 2, None)],
+    sums_all=True,
 )
 definitions.NETWORKS = tuple(networks.TABLES)
 
@@ -81,6 +87,7 @@ def make_descriptor(
         revision=Langevin(num_steps, 0.05, unroll, max_gradient, gradient_weight),
         reference_stddev=reference_stddev,
         penalty=penalty,
+        image_shape=(8, 8, 1),
     )
 
 
@@ -89,6 +96,7 @@ def make_generator(*, network="toy", inference_steps=0, unroll=True, latent_size
         networks.generator(network, (8, 8, 1), (latent_size,)),
         inference=Langevin(inference_steps, 0.1, unroll),
         residual_stddev=0.4,
+        latent_shape=networks.latent_shape_of(network, (8, 8, 1), (latent_size,)),
     )
 
 

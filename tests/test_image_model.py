@@ -73,3 +73,60 @@ def test_so_they_are_of_one_net():
             model.shown(0, seed=SEED)
     with pytest.raises(UserError, match="`num_steps` must be 0 without a descriptor"):
         model.sample(1, num_steps=1)
+
+
+# Images of another size.
+
+
+@pytest.mark.parametrize("make", [make_model, make_descriptor_model])
+def test_nets_for_any_size_make_images_of_another_one(make):
+    options = {} if make is make_model else {"chain_init": "noise"}
+    model = make(network="weave", **options)
+    model.step.assign(3)
+    model.freeze()
+    large = model.of_size(image_size=(16, 8))
+    assert large.image_shape == (16, 8, 1) and int(large.step) == 3
+    images = large.sample(2, seed=0)
+    assert images.shape == (2, 16, 8, 1)
+    # Weights and statistics are the model's, which gives these images their energy.
+    np.testing.assert_allclose(
+        large.energy(images), model.energy(images), rtol=1e-6, atol=1e-6
+    )
+    if model.generator:
+        latents = noise(2, 4, 2, 6)
+        np.testing.assert_allclose(
+            large.generate(latents), model.generate(latents), rtol=1e-6
+        )
+        other = model.of_size(latent_size=(4, 2))
+        np.testing.assert_array_equal(other.sample(2, seed=0), images)
+        same = model.of_size(latent_size=(2, 2, 6)).sample(2, seed=0)
+        np.testing.assert_allclose(same, model.sample(2, seed=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "message"),
+    [
+        ("toy", {"image_size": (16, 16)}, "is for images of 8x8 alone"),
+        (
+            "weave",
+            {"image_size": (16, 9)},
+            "must have 2 sides, multiples of 4. Received: 16x9. Take 16x8.",
+        ),
+        ("weave", {"image_size": (16,)}, "must have 2 sides"),
+        (
+            "weave",
+            {"latent_size": (4, 4, 5)},
+            "a map of 2 sides such as 14x14, of 6 at each place. Received: 4x4x5.",
+        ),
+        ("weave", {"latent_size": (4,)}, "a map of 2 sides"),
+    ],
+)
+def test_other_sizes_are_refused(network, size, message):
+    with pytest.raises(UserError, match=message):
+        make_model(network=network).of_size(**size)
+
+
+def test_a_map_of_latents_needs_a_generator():
+    model = make_descriptor_model(network="weave", chain_init="noise")
+    with pytest.raises(UserError, match="Give `image_size`"):
+        model.of_size(latent_size=(4, 4))

@@ -11,7 +11,8 @@ from tests.helpers import ROOT
 # By the longest prefix of a module's name within the package.
 LEVELS = [
     {"version", "errors", "wording", "files", "progress", "seeds"},
-    {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"},
+    {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
+    | {"sizes"},
     {"data", "frozen", "networks", "network_files"},
     {"descriptor", "generator", "endpoints"},
     {"learner"},

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from coopnets_tf import endpoints
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.runs.checkpoints import PATTERN
@@ -28,6 +29,8 @@ def export(model: ImageModel, directory: Path, *, dataset: str | None = None) ->
       revise(images, num_steps, seed) -> images
       energy(images) -> float32 [batch]
       reconstruct(images, num_steps, seed) -> images
+    To `generate`, `revise` and `energy` latents and images may have any size if the
+    nets take any.
 
     `metadata.json` beside it says what it is. Batch norm uses its moving averages as
     they are now: the model is frozen, or this is called inside `ImageModel.frozen`.
@@ -42,7 +45,6 @@ def export(model: ImageModel, directory: Path, *, dataset: str | None = None) ->
     if directory.exists() and not {path.name for path in directory.iterdir()} <= FILES:
         raise OSError(f"{directory} holds other files. Move them, or name another.")
     functions = model.endpoints()
-    images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
     num_images, num_steps, seed = (
         tf.TensorSpec([], tf.int32, name)
         for name in ("num_images", "num_steps", "seed")
@@ -62,13 +64,16 @@ def export(model: ImageModel, directory: Path, *, dataset: str | None = None) ->
         [num_images, seed],
     )
     if model.generator:
-        shape = [None, *model.generator.latent_shape]
-        latents = tf.TensorSpec(shape, tf.float32, "latents")
-        archive.add_endpoint("generate", functions["generate"], [latents])
+        latents = endpoints.latents_spec(model)
+        images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
+        archive.add_endpoint(
+            "generate", functions["generate"], [_called("latents", latents)]
+        )
         archive.add_endpoint(
             "reconstruct", functions["reconstruct"], [images, num_steps, seed]
         )
     if model.descriptor:
+        images = _called("images", endpoints.images_spec(model))
         archive.add_endpoint(
             "revise",
             lambda images, steps, seed: functions["revise"](images, steps, seed, 0),
@@ -76,6 +81,10 @@ def export(model: ImageModel, directory: Path, *, dataset: str | None = None) ->
         )
         archive.add_endpoint("energy", functions["energy"], [images])
     _write(archive, directory, metadata(model, dataset))
+
+
+def _called(name, spec):
+    return tf.TensorSpec(spec.shape, spec.dtype, name)
 
 
 def _write(archive, directory, facts):

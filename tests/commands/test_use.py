@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import coopnets_tf
@@ -83,6 +84,24 @@ def test_a_second_call_leaves_the_first(use, run_dir):
     numbers = [int(folder.name.removeprefix("sample-")) for folder in (first, second)]
     assert numbers[1] == numbers[0] + 1
     assert {path: path.read_bytes() for path in first.iterdir()} == before
+
+
+def test_samples_of_another_size(tmp_path):
+    """The same nets; an export takes any map of latents, too."""
+    called(*TINY, "--network=weave", "--workdir=run", cwd=tmp_path)
+    sample = ["--mode=sample", "--num_images=2", "--format=npy", "--workdir=run"]
+    called(*sample, "--latent_size=4x3", "--output=map", cwd=tmp_path)
+    called(*sample, "--image_size=16x12", "--output=size", cwd=tmp_path)
+    images = np.load(tmp_path / "map/images.npy")
+    assert images.shape == (2, 16, 12, 1)
+    np.testing.assert_array_equal(images, np.load(tmp_path / "size/images.npy"))
+    both = refused(*sample, "--latent_size=4x3", "--image_size=16x12", cwd=tmp_path)
+    assert "--image_size and --latent_size both say" in both
+    error = refused(*sample, "--latent_size=4", cwd=tmp_path)
+    assert "--latent_size must be a map of 2 sides" in error
+    called("--mode=export", "--workdir=run", "--output=nets", cwd=tmp_path)
+    exported = tf.saved_model.load(str(tmp_path / "nets"))
+    assert exported.generate(np.zeros((1, 3, 5, 4), "f")).shape == (1, 12, 20, 1)
 
 
 def test_single_files_are_the_samples_in_every_format(use, trained):
