@@ -17,7 +17,7 @@ from coopnets_tf import (
     networks,
     optimizers,
 )
-from coopnets_tf.data import datasets, masks
+from coopnets_tf.data import masks, named
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.files import RUN_DESCRIPTION
@@ -34,11 +34,14 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
     if settings["dataset"] is None:
         return None
     names = ["dataset", "data_dir", "num_held_out", "normalize"]
-    if settings["dataset"] in datasets.NAMES:
-        return {name: settings[name] for name in names}
-    names += ["image_size", "color_mode", "resize", "skip_bad_images", "grey_range"]
     options = {name: settings[name] for name in names}
+    if settings["dataset"] in named.FILES or settings["dataset"] == "digits":
+        return options
     options["image_size"] = image_size(settings)
+    if settings["dataset"] in named.TEXTURES:
+        return options
+    names = ["color_mode", "resize", "skip_bad_images", "grey_range", "num_frames"]
+    options |= {name: settings[name] for name in names}
     if settings["mode"] != "train" or settings["resume"]:
         run_dir = Path(settings["workdir"])
         if options["grey_range"] is None and (run_dir / RUN_DESCRIPTION).is_file():
@@ -47,7 +50,7 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
 
 
 def image_size(settings: Settings) -> tuple[int, int]:
-    """Height and width of the images of a place."""
+    """Height and width of the images of a place, or of the windows of a picture."""
     sides = lengths(settings["image_size"])
     return sides[0], sides[-1]  # one number is a square
 

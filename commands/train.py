@@ -152,7 +152,7 @@ def train_in(
     shown = training.pictures(
         settings["sample_every"],
         num_images=settings["num_samples"],
-        observed=dataset[: settings["num_samples"]],
+        observed=dataset.shown(settings["num_samples"]),
     )
     batches = dataset.batches(
         settings["batch_size"],

@@ -10,7 +10,7 @@ from absl import flags as absl_flags
 import flags.definitions  # noqa: F401, defines them
 from flags import pages, rules, runs, words
 from flags.facts import FACTS, Settings, acting, defaults
-from flags.places import NAMED
+from flags.places import ARCHIVES, CLIPS, NAMED, TEXTURES
 from flags.runs import SAVED
 from flags.words import Given, Refused
 
@@ -24,15 +24,29 @@ HELP = {
 }
 
 
-def presets(dataset: str, algorithm: str) -> list[Path]:
+def presets(settings: Settings) -> list[Path]:
     """The flagfiles that go with a data set and an algorithm."""
-    own = PRESETS / f"{algorithm}.cfg"
-    return [preset_of(dataset), *([own] if own.exists() else [])]
+    own = PRESETS / f"{settings['algorithm']}.cfg"
+    preset = preset_of(settings["dataset"], settings["num_frames"])
+    return [preset, *([own] if own.exists() else [])]
 
 
-def preset_of(dataset: str) -> Path:
-    """The flagfile that goes with a data set; a folder is treated as scenes."""
-    return PRESETS / f"{dataset if dataset in NAMED else 'scene'}.cfg"
+def preset_of(dataset: str, num_frames: int | None = None) -> Path:
+    """The flagfile that goes with a data set.
+
+    A folder is treated as scenes, or, with `num_frames`, as frames of one clip.
+    """
+    path = Path(dataset)
+    suffix = path.suffix.lower()
+    if dataset in NAMED:
+        name = "texture" if dataset in TEXTURES else dataset
+    elif num_frames or suffix in CLIPS:
+        name = "moving_texture"
+    elif path.is_file() and suffix not in ARCHIVES:
+        name = "texture"
+    else:
+        name = "scene"
+    return PRESETS / f"{name}.cfg"
 
 
 def settings() -> dict[str, Any]:
@@ -149,13 +163,13 @@ def _refuse_wrong(values, typed, run):
 
 
 def _preset_values(values):
-    files = presets(values["dataset"], values["algorithm"])
+    files = presets(values)
     return {one.name: one.value for path in files for one in words.read_file(path)}
 
 
 def _names_in_presets():
     """The flags that presets of data sets give to all algorithms."""
-    files = {preset_of(name) for name in (*NAMED, "folder")}
+    files = {preset_of(name) for name in (*NAMED, "folder", "clip.mp4")}
     return {one.name for path in files for one in words.read_file(path)}
 
 

@@ -22,7 +22,6 @@ NETWORKS = (
     "moving_texture_small",
 )
 SIZE = r"([89]|[1-9]\d+)(x([89]|[1-9]\d+))?"  # sides of 8 pixels or more
-DOWNLOADED = places.NAMED[1:]
 REVISION_METRICS = (
     "descriptor_loss",
     "energy_gap",
@@ -52,6 +51,17 @@ def _reads_data(settings):
 
 def _reads_folder(settings):
     return _reads_data(settings) and settings["dataset"] not in places.NAMED
+
+
+def _is_downloaded(settings):
+    return _reads_data(settings) and settings["dataset"] in places.DOWNLOADED
+
+
+def _has_a_size(settings):
+    """Images of one's own, and pictures larger than they need be, are given one."""
+    is_texture = settings["dataset"] in places.TEXTURES
+    own = _reads_folder(settings) or _reads_data(settings) and is_texture
+    return own or settings["mode"] == "sample"
 
 
 def _reads_files(settings):
@@ -117,10 +127,13 @@ run.string(
     "dataset",
     "digits",
     "digits, mnist, fashion_mnist, cifar10, or the path of a folder of images, of a "
-    ".zip of one, or of an .npy or .npz file of an array. Loads the preset "
-    "flags/<dataset>.cfg (flags/scene.cfg for a path); your own flags win. The "
-    "images of a run may be at another path later.",
-    basic="digits, mnist, ..., or a folder of images",
+    ".zip of one, or of an .npy or .npz file of an array. Or one picture, any image "
+    "file or brick, grass, gravel (of scikit-image), whose images are all its windows "
+    "of --image_size; or one clip, a video or an animation, see --num_frames. Loads "
+    "the preset flags/<dataset>.cfg (flags/scene.cfg for a folder, texture.cfg for a "
+    "picture, moving_texture.cfg for a clip); your own flags win. The images of a run "
+    "may be at another path later.",
+    basic="digits, mnist, ..., a folder, picture, clip",
     choices=places.NAMED,
     modes=("train", *NEED_DATA),
     when=_reads_data,
@@ -134,7 +147,7 @@ run.string(
     "Folder that holds the files of a named data set. Default: Keras' cache, "
     "downloaded when missing.",
     modes=("train", *NEED_DATA),
-    when=lambda settings: _reads_data(settings) and settings["dataset"] in DOWNLOADED,
+    when=_is_downloaded,
     path=True,
     place=places.folder,
     may_change=True,
@@ -210,21 +223,33 @@ data = Group("data", modes=("train", *NEED_DATA), fixed=("evaluate",))
 data.string(
     "image_size",
     "64",
-    "Size in pixels to which the images of a folder are brought: the side of a square, "
-    "or height x width such as 96x64. With --mode=sample that of the samples, by nets "
-    "that are for any size (--network=texture).",
-    basic="of a folder's images, such as 64 or 96x64",
+    "Size in pixels to which the images of a folder and the frames of a clip are "
+    "brought: the side of a square, or height x width such as 96x64. Of one picture, "
+    "which is never resized, that of the windows cut out of it. With --mode=sample that "
+    "of the samples, by nets that are for any size (--network=texture).",
+    basic="of your own images, such as 64 or 96x64",
     must="a whole number of 8 or more, or height x width such as 96x64",
     good=lambda value: bool(re.fullmatch(SIZE, value, re.ASCII)),
-    when=lambda settings: settings["mode"] == "sample" or _reads_folder(settings),
+    when=_has_a_size,
     modes=("train", "sample", *NEED_DATA),
     if_typed=("sample",),
+)
+data.integer(
+    "num_frames",
+    None,
+    "--dataset is one clip, a video (by pip install av), an animation, or a folder of "
+    "frames in the order of the numbers in their names; its images are all windows of "
+    "so many consecutive frames. Default: still images, and that of "
+    "flags/moving_texture.cfg for a video or a .gif.",
+    basic="frames of an image, of a clip",
+    low=2,
+    when=_reads_folder,
 )
 data.enum(
     "color_mode",
     "rgb",
     ["rgb", "grey"],
-    "Colours of the images of a folder.",
+    "Colours of your own images.",
     basic="rgb or grey",
     when=_reads_folder,
 )
@@ -232,8 +257,8 @@ data.enum(
     "resize",
     "crop",
     ["crop", "stretch"],
-    "How an image of a folder gets the shape of --image_size: crop its centre, or "
-    "stretch it.",
+    "How an image of a folder, or a frame of a clip, gets the shape of --image_size: "
+    "crop its centre, or stretch it.",
     when=_reads_files,
     modes=("train", *WITH_IMAGES, "evaluate"),
 )
@@ -283,7 +308,7 @@ data.integer(
     "num_held_out",
     0,
     "Images kept out of training, to evaluate on: the first ones, of a folder random "
-    "ones (always the same).",
+    "ones (always the same); not of one picture or clip, whose windows overlap.",
     basic="images kept out of training, to evaluate on",
     when=_reads_data,
     low=0,
@@ -835,8 +860,9 @@ use.enum(
     "animation",
     None,
     ["gif", "webp"],
-    "Also write the interpolation as a film.",
-    modes=("interpolate",),
+    "Also write the interpolation as a film. Of clips, as which samples are films: "
+    "gif unless it is said.",
+    modes=("sample", "interpolate"),
 )
 use.string(
     "mask",

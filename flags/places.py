@@ -6,10 +6,13 @@ from pathlib import Path
 
 from flags.facts import nearest
 
-# The data sets with a preset; all others are folders or files of images.
-NAMED = ("digits", "mnist", "fashion_mnist", "cifar10")
+# The named data sets; all others are folders or files of images.
+DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")
+TEXTURES = ("brick", "grass", "gravel")  # one picture each
+NAMED = ("digits", *DOWNLOADED, *TEXTURES)
 EXTRACTORS = ("classifier", "inception")
 ARCHIVES = (".zip", ".npz", ".npy")
+CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif", ".apng")
 
 
 def _state(path):
@@ -38,13 +41,11 @@ def unused(value: str) -> str | None:
 
 def dataset(value: str) -> str | None:
     path = Path(value)
-    if value in NAMED or path.is_dir():
-        return None
-    if path.is_file() and path.suffix.lower() in ARCHIVES:
+    if value in NAMED or path.is_dir() or path.is_file():
         return None
     return (
-        f"{_state(path)}. It must be {', '.join(NAMED)}, a folder of images, or a file "
-        f"of them ({', '.join(ARCHIVES)}).{nearest(value, NAMED)}"
+        f"{_state(path)}. It must be {', '.join(NAMED)}, a folder of images, a file of "
+        f"them ({', '.join(ARCHIVES)}), one picture or one clip.{nearest(value, NAMED)}"
     )
 
 

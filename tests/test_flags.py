@@ -9,7 +9,7 @@ import commands
 import flags
 from commands import build
 from coopnets_tf import networks
-from coopnets_tf.data import datasets, decoding, masks, sources
+from coopnets_tf.data import clips, datasets, decoding, masks, sources
 from coopnets_tf.errors import DatasetError, MaskError
 from coopnets_tf.evaluation import features, protocol
 from coopnets_tf.files import RUN_DESCRIPTION
@@ -257,10 +257,27 @@ def test_renamed_flags_have_their_old_names_too():
         ("photos", "scene.cfg"),
         ("./digits", "scene.cfg"),
         ("some/mnist", "scene.cfg"),
+        ("brick", "texture.cfg"),
+        ("photo.jpg", "texture.cfg"),
+        ("photos.zip", "scene.cfg"),
+        ("clip.mp4", "moving_texture.cfg"),
+        ("clip.GIF", "moving_texture.cfg"),
     ],
 )
-def test_preset_of_a_data_set(dataset, preset):
+def test_preset_of_a_data_set(dataset, preset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "photos.zip"):
+        Path(name).touch()
     assert flags.preset_of(dataset).name == preset
+
+
+def test_frames_make_a_clip_of_a_place_but_not_of_a_named_data_set():
+    for name in ("photos", "photos.zip", "photo.webp"):
+        assert flags.preset_of(name, num_frames=4).name == "moving_texture.cfg"
+    assert flags.preset_of("digits", num_frames=4).name == "digits.cfg"
+    folder = parsed("--dataset=.", "--num_frames=16")
+    preset = parsed("--dataset=.", "--flagfile=" + str(flags.preset_of("clip.mp4")))
+    assert folder["network"] == preset["network"] and folder["num_frames"] == 16
 
 
 def test_flags_of_one_mode_are_refused_in_another(capsys):
@@ -280,6 +297,7 @@ def test_what_the_flags_offer_is_what_there_is():
     assert tuple(commands.COMMANDS) == MODES
     assert flags.NAMED == datasets.NAMES
     assert set(places.ARCHIVES) == set(sources.PACKED)
+    assert places.CLIPS == clips.SUFFIXES
     assert (runs.DESCRIPTION, rules.FEWEST) == (RUN_DESCRIPTION, protocol.MIN_IMAGES)
     of_evaluations = [
         f"evaluation/{net}/frechet_distance" for net in ("generator", "descriptor")
@@ -454,7 +472,6 @@ MISSING = [
     ("--dataset=MNIST", "Did you mean mnist?"),
     ("--dataset=~nobody-here/x", "~nobody-here/x: Could not determine home"),
     ("--flagfile=~nobody-here/x", "cannot be read: Could not determine home"),
-    ("--dataset=file.txt", "file.txt is a file. It must be digits"),
     ("--dataset=digits --data_dir=nowhere", "--data_dir=nowhere does not exist."),
     ("--dataset=mnist --data_dir=file.txt", "file.txt is a file. It must be a folder."),
     ("--init_from=nowhere", "--init_from=nowhere does not exist. It must be the fold"),

@@ -31,11 +31,13 @@ ROOMS = {
     "data": [
         "images",
         "masks",
+        "windows",
         "archives",
         "sources",
         "decoding",
         "found",
         "folders",
+        "clips",
         "named",
         "datasets",
     ],
@@ -51,6 +53,7 @@ ROOMS = {
         "facts",
         "reports",
         "protocol",
+        "clips",
     ],
     "runs": [
         "folder",
@@ -156,7 +159,7 @@ def test_what_running_needs_is_required_and_what_tests_need_is_not():
     }
     needed -= {"coopnets_tf", "commands", "flags", *sys.stdlib_module_names}
     names = {"PIL": "pillow", "sklearn": "scikit-learn", "absl": "absl-py"}
-    optional = {"skimage", "huggingface_hub", "pillow_heif"}
+    optional = {"skimage", "huggingface_hub", "pillow_heif", "av"}
     listed = requirements("requirements.txt")
     assert {names.get(one, one) for one in needed - optional} <= listed
     assert requirements("requirements-dev.txt") == {
@@ -164,6 +167,7 @@ def test_what_running_needs_is_required_and_what_tests_need_is_not():
         "pytest-xdist",
         "ruff",
         "mypy",
+        "av",
     }
     assert not listed & requirements("requirements-dev.txt")
 
@@ -192,6 +196,8 @@ def test_nothing_imports_late_but_what_is_optional():
         ("main", "coopnets_tf"),
         ("evaluation.recovery", "skimage"),
         ("data.decoding", "pillow_heif"),
+        ("data.clips", "av"),
+        ("data.named", "skimage"),
         ("commands.cards", "huggingface_hub"),
         ("runs.saving", "huggingface_hub"),
         ("runs.folder", "fcntl"),  # not on Windows

@@ -11,26 +11,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coopnets_tf import seeds
-from coopnets_tf.data import folders, images, named, sources
+from coopnets_tf.data import clips, decoding, folders, images, named, sources
 from coopnets_tf.data.found import Found
+from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import DatasetError
 from coopnets_tf.wording import counted, nearest
 
-NAMES = ("digits", *named.FILES)
+NAMES = ("digits", *named.FILES, *named.TEXTURES)
 MAX_VALIDATION = 5_000  # images, where none were held out for it
 TRAINED_ON = "training images"
 
 
 class ImageDataset:
-    """Images by number: `dataset[chosen]` is float32 [n, height, width, channels].
+    """Images by number: `dataset[chosen]` is float32 [n, *image_shape].
 
     `chosen` is a slice or int [n]. `places`, int [number], are the images' numbers
     among all of `pixels`. Values are in [-1, 1]; 0, mid grey, where `incomplete` hid a
-    pixel.
+    pixel. `image_shape` is [height, width, channels], of clips [frames, height, width,
+    channels]. `whole` is the one picture or clip, uint8, whose windows the images are,
+    None for all others.
 
     Args:
-      pixels: uint8 [number, height, width, channels]; an array, or anything with a
-        `shape` that an array of indices turns into one.
+      pixels: uint8 [number, *image_shape]; an array, or anything with a `shape` that an
+        array of indices turns into one, such as `Windows`.
       labels: int [number]; their classes.
       per_image: stretch each image to [-1, 1] instead of the fixed scale.
       found: what was found in the place that they come from.
@@ -55,6 +58,7 @@ class ImageDataset:
         self.kind = kind
         self.per_image = per_image
         self.places = np.arange(pixels.shape[0])
+        self.whole: np.ndarray | None = getattr(pixels, "whole", None)
         self._pixels = pixels
         self._visible_fn: Callable[[np.ndarray], np.ndarray] | None = None
 
@@ -78,6 +82,15 @@ class ImageDataset:
         visible = self._visible_fn(self.places[chosen]).astype(np.float32)
         return np.broadcast_to(visible, (len(visible), *self.image_shape))
 
+    def shown(self, number: int) -> np.ndarray:
+        """At most `number` of its images to look at: the first ones, but windows, of
+        which neighbours are alike, from all over.
+        """
+        if self.whole is None:
+            return self[:number]
+        ends, number = (0, self.num_images - 1), min(number, self.num_images)
+        return self[np.linspace(*ends, number).round().astype(int)]
+
     def incomplete(
         self, visible_fn: Callable[[np.ndarray], np.ndarray]
     ) -> "ImageDataset":
@@ -88,8 +101,14 @@ class ImageDataset:
             bool [n, height, width, 1].
 
         Raises:
-          DatasetError: if the scale of an image depends on all its pixels.
+          DatasetError: if the scale of an image depends on all its pixels, or another
+            image shows what one hides.
         """
+        if self.whole is not None:
+            raise DatasetError(
+                "`training_mask` would hide nothing of one picture or clip, whose "
+                "windows overlap. Leave it out."
+            )
         if self.per_image:
             raise DatasetError(
                 "`normalize`=per_image takes an image's scale from all pixels, also "
@@ -123,10 +142,11 @@ class ImageDataset:
           folder: makes it as version 0.2 did, of whole names in this folder.
         """
         digest = hashlib.blake2b(digest_size=16)
-        if isinstance(self._pixels, np.ndarray):
-            digest.update(np.ascontiguousarray(self._pixels).data)
+        pixels = self._pixels if self.whole is None else self.whole
+        if isinstance(pixels, np.ndarray):
+            digest.update(np.ascontiguousarray(pixels).data)
         else:
-            for origin in self._pixels.origins:
+            for origin in pixels.origins:
                 name = os.path.join(folder, origin.name) if folder else origin.name
                 digest.update(os.fsencode(f"{name} {origin.mark}\n"))
         if self._visible_fn:
@@ -206,9 +226,9 @@ class ImageDataset:
 def _mirrored(batch, flips):
     """The images of a batch, and what is visible of them, some of them mirrored."""
     parts = {name: batch[name] for name in ("images", "visible") if name in batch}
-    flips = flips[:, None, None, None]
+    flips = flips.reshape(-1, *[1] * (batch["images"].ndim - 1))
     return {
-        name: np.where(flips, part[:, :, ::-1], part) for name, part in parts.items()
+        name: np.where(flips, part[..., ::-1, :], part) for name, part in parts.items()
     }
 
 
@@ -247,12 +267,15 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
 
     Args:
       dataset: one of `NAMES`, or the path of a folder of images, flat or nested, of a
-        zip archive of one, or of an array in an .npy or .npz file.
+        zip archive of one, or of an array in an .npy or .npz file; or of one picture,
+        or, with `num_frames`, of one clip, whose windows are the images.
       num_held_out: how many images are kept out of training: the first ones, of a
         place random ones, always the same.
       **options: `data_dir`, folder with the files of a named data set (default: Keras
         downloads them into its cache, or finds them there); `normalize`, "fixed" or
-        "per_image", see `ImageDataset`; for a place also those of `folders.read`.
+        "per_image", see `ImageDataset`; for a place also those of `folders.read`;
+        `num_frames`, which makes a place one clip, see `clips.read`, of so many
+        consecutive frames an image. Of a picture `image_size` is that of its windows.
 
     Raises:
       DatasetError: if the data are missing, cannot be read, are one image repeated, or
@@ -260,6 +283,8 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
     """
     whole = _whole(dataset, num_held_out=num_held_out, **options)
     training = whole.part(slice(num_held_out, None), kind=TRAINED_ON)
+    if whole.whole is not None:
+        return Splits(training, training, training, 0, True)
     spare = whole.part(slice(num_held_out or None))
     kinds = [f"{kind} images, held out of training" for kind in ("validation", "test")]
     if not num_held_out:
@@ -277,17 +302,24 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
     return Splits(training, validation, test, num_held_out, False)
 
 
-def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **place_options):
+def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **options):
     """The `ImageDataset` of all images but test images, those held out in front."""
     found = None
     pixels: Any
     labels: np.ndarray | None = None
     if name == "digits":
         pixels, labels = named.digits()
-    elif name in NAMES:
+    elif name in named.FILES:
         pixels, labels = named.read(name, data_dir, test=False)
+    elif name in named.TEXTURES:
+        pixels = _cut(name, named.texture(name), options["image_size"])
     else:
-        pixels, found = folders.read(_place(name), **place_options)
+        pixels, found = _read(_place(name), **options)
+    if num_held_out and isinstance(pixels, Windows):
+        raise DatasetError(
+            "`num_held_out` would hold nothing out of one picture or clip, whose "
+            f"windows overlap. Received: num_held_out={num_held_out}. Leave it out."
+        )
     _refuse_one_image(name, pixels)
     if num_held_out >= pixels.shape[0]:
         raise DatasetError(
@@ -308,18 +340,56 @@ def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **place_opti
 
 def _place(name):
     place = Path(name).expanduser()
-    if place.is_dir() or place.is_file() and place.suffix.lower() in sources.PACKED:
+    if place.is_dir() or place.is_file():
         return place
-    found = "is another file" if place.exists() else "does not exist"
     raise DatasetError(
         f"`dataset` must be a folder of images, a {', '.join(sources.PACKED)} file of "
-        f"them or one of {', '.join(NAMES)}. "
-        f"Received: {name}, which {found}.{nearest(name, NAMES)}"
+        f"them, one picture or clip, or one of {', '.join(NAMES)}. "
+        f"Received: {name}, which does not exist.{nearest(name, NAMES)}"
     )
+
+
+def _read(place, *, image_size, num_frames=None, **options):
+    """The images of a place, or the windows of one picture or clip; what was found."""
+    suffix = place.suffix.lower()
+    if num_frames:
+        clip, found = clips.read(
+            place, num_frames=num_frames, image_size=image_size, **options
+        )
+        return Windows(clip, (num_frames, *clip.shape[1:3])), found
+    if place.is_dir() or suffix in sources.PACKED:
+        return folders.read(place, image_size=image_size, **options)
+    if suffix in clips.SUFFIXES:
+        raise DatasetError(
+            f"`dataset`={place} is a clip. Give `num_frames`, how many consecutive "
+            "frames of it are one image of the training."
+        )
+    names = {"color_mode", "grey_range"} & set(options)
+    own = {name: options[name] for name in names}
+    picture, found = folders.read_picture(place, **own)
+    return _cut(place, picture, image_size), found
+
+
+def _cut(name, picture, image_size):
+    """The windows of a picture."""
+    size = decoding.height_and_width(image_size)
+    if any(np.less(picture.shape[:2], size)):
+        shapes = ["x".join(map(str, shape)) for shape in (picture.shape[:2], size)]
+        raise DatasetError(
+            f"`dataset`={name} has {shapes[0]} pixels, and `image_size`={shapes[1]} is "
+            "cut out of it. Give a smaller `image_size`, or a larger picture."
+        )
+    return Windows(picture, size)
 
 
 def _refuse_one_image(name, pixels):
     """One image alone can be learned; copies of one are a mistake in the files."""
+    if isinstance(pixels, Windows) and pixels.shape[0] > 1:
+        if pixels.are_alike():
+            raise DatasetError(
+                f"All windows of `dataset`={name} are the same. Give another."
+            )
+        return
     number = pixels.shape[0]
     first = pixels[np.arange(min(number, 1))]
     others = (pixels[np.arange(index, index + 1)] for index in range(1, number))

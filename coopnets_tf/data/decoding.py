@@ -154,44 +154,51 @@ def height_and_width(size: Size) -> tuple[int, int]:
     return height, width
 
 
-def decode(
-    origin: Origin,
-    *,
-    image_size: Size,
-    color_mode: str,
-    resize: str,
-    grey_range: tuple[int, int] = ALL_GREYS,
-) -> np.ndarray:
+def decode(origin: Origin, **options: Any) -> np.ndarray:
     """Reads one image: uint8 [height, width, channels].
 
-    The camera's orientation is applied, transparency becomes white. Of several pages or
-    of an animation the first picture is taken.
+    Of several pages or of an animation the first picture is taken.
 
     Args:
-      image_size: (height, width), or one number for both.
-      color_mode: "rgb" or "grey".
-      resize: "crop" cuts out the largest centred part of that shape first, "stretch"
-        does not.
-      grey_range: 16-bit greys that become 0 and 255; those outside are clipped.
+      options: of `brought`.
 
     Raises:
       DatasetError: if Pillow cannot read it, or refuses it for its size.
     """
+    return _decoded(origin, functools.partial(brought, **options))
+
+
+def brought(
+    image: Image.Image,
+    *,
+    image_size: Size | None,
+    color_mode: str,
+    resize: str = "crop",
+    grey_range: tuple[int, int] = ALL_GREYS,
+) -> np.ndarray:
+    """An image as uint8 [height, width, channels].
+
+    The camera's orientation is applied, transparency becomes white.
+
+    Args:
+      image_size: (height, width), or one number for both; None: its own.
+      color_mode: "rgb" or "grey".
+      resize: "crop" cuts out the largest centred part of that shape first, "stretch"
+        does not.
+      grey_range: 16-bit greys that become 0 and 255; those outside are clipped.
+    """
     mode = {"rgb": "RGB", "grey": "L"}[color_mode]
     fit: Any = {"crop": ImageOps.fit, "stretch": Image.Image.resize}[resize]
-    height, width = height_and_width(image_size)
-
-    def brought(image):
-        image = _eight_bits(ImageOps.exif_transpose(image), grey_range)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
-        image = image.convert(mode)
+    image = _eight_bits(ImageOps.exif_transpose(image), grey_range)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    image = image.convert(mode)
+    if image_size is not None:
+        height, width = height_and_width(image_size)
         image = fit(image, (width, height), Image.Resampling.BICUBIC)
-        return np.asarray(image).reshape(height, width, channels(color_mode))
-
-    return _decoded(origin, brought)
+    return np.asarray(image).reshape(image.height, image.width, channels(color_mode))
 
 
 def _decoded(origin, function):

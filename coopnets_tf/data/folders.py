@@ -4,6 +4,7 @@ import concurrent.futures
 import functools
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class LazyImages:
     A file that has changed since it was found raises a `DatasetError`.
 
     Args:
-      options: how they are decoded, see `decoding.decode`.
+      options: how they are decoded, see `decoding.brought`.
     """
 
     def __init__(self, origins: Sequence[Origin], **options: Any) -> None:
@@ -75,6 +76,7 @@ def read(
     resize: str = "crop",
     skip_bad_images: bool = False,
     grey_range: str | None = None,
+    by_number: bool = False,
     cache_bytes: int = CACHE_BYTES,
 ) -> tuple[np.ndarray | LazyImages, Found]:
     """Finds the images of a folder and of those in it, of a zip archive or an array.
@@ -84,11 +86,12 @@ def read(
 
     Args:
       place: see `sources.listing`.
-      image_size, color_mode, resize: see `decoding.decode`.
+      image_size, color_mode, resize: see `decoding.brought`.
       skip_bad_images: leave out images that cannot be decoded, instead of stopping. To
         know them, every one is decoded at the start, whether or not it is kept.
       grey_range: "LOW:HIGH", the 16-bit greys that become black and white. None: from 0
         to the first of 255, 511, ... 65535 that none of them exceeds.
+      by_number: in the order of the numbers in their names, 2 before 10.
 
     Returns:
       The images, uint8, and what was found.
@@ -102,6 +105,8 @@ def read(
         "resize": resize,
     }
     listing = sources.listing(place)
+    if by_number:
+        listing.origins.sort(key=lambda one: _numbers(one.name))
     skipped: dict[Origin, str] = {}
 
     def each(function, origins):
@@ -131,6 +136,43 @@ def read(
             f"Received: {report}."
         )
     return pixels, report
+
+
+def _numbers(name):
+    """A name as texts and the numbers between them, in turns."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+
+
+def read_picture(
+    path: Path, *, color_mode: str = "rgb", grey_range: str | None = None
+) -> tuple[np.ndarray, Found]:
+    """One picture in its own size, uint8 [height, width, channels], and what it was.
+
+    Args:
+      path: of a file.
+      color_mode: see `decoding.brought`.
+      grey_range: see `read`.
+
+    Raises:
+      DatasetError: if it cannot be read as an image.
+    """
+    origin = sources.File(path, path.name)
+    try:
+        header = decoding.look(origin)
+        greys = decoding.parse_grey_range(grey_range) if grey_range else None
+        if header.is_deep and not greys:
+            greys = _smallest_range([decoding.largest_grey(origin)])
+        options: Any = {"grey_range": greys} if greys else {}
+        pixels = decoding.decode(
+            origin, image_size=None, color_mode=color_mode, **options
+        )
+    except (NoImage, Unreadable) as error:
+        reason = error.reason if isinstance(error, Unreadable) else f"it {error}"
+        raise DatasetError(
+            f"`dataset`={path} cannot be read as an image: {reason}."
+        ) from error
+    return pixels, found.picture(path, header, greys if header.is_deep else None)
 
 
 def _stacked(images, shape):

@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,22 @@ def report(
     reasons += [f"{name}: is the folder of a run" for name in listing.runs]
     text = f"{greys[0]}:{greys[1]}" if greys else None
     return Found("; ".join(parts), tuple(reasons), text)
+
+
+def picture(place: Path, header: Header, greys: Range) -> Found:
+    """What the one picture of a training was."""
+    size = f"{header.height}x{header.width} {header.color_mode}"
+    parts = [f"{_text(place.name)}: a picture of {size}"]
+    parts += _remarks([header], {}, greys)
+    return Found("; ".join(parts), (), f"{greys[0]}:{greys[1]}" if greys else None)
+
+
+def clip(place: Path, size: str, times: Sequence[float]) -> Found:
+    """What the one clip of a training was, whose pictures begin at seconds `times`."""
+    line = f"{_text(place.name)}: a clip of {counted(len(times), 'frames')} of {size}"
+    if len(times) > 1 and times[-1] > times[0]:
+        line += f", {(len(times) - 1) / (times[-1] - times[0]):.4g} a second"
+    return Found(line, (), None)
 
 
 def own(headers: Collection[Header], skipped: Skipped, greys: Range, shape: str) -> str:

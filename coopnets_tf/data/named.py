@@ -1,4 +1,6 @@
-"""The named data sets: scikit-learn's digits, and those that Keras downloads."""
+"""The named data sets: scikit-learn's digits, those that Keras downloads, and the
+textures of scikit-image.
+"""
 
 import gzip
 from pathlib import Path
@@ -16,6 +18,7 @@ FILES = {  # of those with test images
     "cifar10": "data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10, "
     "binary version)",
 }
+TEXTURES = ("brick", "grass", "gravel")  # one picture each
 
 
 def read(
@@ -46,6 +49,25 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     counts = digits.images[order]  # 0..16, the inked ones of a block of 4x4 pixels
     pixels = np.rint(counts * (255 / 16)).astype(np.uint8)[..., None]
     return pixels, digits.target[order]
+
+
+def texture(name: str) -> np.ndarray:
+    """A picture that comes with scikit-image, uint8 [512, 512, 1].
+
+    Args:
+      name: one of `TEXTURES`.
+
+    Raises:
+      DatasetError: without scikit-image, which is optional.
+    """
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise DatasetError(
+            f"`dataset`={name} is a picture of scikit-image, which needs "
+            "pip install scikit-image."
+        ) from error
+    return getattr(data, name)()[..., None]
 
 
 def _keras(name, test):

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import itertools
+import sys
 
 import keras
 import numpy as np
@@ -9,8 +10,9 @@ from PIL import Image
 
 from coopnets_tf.data import datasets
 from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.images import from_uint8, to_uint8
 from coopnets_tf.errors import DatasetError
-from tests.data.files import flat, save
+from tests.data.files import animate, flat, moving, save
 
 
 def numbered(num_images):
@@ -228,12 +230,12 @@ def test_a_folder(tmp_path):
     [
         ("diggits", "diggits, which does not exist. Did you mean digits?"),
         ("/no/such/place", "/no/such/place, which does not exist"),
-        (__file__, "which is another file"),
+        (__file__, "cannot be read as an image: it is no image"),
     ],
 )
 def test_what_is_no_data_set_is_refused(name, text):
     with pytest.raises(DatasetError) as refusal:
-        datasets.load(name)
+        datasets.load(name, image_size=8)
     assert text in str(refusal.value)
 
 
@@ -455,3 +457,137 @@ def test_images_of_a_folder_are_held_out_at_random(tmp_path):
     np.testing.assert_array_equal(again.places, splits.training.places)
     plain = datasets.load(str(tmp_path), image_size=16)
     np.testing.assert_array_equal(plain.places, np.arange(40))
+
+
+def picture(folder, size=(10, 12)):
+    """A photograph of noise, and its pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    return str(save(folder / "photo.png", pixels)), pixels
+
+
+def test_the_images_of_a_picture_are_its_windows(tmp_path):
+    """In its own size, whatever that of the windows is."""
+    place, pixels = picture(tmp_path)
+    dataset = datasets.load(place, image_size=(8, 9), num_frames=None)
+    assert (dataset.num_images, dataset.image_shape) == (3 * 4, (8, 9, 3))
+    np.testing.assert_array_equal(dataset.whole, pixels)
+    for number in range(12):
+        top, left = np.unravel_index(number, (3, 4))
+        expected = pixels[top : top + 8, left : left + 9] / 127.5 - 1
+        np.testing.assert_allclose(dataset[[number]][0], expected, atol=1e-6)
+    assert str(dataset.found) == "photo.png: a picture of 10x12 rgb"
+    splits = datasets.load_splits(place, image_size=8)
+    assert splits.test_was_trained_on and splits.test.num_images == 15
+
+
+def test_windows_are_trained_on_in_a_known_order(tmp_path):
+    """Flipped, too, and like arrays of the same images."""
+    place, _ = picture(tmp_path)
+    dataset = datasets.load(place, image_size=8)
+    same = ImageDataset("same", to_uint8(dataset[:]))
+    pair = [one.batches(4, run_seed=3, flip=True)(2) for one in (dataset, same)]
+    for found, expected in itertools.islice(zip(*pair, strict=True), 6):
+        np.testing.assert_array_equal(found["images"], expected["images"])
+
+
+def test_a_grey_picture_and_one_of_16_bits(tmp_path):
+    place, _ = picture(tmp_path)
+    grey = datasets.load(place, image_size=8, color_mode="grey")
+    assert grey.image_shape == (8, 8, 1)
+    deep = np.arange(100, dtype=np.uint16).reshape(10, 10) * 40
+    place = str(save(tmp_path / "deep.png", deep))
+    dataset = datasets.load(place, image_size=8, color_mode="grey")
+    assert dataset.found.grey_range == "0:4095"
+    assert dataset.whole.max() == 99 * 40 * 255 // 4095
+    other = datasets.load(place, image_size=8, grey_range="0:3960")
+    assert other.whole.max() == 255
+
+
+@pytest.mark.parametrize("name", ["brick", "grass", "gravel"])
+def test_the_textures_of_scikit_image(name):
+    pytest.importorskip("skimage")
+    dataset = datasets.load(name, image_size=224)
+    assert (dataset.num_images, dataset.image_shape) == (289**2, (224, 224, 1))
+    assert dataset.found is None and len(np.unique(dataset.whole)) > 50
+
+
+def test_textures_need_scikit_image(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(DatasetError, match="pip install scikit-image"):
+        datasets.load("brick", image_size=8)
+
+
+def test_the_images_of_a_clip_are_its_windows_in_time(tmp_path):
+    place = str(animate(tmp_path / "clip.apng", moving(6)))
+    dataset = datasets.load(place, image_size=8, num_frames=4)
+    assert (dataset.num_images, dataset.image_shape) == (3, (4, 8, 8, 3))
+    np.testing.assert_array_equal(dataset.whole, moving(6))
+    expected = from_uint8(np.stack([moving(6)[at : at + 4] for at in range(3)]))
+    np.testing.assert_array_equal(dataset[:], expected)
+    batch = next(dataset.batches(2, run_seed=0, flip=True)(0))
+    assert batch["images"].shape == (2, 4, 8, 8, 3)
+
+
+def test_clips_are_mirrored_left_to_right(tmp_path):
+    frames = np.zeros((5, 8, 8, 3), np.uint8)
+    frames[..., 0, :] = 10 * np.arange(5)[:, None, None] + 50
+    place = str(animate(tmp_path / "clip.apng", frames))
+    dataset = datasets.load(place, image_size=8, num_frames=2)
+    batches = dataset.batches(2, run_seed=0, flip=True)(0)
+    edges = np.concatenate(
+        [batch["images"][..., [0, -1], 0] for batch in itertools.islice(batches, 6)]
+    )
+    is_left, is_right = ((edges[..., side] > -1).all(axis=(1, 2)) for side in (0, 1))
+    assert (is_left ^ is_right).all() and is_left.any() and is_right.any()
+
+
+def test_windows_are_looked_at_from_all_over(tmp_path):
+    place, _ = picture(tmp_path)
+    dataset = datasets.load(place, image_size=8)
+    np.testing.assert_array_equal(dataset.shown(3), dataset[[0, 7, 14]])
+    assert len(dataset.shown(99)) == 15
+    np.testing.assert_array_equal(numbered(9).shown(3), numbered(9)[:3])
+
+
+def test_the_fingerprint_of_a_picture_is_of_all_its_pixels(tmp_path):
+    place, pixels = picture(tmp_path)
+    before = datasets.load(place, image_size=8).fingerprint()
+    save(tmp_path / "elsewhere/other.png", pixels)
+    moved = datasets.load(str(tmp_path / "elsewhere/other.png"), image_size=8)
+    assert moved.fingerprint() == before
+    pixels[-1, -1] ^= 1
+    save(tmp_path / "photo.png", pixels)
+    assert datasets.load(place, image_size=8).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"image_size": 11}, "has 10x12 pixels, and `image_size`=11x11 is cut out"),
+        ({"image_size": 8, "num_held_out": 2}, "`num_held_out` would hold nothing out"),
+        ({"image_size": 8, "num_frames": 2}, "has 1 frame, fewer than `num_frames`=2"),
+    ],
+)
+def test_what_a_picture_cannot_be_is_refused(options, text, tmp_path):
+    place, _ = picture(tmp_path)
+    with pytest.raises(DatasetError, match=text):
+        datasets.load(place, **options)
+
+
+def test_what_a_clip_cannot_be_is_refused(tmp_path):
+    place = str(animate(tmp_path / "clip.apng", moving(6)))
+    with pytest.raises(DatasetError, match="is a clip. Give `num_frames`"):
+        datasets.load(place, image_size=8)
+    options = {"image_size": 8, "num_frames": 4}
+    with pytest.raises(DatasetError, match="`num_held_out` would hold nothing out"):
+        datasets.load(place, num_held_out=1, **options)
+    with pytest.raises(DatasetError, match="`training_mask` would hide nothing"):
+        datasets.load(place, **options).incomplete(lambda places: places)
+
+
+def test_a_picture_of_one_colour_and_a_clip_without_motion_are_refused(tmp_path):
+    photo = save(tmp_path / "photo.png", flat((1, 2, 3), (9, 9)))
+    np.save(tmp_path / "clip.npy", moving(6, step=0))
+    for place, num_frames in ((photo, None), (tmp_path / "clip.npy", 2)):
+        with pytest.raises(DatasetError, match="All windows of .* are the same"):
+            datasets.load(str(place), image_size=8, num_frames=num_frames)
