@@ -157,12 +157,15 @@ def _by_the_nets(model, filled, visible, revise_steps, seed):
 
 
 def _simple_fills(occluded, visible):
-    fills = {"nearest pixel": recovery.nearest_fill(occluded, visible)}
+    """Of clips, of each frame by itself."""
+    shape = occluded.shape
+    frames = [part.reshape(-1, *shape[-3:]) for part in (occluded, visible)]
+    fills = {"nearest pixel": recovery.nearest_fill(*frames)}
     try:
-        fills["biharmonic"] = recovery.biharmonic_fill(occluded, visible)
+        fills["biharmonic"] = recovery.biharmonic_fill(*frames)
     except ImportError:
         print("Without scikit-image there is no biharmonic baseline.")
-    return fills
+    return {name: fill.reshape(shape) for name, fill in fills.items()}
 
 
 def _training_images(run_dir, number, data, training_mask):

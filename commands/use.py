@@ -22,6 +22,8 @@ NUM_PATHS = 8  # of an interpolation, one a row
 PLANE = 9  # latents of a plane either way, 0.5 apart
 FRAMES = 24  # of an animation, one way; it goes there and back, or round a square
 FRAME_MILLISECONDS = 80
+CLIPS = 16  # of a film of samples
+CLIP_MILLISECONDS = 40  # a frame; 25 a second
 Data = Mapping[str, Any]  # arguments of `datasets.load_splits`
 
 
@@ -75,8 +77,9 @@ def sample(
     format: str | None = None,
     image_size: str | None = None,
     latent_size: str | None = None,
+    animation: str | None = None,
 ) -> Path:
-    """Grids of the nets' samples, and by `format` the images themselves.
+    """Grids of the nets' samples, of clips films, too; by `format` the images also.
 
     ```python
     from commands import use
@@ -89,10 +92,14 @@ def sample(
       output: new folder; default: the next free one in the run's.
       revise_steps: of D1, see `ImageModel.sample`.
       seed: image k depends on (seed, k) alone.
-      format: "png", one file each; "npy" or "npz" (key `images`), uint8 [num_images,
-        height, width, channels]. None: no images but the grids.
+      format: "png", one file each, of clips one of each frame; "npy" or "npz" (key
+        `images`), uint8 [num_images, *image_shape]. None: no images but the grids.
       image_size, latent_size: of the samples, one of the two, such as "448x448" or
         "14x14"; see `ImageModel.of_size`. Default: as in training.
+      animation: of clips, "gif", as None is, or "webp".
+
+    Raises:
+      RunError: on an animation of still images.
     """
     run_dir, model = opened(
         workdir, checkpoint, trust_network, revise_steps=revise_steps
@@ -102,20 +109,34 @@ def sample(
         model = model.of_size(image_size=sides if len(sides) > 1 else sides * 2)
     elif latent_size:
         model = model.of_size(latent_size=lengths(latent_size))
+    if animation and num_frames(model) is None:
+        raise RunError(
+            "`animation` is for clips, and samples of this run are still images. Leave "
+            "it out, or take `mode`=interpolate."
+        )
     place = folder.new_output(output, run_dir, "sample")
-    shown = min(num_images, GRID)
-    if model.generator:
-        grid = pictures.grid(model.sample(shown, seed=seed, num_steps=0))
-        pictures.save_png(place / "generator.png", grid)
+    steps: dict[str, int | None] = {"generator": 0} if model.generator else {}
     if model.descriptor and (revise_steps != 0 or not model.generator):
-        grid = pictures.grid(model.sample(shown, seed=seed, num_steps=revise_steps))
-        pictures.save_png(place / "descriptor.png", grid)
+        steps["descriptor"] = revise_steps
+    for net, number in steps.items():
+        shown = model.sample(min(num_images, GRID), seed=seed, num_steps=number).numpy()
+        pictures.save_png(place / f"{net}.png", pictures.grid(shown))
+        if num_frames(model):
+            frames = [pictures.grid(one) for one in shown[:CLIPS].swapaxes(0, 1)]
+            path = place / f"{net}.{animation or 'gif'}"
+            _save_film(path, frames, CLIP_MILLISECONDS)
     if format:
         batches = model.sample_batches(num_images, seed=seed, num_steps=revise_steps)
         pixels = (pictures.to_uint8(batch) for batch in batches)
         _save_images(place, batches_on_a_bar(pixels, num_images), format)
     print(f"Samples of step {int(model.step)}: {place}")
     return place
+
+
+def num_frames(model: ImageModel) -> int | None:
+    """How many frames the images of a model of clips have; None for still ones."""
+    frames, *still = model.image_shape
+    return frames if len(still) == 3 else None
 
 
 def _save_images(place, batches, format):
@@ -130,9 +151,14 @@ def _save_images(place, batches, format):
 
 
 def save_pngs(place: Path, batches: Iterable[np.ndarray]) -> None:
-    """Images, uint8, as `<place>/<number>.png`."""
+    """Images, uint8, as `<place>/<number>.png`, or clips as
+    `<place>/<number>/<frame>.png`.
+    """
     for number, image in enumerate(itertools.chain.from_iterable(batches)):
-        pictures.save_png(place / f"{number:06d}.png", image)
+        if image.ndim == 4:
+            save_pngs(place / f"{number:06d}", [image])
+        else:
+            pictures.save_png(place / f"{number:06d}.png", image)
 
 
 def chosen_images(
@@ -148,6 +174,9 @@ def chosen_images(
 ) -> np.ndarray:
     """The user's images, or some of the run's data set; says which.
 
+    Raises:
+      RunError: on images for a model of clips.
+
     Args:
       number: at most that many.
       images: files and other places. None: the data set.
@@ -155,6 +184,11 @@ def chosen_images(
       resize, normalize, grey_range: of `images`, see `folders.read_files` and
         `datasets.load_splits`.
     """
+    if images and num_frames(model):
+        raise RunError(
+            f"`images` are still, and those of this run are clips of "
+            f"{num_frames(model)} frames. Leave it out."
+        )
     if images:
         pixels, found = folders.read_files(
             images,
@@ -168,7 +202,7 @@ def chosen_images(
         per_image = normalize == "per_image"
         return pictures.normalize_per_image(scaled) if per_image else scaled
     test = datasets.load_splits(**data_of(run_dir, data)).test
-    chosen = test[:number]
+    chosen = test.shown(number)
     print(f"{test.name}: {counted(len(chosen), test.kind)}")
     return chosen
 
@@ -234,7 +268,7 @@ def interpolate(
     if animation:
         frames = _frames(kind, _path(kind, latents, FRAMES))
         frames = [pictures.grid(_generate(model, frame)) for frame in frames]
-        _save_film(place / f"{kind}.{animation}", frames)
+        _save_film(place / f"{kind}.{animation}", frames, FRAME_MILLISECONDS)
     print(f"Interpolation: {place}")
     return place
 
@@ -286,12 +320,12 @@ def _generate(model, latents):
     return model.generate(latents.reshape(shape).astype(np.float32))
 
 
-def _save_film(path, frames):
+def _save_film(path, frames, milliseconds):
     frames = [Image.fromarray(frame.squeeze()) for frame in frames]
     frames[0].save(
         path,
         append_images=frames[1:],
         save_all=True,
-        duration=FRAME_MILLISECONDS,
+        duration=milliseconds,
         loop=0,
     )

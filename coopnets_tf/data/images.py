@@ -14,6 +14,7 @@ from coopnets_tf.files import write_whole
 # Small images are enlarged by a whole factor to be seen, within these widths in pixels.
 MAX_WIDTH = 800  # of a picture
 MAX_TILE = 256  # of an image in it
+MAX_FRAMES = 16  # of a clip in a row
 MAX_GROUPS = 3  # a row of `compared`
 GAP, GROUP_GAP = 2, 12  # pixels between two images, two groups
 HEADING = 12  # pixels, the size of its letters
@@ -50,18 +51,19 @@ def grid(
 ) -> np.ndarray:
     """Lays images out row by row: uint8 [grid height, grid width, channels].
 
-    Small ones are enlarged without smoothing. Of moving images each is a row of its
-    frames; empty places are white.
+    Small ones are enlarged without smoothing; empty places are white. Of clips each is
+    a row of its frames, of many some that are evenly chosen.
 
     Args:
       images: float [num_images, height, width, channels] or [num_images, frames,
         height, width, channels] in [-1, 1]; clipped.
-      num_columns: the default makes the grid about square.
+      num_columns: of images. The default makes the grid about square.
       gap: pixels between two images.
     """
     tiles = to_uint8(images)
     if tiles.ndim == 5:
-        num_columns = num_columns or tiles.shape[1]
+        tiles = _strips(tiles, gap)
+        num_columns = tiles.shape[1]
         tiles = tiles.reshape(-1, *tiles.shape[2:])
     if not num_columns:
         number, (height, width) = len(tiles), tiles.shape[1:3]
@@ -70,17 +72,29 @@ def grid(
     return _lay_out(_enlarged(tiles, factor), num_columns, gap)
 
 
+def _strips(clips, gap):
+    """Frames of clips that fit into a row: the first, the last, and some between."""
+    number, width = clips.shape[1], clips.shape[3]
+    fit = max((MAX_WIDTH - gap) // (width + gap), 2)
+    chosen = np.linspace(0, number - 1, min(number, fit, MAX_FRAMES))
+    return clips[:, chosen.round().astype(int)]
+
+
 def compared(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Images of several kinds, those of one place as a group under their headings.
 
+    Of clips those of one place are rows of frames, one kind below the other.
+
     Args:
-      columns: by heading, float [num_images, height, width, 1 or 3] in [-1, 1]; as
-        many of each kind; clipped.
+      columns: by heading, float [num_images, height, width, 1 or 3] in [-1, 1] or clips
+        of them; as many of each kind; clipped.
 
     Returns:
       uint8 [picture height, picture width, channels], with as many groups a row as
       leave room for the headings.
     """
+    if (clips := next(iter(columns.values()))).ndim == 5:
+        return grid(np.stack([*columns.values()], 1).reshape(-1, *clips.shape[1:]))
     kinds = [to_uint8(images) for images in columns.values()]
     number, *size, channels = kinds[0].shape
     widest = math.ceil(max(map(_font().getlength, columns)))

@@ -52,10 +52,11 @@ def parse_mask(
 def hide(
     images: np.ndarray, mask: str | None, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hides a part of images.
+    """Hides a part of images, of clips the same one in all frames.
 
     Args:
-      images: float32 [number, height, width, channels] in [-1, 1].
+      images: float32 [number, height, width, channels] or [number, frames, height,
+        width, channels] in [-1, 1].
       mask: see `parse_mask`, or the path of an image file in which black is hidden.
 
     Returns:
@@ -64,23 +65,24 @@ def hide(
     Raises:
       MaskError: if the mask cannot be used.
     """
-    shape = images.shape[1:]
+    shape = images.shape[-3:]
     path = os.path.expanduser(mask or "")
     if os.path.isfile(path):
         kind, visible = "file", read_mask(Path(path), shape)
-        visible = np.broadcast_to(visible, images.shape)
     else:
         kind, amount = parse_mask(mask, shape)
         visible = visible_pixels(
             kind, amount, number=len(images), image_shape=shape, seed=seed
         )
+        visible = visible.reshape(-1, *[1] * (images.ndim - 4), *shape)
+    visible = np.broadcast_to(visible, images.shape)
     refuse_extremes(visible, f"`mask`={mask}", "Give another share, or another `seed`.")
     return visible, occlude(images, visible, kind=kind, seed=seed)
 
 
 def refuse_extremes(visible: np.ndarray, origin: str, way_out: str) -> None:
     """Stops where a mask, from `origin`, hides nothing or everything of an image."""
-    shares = visible.mean(axis=(1, 2, 3))
+    shares = visible.mean(axis=tuple(range(1, visible.ndim)))
     if shares.min() == 0 or shares.max() == 1:
         raise MaskError(
             f"{origin} hides nothing or everything of at least one image. {way_out}"
@@ -176,10 +178,10 @@ def occlude(
 ) -> np.ndarray:
     """Images whose hidden pixels are mid grey, or, for salt and pepper, black or white.
 
-    `images` are float32 [number, height, width, channels] in [-1, 1], as is `visible`.
+    `images` are float32 in [-1, 1], see `hide`, as is `visible`.
     """
     noise = np.zeros_like(images)
     if kind == "salt_pepper":
-        draws = np.random.default_rng([seed, 1]).random((*images.shape[:3], 1))
+        draws = np.random.default_rng([seed, 1]).random((*images.shape[:-1], 1))
         noise = np.where(draws < 0.5, -1, 1).astype(np.float32)
     return np.where(visible > 0, images, noise)

@@ -39,24 +39,35 @@ def errors(
     """How far recovered images are from the originals.
 
     Args:
-      images, recovered: float32 [number, height, width, channels] in [-1, 1].
+      images, recovered: float32 [number, height, width, channels] in [-1, 1], or clips.
       visible: as `images`.
 
     Returns:
       `hidden_mae` and `hidden_rmse`, mean absolute and root mean square difference of
-      hidden pixels, in parts of the range from black to white; `psnr` in dB, at most
-      100 for an image, and `ssim` of whole images, means over images (TensorFlow's;
-      SSIM with its window of 11 pixels, or the largest odd one that fits into smaller
-      images).
+      hidden pixels, in parts of the range from black to white; the means of
+      `similarity` over whole images.
     """
     hidden = (images - recovered)[np.broadcast_to(visible, images.shape) == 0] / 2
-    window = min(11, (min(images.shape[1:3]) - 1) // 2 * 2 + 1)
-    scaled = [tf.constant((one + 1) / 2) for one in (images, recovered)]
-    psnr = tf.image.psnr(*scaled, max_val=1.0)
-    ssim = tf.image.ssim(*scaled, max_val=1.0, filter_size=window)
+    similar = similarity(images, recovered)
     return {
         "hidden_mae": float(np.mean(np.abs(hidden))),
         "hidden_rmse": float(np.sqrt(np.mean(np.square(hidden)))),
-        "psnr": float(tf.reduce_mean(tf.minimum(psnr, MOST_PSNR))),
-        "ssim": float(tf.reduce_mean(ssim)),
+        **{name: float(values.mean()) for name, values in similar.items()},
     }
+
+
+def similarity(images: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
+    """How alike images are, one by one.
+
+    Args:
+      images, others: float32 [..., height, width, channels] in [-1, 1].
+
+    Returns:
+      `psnr` in dB, at most 100, and `ssim`, float32 [...]; TensorFlow's. SSIM has its
+      window of 11 pixels, or the largest odd one that fits into smaller images.
+    """
+    window = min(11, (min(images.shape[-3:-1]) - 1) // 2 * 2 + 1)
+    scaled = [tf.constant((one + 1) / 2) for one in (images, others)]
+    psnr = tf.minimum(tf.image.psnr(*scaled, max_val=1.0), MOST_PSNR)
+    ssim = tf.image.ssim(*scaled, max_val=1.0, filter_size=window)
+    return {"psnr": psnr.numpy(), "ssim": ssim.numpy()}

@@ -108,3 +108,26 @@ def test_png_keeps_every_pixel(tmp_path, channels):
     images.save_png(path, pixels)
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image).reshape(pixels.shape), pixels)
+
+
+@pytest.mark.parametrize(
+    ("frames", "width", "shown"), [(32, 64, 12), (32, 8, 16), (5, 64, 5), (9, 500, 2)]
+)
+def test_a_clip_is_a_row_of_the_frames_that_fit(frames, width, shown):
+    """The first and the last of them, and others evenly between."""
+    values = np.linspace(-1, 1, frames)[None, :, None, None, None]
+    clips = values * np.ones((2, frames, 8, width, 1))
+    strip = images.grid(clips)
+    tile = (strip.shape[1] - 2) // shown
+    found = strip[5, 2 + np.arange(shown) * tile, 0].astype(int)
+    expected = np.linspace(0, frames - 1, shown).round().astype(int)
+    assert found.tolist() == images.to_uint8(values[0, expected, 0, 0, 0]).tolist()
+    assert strip.shape[1] <= 800 or shown == 2
+    again = images.grid(clips[:1])
+    np.testing.assert_array_equal(strip[: len(again)], again)
+
+
+def test_compared_clips_stand_one_below_the_other():
+    clips = np.linspace(-1, 1, 4).reshape(2, 2, 1, 1, 1, 1) * np.ones((3, 8, 8, 1))
+    pairs = images.compared({"sample": clips[0], "nearest": clips[1]})
+    np.testing.assert_array_equal(pairs, images.grid(clips[[0, 1, 0, 1], [0, 0, 1, 1]]))

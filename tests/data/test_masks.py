@@ -213,3 +213,15 @@ def test_without_a_mask_a_square_of_half_the_shorter_side_is_hidden(width, left)
     expected = np.ones((2, 8, width, 1))
     expected[:, 2:6, left : left + 4] = 0
     np.testing.assert_array_equal(visible, expected)
+
+
+@pytest.mark.parametrize("mask", [None, "random:0.5", "salt_pepper:0.5", "file"])
+def test_a_mask_is_the_same_in_all_frames_of_a_clip(mask, tmp_path):
+    clips = noise(3, 4, 8, 8, 1)
+    if mask == "file":
+        mask = str(write_mask(tmp_path / "mask.png", np.eye(8) > 0))
+    visible, occluded = masks.hide(clips, mask, seed=0)
+    still, _ = masks.hide(clips[:, 0], mask, seed=0)
+    np.testing.assert_array_equal(visible, np.repeat(still[:, None], 4, axis=1))
+    np.testing.assert_array_equal(occluded[visible > 0], clips[visible > 0])
+    assert np.isin(occluded[visible == 0], [-1, 0, 1]).all()
