@@ -12,8 +12,8 @@ from commands import build, use
 from commands.build import Settings
 from coopnets_tf.data import datasets, images
 from coopnets_tf.data.datasets import ImageDataset, Splits
-from coopnets_tf.errors import ExtractorError
-from coopnets_tf.evaluation import features, own_extractor, protocol, reports
+from coopnets_tf.errors import ArgumentError, ExtractorError
+from coopnets_tf.evaluation import clips, features, own_extractor, protocol, reports
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.evaluation.protocol import Evaluation, Protocol
 from coopnets_tf.files import write_json
@@ -34,6 +34,30 @@ def evaluate(settings: Settings) -> Path:
         build.incomplete(splits.training, settings),
         way_out="An evaluation needs to know what was not trained on.",
     )
+    for argument in ("output", "export_samples"):
+        folder.refuse_used(settings[argument], argument=argument)
+    if splits.training.whole is None:
+        score, text = _of_images(model, splits, settings), reports.text
+    else:
+        score, text = _of_one(model, splits.training, settings), clips.text
+    if images_to := settings["export_samples"]:
+        folder.new_output(images_to, run_dir, "evaluate", argument="export_samples")
+    output = folder.new_output(settings["output"], run_dir, "evaluate")
+    found = score()
+    save(found, output)
+    if images_to:
+        export_samples(images_to, {**found.scored, "reference": found.reference})
+    print(text(found.report))
+    print(f"Report and pictures of step {int(model.step)}: {output}")
+    if images_to:
+        print(f"Images that were scored: {images_to}")
+    return output
+
+
+def _of_images(
+    model: ImageModel, splits: Splits, settings: Settings
+) -> Callable[[], Evaluation]:
+    """The evaluation by images that were held out, once nothing can be refused."""
     choices = protocol_of(
         settings,
         split=settings["split"],
@@ -43,31 +67,40 @@ def evaluate(settings: Settings) -> Path:
     # Refused now rather than after the classifier's training.
     protocol.real_images(splits, choices)
     protocol.num_drawn(model, choices)
-    for argument in ("output", "export_samples"):
-        folder.refuse_used(settings[argument], argument=argument)
     tell("the feature extractor")
     try:
         extractor = choose_extractor(splits, choices, settings)
     finally:
         tell("")
-    if images_to := settings["export_samples"]:
-        folder.new_output(images_to, run_dir, "evaluate", argument="export_samples")
-    output = folder.new_output(settings["output"], run_dir, "evaluate")
-    found = protocol.evaluate(model, splits, choices, extractor=extractor, tell=tell)
-    save(found, output)
-    if images_to:
-        export_samples(images_to, {**found.scored, "reference": found.reference})
-    print(reports.text(found.report))
-    print(f"Report and pictures of step {int(model.step)}: {output}")
-    if images_to:
-        print(f"Images that were scored: {images_to}")
-    return output
+    return functools.partial(
+        protocol.evaluate, model, splits, choices, extractor=extractor, tell=tell
+    )
+
+
+def _of_one(
+    model: ImageModel, training: ImageDataset, settings: Settings
+) -> Callable[[], Evaluation]:
+    """The evaluation by the one clip whose windows a training had."""
+    if len(training.image_shape) == 3:
+        raise ArgumentError("`mode`=evaluate of one picture is not possible yet.")
+    return functools.partial(
+        clips.evaluate,
+        model,
+        training,
+        num_samples=settings["evaluation_samples"],
+        seed=settings["evaluation_seed"],
+    )
 
 
 def on_the_way(
     splits: Splits, settings: Settings
 ) -> Callable[[ImageModel], Evaluation]:
     """How the nets of a training are evaluated: a function of the model."""
+    if splits.training.whole is not None:
+        raise ArgumentError(
+            "`evaluate_every` needs images held out of training, and windows of one "
+            "picture or clip overlap. Leave it out, and take `mode`=evaluate later."
+        )
     choices = protocol_of(settings, split="validation")
     protocol.real_images(splits, choices)  # refused now rather than in an hour
     return functools.partial(
@@ -139,7 +172,7 @@ def save(found: Evaluation, output: Path) -> None:
     for name, picture in found.pictures.items():
         images.save_png(output / f"{name}.png", picture)
     for name, samples in found.scored.items():
-        grid = images.grid(samples[: use.GRID])
+        grid = images.grid(samples.shown(use.GRID))
         images.save_png(output / f"{_file_name(name)}.png", grid)
     events = tf.summary.create_file_writer(str(output / "tensorboard"))
     with contextlib.closing(events):

@@ -27,6 +27,9 @@ MEANINGS = {
     "below which 5 % of the real images are.",
     "share_near": "Share of samples below that; about 0.05 if they are as new as real "
     "images, 1 of copies.",
+    "psnr": "Of frames of samples and of the nearest training window, in dB.",
+    "ssim": "Of frames of samples and of the nearest training window, at most 1.",
+    "distance": "From the nearest training window, root mean square over pixels.",
     "real_energy": "Of the real images that samples are scored against.",
     "real_energy_stddev": "Of the real images that samples are scored against.",
     "energy_minus_real": "Of chains of ten times the trained length, in nats.",

@@ -1,0 +1,151 @@
+"""How a model of one clip does: its samples beside the clip that it was trained on.
+
+    sample                 against the training window that is nearest to it, r.m.s.
+    shifted windows        of the clip itself, half a window apart: what frames of the
+                           right look at another moment score
+    mean frame             of the clip, repeated, against windows: what no motion scores
+
+To repeat its clip is what such a model learns; a higher score is a better copy, and a
+sample as near to the clip as its own windows are is one.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from coopnets_tf.data import images
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.errors import NotFinite
+from coopnets_tf.evaluation import facts, memorisation, recovery, reports
+from coopnets_tf.evaluation.protocol import Evaluation
+from coopnets_tf.image_model import ImageModel
+from coopnets_tf.wording import counted
+
+MOST_CLIPS = 8  # of a net, and windows of the clip: nearly all of them are alike
+SHIFTED, MEAN_FRAME = "shifted windows", "mean frame"
+
+
+def evaluate(
+    model: ImageModel, training: ImageDataset, *, num_samples: int, seed: int
+) -> Evaluation:
+    """Scores what the nets make of one clip.
+
+    Args:
+      training: the windows of the clip.
+      num_samples: clips drawn of each net, at most `MOST_CLIPS`.
+      seed: in [0, 2**31); of the draws.
+
+    Returns:
+      An evaluation whose scores are those of `scores`, by net, and of two baselines.
+
+    Raises:
+      NotFinite: if a net makes images that contain NaN or infinity.
+    """
+    number = min(num_samples, MOST_CLIPS)
+    sets: dict[str, ImageDataset] = {}
+    nearest: dict[str, np.ndarray] = {}
+    for net, steps in _nets(model).items():
+        clips = model.sample(number, seed=seed, num_steps=steps).numpy()
+        if not np.isfinite(clips).all():
+            raise NotFinite(net)
+        sets[net] = ImageDataset(net, images.to_uint8(clips), kind="samples")
+        found = memorisation.nearest(sets[net][:], training)
+        nearest[net] = training[found.numbers]
+    found_scores = {net: scores(one[:], nearest[net]) for net, one in sets.items()}
+    last = [*sets][-1]
+    report = {
+        "protocol": {
+            "num_samples": number,
+            "seed": seed,
+            "trained_on": str(training),
+            "window": list(training.image_shape),
+            "scored_against": "the nearest training window, r.m.s. over its pixels",
+        },
+        "nets": facts.nets(model),
+        "versions": facts.versions(),
+        "date": time.strftime("%Y-%m-%d"),
+        "step": int(model.step),
+        "scores": found_scores | baselines(training),
+        "diagnostics": {},
+    }
+    pairs = {"sample": sets[last][:], "nearest": nearest[last]}
+    pictures = {"nearest": images.compared(pairs)}
+    reference = ImageDataset("nearest", images.to_uint8(nearest[last]))
+    return Evaluation(report, pictures, sets, reference)
+
+
+def _nets(model: ImageModel) -> dict[str, int | None]:
+    """The nets whose clips are scored, with their steps of D1 (None: all)."""
+    nets: dict[str, int | None] = {"generator": 0} if model.generator else {}
+    return nets | ({"descriptor": None} if model.revision_steps else {})
+
+
+def scores(clips: np.ndarray, others: np.ndarray) -> dict[str, Any]:
+    """How alike clips are, float32 [number, frames, height, width, channels] each.
+
+    Returns:
+      `psnr` and `ssim` of a frame, each a `mean` over all and its `standard_error` over
+      clips, None of one clip; `distance`, r.m.s. over the pixels, in pixel units.
+    """
+    found: dict[str, Any] = {"num_images": len(clips)}
+    for name, values in recovery.similarity(clips, others).items():
+        means = values.mean(axis=1, dtype=np.float64)
+        error = means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else None
+        found[name] = {
+            "mean": float(means.mean()),
+            "standard_error": None if error is None else float(error),
+        }
+    squares = np.square(clips - others, dtype=np.float64)
+    found["distance"] = float(np.sqrt(squares.mean(axis=(1, 2, 3, 4))).mean())
+    return found
+
+
+def baselines(training: ImageDataset) -> dict[str, dict[str, Any]]:
+    """What windows of the clip score against those half a window later, where it is
+    longer than a window; and its mean frame against windows.
+    """
+    last = training.num_images - 1
+    shift = min(training.image_shape[0] // 2, last)
+    starts = np.linspace(0, last - shift, min(MOST_CLIPS, last - shift + 1))
+    starts = starts.round().astype(int)
+    windows = training[starts]
+    found = {}
+    if shift:
+        found[SHIFTED] = scores(windows, training[starts + shift])
+    clip: Any = training.whole
+    frame = images.from_uint8(clip.mean(axis=0).round())
+    found[MEAN_FRAME] = scores(np.broadcast_to(frame, windows.shape), windows)
+    return found
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """The scores, a row for each of what was scored, and what they are."""
+    rows = {
+        name: {
+            "clips": str(own["num_images"]),
+            "PSNR, dB": _with_error(own["psnr"], 2),
+            "SSIM": _with_error(own["ssim"], 3),
+            "r.m.s. distance": f"{own['distance']:.3f}",
+        }
+        for name, own in report["scores"].items()
+    }
+    protocol = report["protocol"]
+    frames = counted(protocol["window"][0], "frames")
+    return "\n".join(
+        [
+            reports.table(rows),
+            f"Of samples, {frames} each, from the nearest of the training: "
+            f"{protocol['trained_on']}.",
+            "Larger PSNR and SSIM are better copies, which is what a model of one clip "
+            f"makes. {SHIFTED.capitalize()}: of the clip itself, half a window apart; "
+            f"{MEAN_FRAME}: no motion.",
+        ]
+    )
+
+
+def _with_error(found, digits):
+    error = found["standard_error"]
+    more = "" if error is None else f" ± {error:.{digits}f}"
+    return f"{found['mean']:.{digits}f}{more}"
