@@ -13,7 +13,14 @@ from commands.build import Settings
 from coopnets_tf.data import datasets, images
 from coopnets_tf.data.datasets import ImageDataset, Splits
 from coopnets_tf.errors import ArgumentError, ExtractorError
-from coopnets_tf.evaluation import clips, features, own_extractor, protocol, reports
+from coopnets_tf.evaluation import (
+    clips,
+    features,
+    own_extractor,
+    protocol,
+    reports,
+    textures,
+)
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.evaluation.protocol import Evaluation, Protocol
 from coopnets_tf.files import write_json
@@ -36,10 +43,11 @@ def evaluate(settings: Settings) -> Path:
     )
     for argument in ("output", "export_samples"):
         folder.refuse_used(settings[argument], argument=argument)
+    text: Callable[[Any], str] = reports.text
     if splits.training.whole is None:
-        score, text = _of_images(model, splits, settings), reports.text
+        score = _of_images(model, splits, settings)
     else:
-        score, text = _of_one(model, splits.training, settings), clips.text
+        score, text = _of_one(model, splits.training, settings)
     if images_to := settings["export_samples"]:
         folder.new_output(images_to, run_dir, "evaluate", argument="export_samples")
     output = folder.new_output(settings["output"], run_dir, "evaluate")
@@ -79,16 +87,26 @@ def _of_images(
 
 def _of_one(
     model: ImageModel, training: ImageDataset, settings: Settings
-) -> Callable[[], Evaluation]:
-    """The evaluation by the one clip whose windows a training had."""
-    if len(training.image_shape) == 3:
-        raise ArgumentError("`mode`=evaluate of one picture is not possible yet.")
-    return functools.partial(
-        clips.evaluate,
-        model,
-        training,
-        num_samples=settings["evaluation_samples"],
-        seed=settings["evaluation_seed"],
+) -> tuple[Callable[[], Evaluation], Callable[[Any], str]]:
+    """The evaluation by the one picture or clip whose windows a training had, and what
+    makes a text of its report.
+    """
+    options = {
+        "num_samples": settings["evaluation_samples"],
+        "seed": settings["evaluation_seed"],
+    }
+    if len(training.image_shape) == 4:
+        return functools.partial(clips.evaluate, model, training, **options), clips.text
+    return (
+        functools.partial(
+            textures.evaluate,
+            model,
+            training,
+            extractor=settings["extractor"],
+            layer=settings["extractor_layer"],
+            **options,
+        ),
+        textures.text,
     )
 
 

@@ -225,8 +225,8 @@ data.string(
     "64",
     "Size in pixels to which the images of a folder and the frames of a clip are "
     "brought: the side of a square, or height x width such as 96x64. Of one picture, "
-    "which is never resized, that of the windows cut out of it. With --mode=sample that "
-    "of the samples, by nets that are for any size (--network=texture).",
+    "which is never resized, that of the windows cut out of it. With --mode=sample "
+    "that of the samples, by nets that are for any size (--network=texture).",
     basic="of your own images, such as 64 or 96x64",
     must="a whole number of 8 or more, or height x width such as 96x64",
     good=lambda value: bool(re.fullmatch(SIZE, value, re.ASCII)),

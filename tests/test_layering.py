@@ -54,6 +54,7 @@ ROOMS = {
         "reports",
         "protocol",
         "clips",
+        "textures",
     ],
     "runs": [
         "folder",

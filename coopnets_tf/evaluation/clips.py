@@ -9,7 +9,6 @@ To repeat its clip is what such a model learns; a higher score is a better copy,
 sample as near to the clip as its own windows are is one.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +16,8 @@ import numpy as np
 
 from coopnets_tf.data import images
 from coopnets_tf.data.datasets import ImageDataset
-from coopnets_tf.errors import NotFinite
-from coopnets_tf.evaluation import facts, memorisation, recovery, reports
-from coopnets_tf.evaluation.protocol import Evaluation
+from coopnets_tf.evaluation import facts, memorisation, metrics, recovery, reports
+from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.wording import counted
 
@@ -44,15 +42,11 @@ def evaluate(
       NotFinite: if a net makes images that contain NaN or infinity.
     """
     number = min(num_samples, MOST_CLIPS)
-    sets: dict[str, ImageDataset] = {}
-    nearest: dict[str, np.ndarray] = {}
-    for net, steps in _nets(model).items():
-        clips = model.sample(number, seed=seed, num_steps=steps).numpy()
-        if not np.isfinite(clips).all():
-            raise NotFinite(net)
-        sets[net] = ImageDataset(net, images.to_uint8(clips), kind="samples")
-        found = memorisation.nearest(sets[net][:], training)
-        nearest[net] = training[found.numbers]
+    sets = samples_by_net(model, number, seed=seed)
+    nearest = {
+        net: training[memorisation.nearest(clips[:], training).numbers]
+        for net, clips in sets.items()
+    }
     found_scores = {net: scores(one[:], nearest[net]) for net, one in sets.items()}
     last = [*sets][-1]
     report = {
@@ -63,10 +57,7 @@ def evaluate(
             "window": list(training.image_shape),
             "scored_against": "the nearest training window, r.m.s. over its pixels",
         },
-        "nets": facts.nets(model),
-        "versions": facts.versions(),
-        "date": time.strftime("%Y-%m-%d"),
-        "step": int(model.step),
+        **facts.origin(model),
         "scores": found_scores | baselines(training),
         "diagnostics": {},
     }
@@ -74,12 +65,6 @@ def evaluate(
     pictures = {"nearest": images.compared(pairs)}
     reference = ImageDataset("nearest", images.to_uint8(nearest[last]))
     return Evaluation(report, pictures, sets, reference)
-
-
-def _nets(model: ImageModel) -> dict[str, int | None]:
-    """The nets whose clips are scored, with their steps of D1 (None: all)."""
-    nets: dict[str, int | None] = {"generator": 0} if model.generator else {}
-    return nets | ({"descriptor": None} if model.revision_steps else {})
 
 
 def scores(clips: np.ndarray, others: np.ndarray) -> dict[str, Any]:
@@ -91,12 +76,7 @@ def scores(clips: np.ndarray, others: np.ndarray) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"num_images": len(clips)}
     for name, values in recovery.similarity(clips, others).items():
-        means = values.mean(axis=1, dtype=np.float64)
-        error = means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else None
-        found[name] = {
-            "mean": float(means.mean()),
-            "standard_error": None if error is None else float(error),
-        }
+        found[name] = metrics.with_error(values.mean(axis=1, dtype=np.float64))
     squares = np.square(clips - others, dtype=np.float64)
     found["distance"] = float(np.sqrt(squares.mean(axis=(1, 2, 3, 4))).mean())
     return found
@@ -125,8 +105,8 @@ def text(report: Mapping[str, Any]) -> str:
     rows = {
         name: {
             "clips": str(own["num_images"]),
-            "PSNR, dB": _with_error(own["psnr"], 2),
-            "SSIM": _with_error(own["ssim"], 3),
+            "PSNR, dB": reports.with_error(own["psnr"], 2),
+            "SSIM": reports.with_error(own["ssim"], 3),
             "r.m.s. distance": f"{own['distance']:.3f}",
         }
         for name, own in report["scores"].items()
@@ -143,9 +123,3 @@ def text(report: Mapping[str, Any]) -> str:
             f"{MEAN_FRAME}: no motion.",
         ]
     )
-
-
-def _with_error(found, digits):
-    error = found["standard_error"]
-    more = "" if error is None else f" ± {error:.{digits}f}"
-    return f"{found['mean']:.{digits}f}{more}"

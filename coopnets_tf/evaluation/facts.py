@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+import time
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
@@ -81,6 +82,16 @@ def nets(model: ImageModel) -> dict[str, Any]:
         **facts(model),
         **{name: facts(net) for name, net in model.nets.items()},
         "noise_scale": float(model.noise_scale()),
+    }
+
+
+def origin(model: ImageModel) -> dict[str, Any]:
+    """Where a report comes from, the same whatever was measured."""
+    return {
+        "nets": nets(model),
+        "versions": versions(),
+        "date": time.strftime("%Y-%m-%d"),
+        "step": int(model.step),
     }
 
 

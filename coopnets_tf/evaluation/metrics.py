@@ -140,3 +140,12 @@ def inception_score(probabilities: np.ndarray) -> tuple[float, float]:
         divergences = special.rel_entr(part, part.mean(axis=0)).sum(axis=1)
         scores.append(np.exp(divergences.mean()))
     return float(np.mean(scores)), float(np.std(scores))
+
+
+def with_error(values: np.ndarray) -> dict[str, float | None]:
+    """The `mean` of independent values, and its `standard_error`, None of one value."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+    return {
+        "mean": float(np.mean(values)),
+        "standard_error": None if error is None else float(error),
+    }

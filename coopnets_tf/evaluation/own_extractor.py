@@ -2,6 +2,7 @@
 
 import hashlib
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,44 @@ def from_file(
       ExtractorError: if it is no such network, or does not take these images.
     """
     path = Path(path)
+    network, features, prepare, facts = _opened(path, image_shape, layer)
+    pixels = tuple(range(1, len(features.shape) - 1))
+    features = keras.ops.cast(keras.ops.mean(features, axis=pixels), "float32")
+    has_classes = _ends_in_softmax(network)
+    classes = network.outputs[0] if has_classes else features[:, :0]
+    see = compiled(keras.Model(network.inputs, [features, classes]), prepare)
+    number = _num_features(see, image_shape, path)
+    facts["network"] = f"{path.name}, {number:,} features ({facts.pop('source')})"
+    return Extractor(path.stem, f"Frechet ({path.stem})", facts, see, has_classes)
+
+
+def maps_of_file(
+    path: Path | str, image_shape: tuple[int, ...], *, layer: str | None = None
+) -> tuple[Callable, dict[str, Any]]:
+    """A network in a .keras file as a function: images -> a layer's maps of answers.
+
+    Arguments, resizing and pixels as for `from_file`; the layer must have maps.
+
+    Returns:
+      images float32 [batch, *image_shape] -> [[batch, rows, columns, filters]]; facts.
+
+    Raises:
+      ExtractorError: if it is no such network or layer.
+    """
+    path = Path(path)
+    network, maps, prepare, facts = _opened(path, image_shape, layer)
+    if len(maps.shape) != 4:
+        raise ExtractorError(
+            f"`extractor`={path} must answer in maps, [rows, columns, filters], to "
+            f"compare textures. Received: {list(maps.shape[1:])} {facts['source']}. "
+            "Name a layer by `extractor_layer`."
+        )
+    facts["network"] = f"{path.name}, maps {facts.pop('source')}"
+    return compiled(keras.Model(network.inputs, [maps]), prepare), facts
+
+
+def _opened(path, image_shape, layer):
+    """A file's network, the chosen output, what images need before, and facts."""
     network = _load(path)
     height, width, channels = _input_shape(network, path)
     if channels < image_shape[-1]:
@@ -48,11 +87,6 @@ def from_file(
             "another."
         )
     features, source = _chosen(network, layer, path)
-    pixels = tuple(range(1, len(features.shape) - 1))
-    features = keras.ops.cast(keras.ops.mean(features, axis=pixels), "float32")
-    has_classes = _ends_in_softmax(network)
-    classes = network.outputs[0] if has_classes else features[:, :0]
-    heads = keras.Model(network.inputs, [features, classes])
     size = height or image_shape[0], width or image_shape[1]
     is_scaling = _takes_bytes(network)
 
@@ -63,17 +97,15 @@ def from_file(
             images = tf.image.grayscale_to_rgb(images)
         return (images + 1) * 127.5 if is_scaling else images
 
-    see = compiled(heads, prepare)
-    number = _num_features(see, image_shape, path)
     facts: dict[str, Any] = {
-        "network": f"{path.name}, {number:,} features ({source})",
+        "source": source,
         "file": path.name,
         "digest": hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest(),
         "input": [*size, channels],
         "resize": "none" if size == image_shape[:2] else "bilinear",
         "pixels": "[0, 255]" if is_scaling else "[-1, 1]",
     }
-    return Extractor(path.stem, f"Frechet ({path.stem})", facts, see, has_classes)
+    return network, features, prepare, facts
 
 
 def _load(path):

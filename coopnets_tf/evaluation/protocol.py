@@ -154,10 +154,7 @@ def evaluate(
         "protocol": facts.choices(
             protocol, chosen, splits, validation, reference, extractor
         ),
-        "nets": facts.nets(model),
-        "versions": facts.versions(),
-        "date": time.strftime("%Y-%m-%d"),
-        "step": int(model.step),
+        **facts.origin(model),
         "scores": scores,
         "diagnostics": chains,
         "seconds": timer.seconds,
@@ -307,12 +304,28 @@ def _draw(name, model, training, protocol, number):
         return training.drawn(number, seed=protocol.seed)
     if name == baselines.GAUSSIAN:
         return baselines.gaussian(training, number, seed=protocol.seed)
-    pixels, steps = [], 0 if name == "generator" else None
-    for batch in model.sample_batches(number, seed=protocol.seed, num_steps=steps):
+    return samples(name, model, number, seed=protocol.seed)
+
+
+def samples(net: str, model: ImageModel, number: int, *, seed: int) -> ImageDataset:
+    """Images of one net, as uint8 pixels.
+
+    Raises:
+      NotFinite: if they contain NaN or infinity.
+    """
+    pixels, steps = [], 0 if net == "generator" else None
+    for batch in model.sample_batches(number, seed=seed, num_steps=steps):
         if not np.isfinite(batch).all():
-            raise NotFinite(name)
+            raise NotFinite(net)
         pixels.append(images.to_uint8(batch))
-    return ImageDataset(name, np.concatenate(pixels), kind="samples")
+    return ImageDataset(net, np.concatenate(pixels), kind="samples")
+
+
+def samples_by_net(
+    model: ImageModel, number: int, *, seed: int
+) -> dict[str, ImageDataset]:
+    """As many images of each net that makes some; the last one makes the final ones."""
+    return {net: samples(net, model, number, seed=seed) for net in _nets(model)}
 
 
 def _rows(dataset):

@@ -27,6 +27,7 @@ MEANINGS = {
     "below which 5 % of the real images are.",
     "share_near": "Share of samples below that; about 0.05 if they are as new as real "
     "images, 1 of copies.",
+    "gram": "Distance of Gram matrices from those of the picture, relative to these.",
     "psnr": "Of frames of samples and of the nearest training window, in dB.",
     "ssim": "Of frames of samples and of the nearest training window, at most 1.",
     "distance": "From the nearest training window, root mean square over pixels.",
@@ -182,3 +183,10 @@ def table(rows: Mapping[str, Mapping[str, str | float]]) -> str:
         line = map(str.rjust, [cells[name] for name in names], widths)
         lines.append(f"{row:<{first}}" + "".join(line))
     return "\n".join(lines)
+
+
+def with_error(found: Mapping[str, float | None], digits: int) -> str:
+    """Such as "0.123 ± 0.004"; see `metrics.with_error`."""
+    error = found["standard_error"]
+    more = "" if error is None else f" ± {error:.{digits}f}"
+    return f"{found['mean']:.{digits}f}{more}"

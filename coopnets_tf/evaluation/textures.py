@@ -10,18 +10,102 @@ itself are the floor: no synthesis has a reason to be nearer. The same pixels in
 order, and other pictures, are the ceiling.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from scipy.signal import fftconvolve
 
 from coopnets_tf import seeds
+from coopnets_tf.data import images, named
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.windows import Windows
+from coopnets_tf.errors import DatasetError
+from coopnets_tf.evaluation import facts, metrics, own_extractor, reports
+from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
+from coopnets_tf.image_model import ImageModel
+from coopnets_tf.wording import by
 
 SIZES = (3, 7, 15)  # of the random filters, pixels
 NUM_FILTERS = 48  # of each size
 NEAR_ZERO = 1e-12
-Grams = Callable[[np.ndarray], list[np.ndarray]]  # one [images, numbers] of each layer
+MOST_IMAGES = 16  # of a set: one alone has thousands of places
+WINDOWS, SHUFFLED = "windows of the picture", "its pixels shuffled"
+
+
+def evaluate(
+    model: ImageModel,
+    training: ImageDataset,
+    *,
+    num_samples: int,
+    seed: int,
+    extractor: Path | str | None = None,
+    layer: str | None = None,
+) -> Evaluation:
+    """Scores what the nets make of one picture.
+
+    Args:
+      training: the windows of the picture.
+      num_samples: images of each set, at most `MOST_IMAGES`.
+      seed: in [0, 2**31); of the draws.
+      extractor, layer: see `own_extractor.maps_of_file`; None for `random_filters`.
+
+    Returns:
+      An evaluation whose scores are `gram`, the distance of Gram matrices from those of
+      the windows of the picture, and `nearest`, how far images are from the nearest
+      window of it; of each net, of other windows, and of other textures.
+
+    Raises:
+      DatasetError: if the images are smaller than a filter.
+      ExtractorError: if the extractor does not have maps.
+      NotFinite: if a net makes images that contain NaN or infinity.
+    """
+    number = min(num_samples, MOST_IMAGES)
+    if extractor:
+        maps, of = own_extractor.maps_of_file(
+            extractor, training.image_shape, layer=layer
+        )
+    else:
+        maps, of = random_filters(training.image_shape)
+    grams = functools.partial(gram_matrices_of, maps)
+    windows = training.drawn(2 * number, seed=seed)
+    known, fresh = windows.part(slice(0, None, 2)), windows.part(slice(1, None, 2))
+    picture = [one.mean(axis=0) for one in grams(known[:])]
+    sets = samples_by_net(model, number, seed=seed)
+    others = {WINDOWS: fresh[:]} | other_pictures(training, number, seed=seed)
+    others[SHUFFLED] = shuffled(known[:], seed=seed)
+    scores = {
+        name: {
+            "num_images": len(one),
+            "gram": metrics.with_error(gram_distance(grams(one), picture)),
+        }
+        for name, one in ({net: one[:] for net, one in sets.items()} | others).items()
+    }
+    found = {net: nearest_windows(one[:], training) for net, one in sets.items()}
+    for net, (distances, _) in found.items():
+        scores[net]["nearest"] = metrics.with_error(distances)
+    if len(apart := windows_apart(fresh, training)):
+        scores[WINDOWS]["nearest"] = metrics.with_error(apart)
+    last = [*sets][-1]
+    report = {
+        "protocol": {
+            "num_samples": number,
+            "seed": seed,
+            "trained_on": str(training),
+            "window": list(training.image_shape),
+            "extractor": of,
+        },
+        **facts.origin(model),
+        "scores": scores,
+        "diagnostics": {},
+    }
+    pairs = {"sample": sets[last][:], "nearest": found[last][1]}
+    return Evaluation(
+        report, {"nearest": images.compared(pairs)}, sets, training.part(known.places)
+    )
 
 
 def gram_matrices(maps: tf.Tensor) -> tf.Tensor:
@@ -36,18 +120,29 @@ def gram_matrices(maps: tf.Tensor) -> tf.Tensor:
     )
 
 
-def random_filters(channels: int) -> Grams:
-    """Gram matrices of the answers of random filters of several sizes, rectified.
+def random_filters(image_shape: tuple[int, ...]) -> tuple[Callable, dict[str, Any]]:
+    """The answers of random filters of several sizes, rectified.
 
     Nothing was ever learned by them, so that they favour no net, and they need no
-    download. An image is taken as it is, and must be 15 pixels or larger each way.
+    download.
+
+    Returns:
+      images float32 [batch, *image_shape] in [-1, 1] -> maps of each size; facts.
+
+    Raises:
+      DatasetError: if the images are smaller than a filter.
 
     Source: Ustyuzhaninov et al., "What does it take to generate natural textures?",
     ICLR 2017, that one layer of random filters of several sizes tells textures apart.
     """
+    if min(image_shape[:2]) < max(SIZES):
+        raise DatasetError(
+            f"An evaluation of textures needs {max(SIZES)} pixels or more each way. "
+            f"Received: images of {by(image_shape[:2])}."
+        )
     kernels = []
     for number, size in enumerate(SIZES):
-        shape = [size, size, channels, NUM_FILTERS]
+        shape = [size, size, image_shape[-1], NUM_FILTERS]
         kernel = seeds.standard_normal(shape, seed=tf.constant([0, number]))
         # Of no answer to a flat image, and of one size of answers to noise.
         kernel -= tf.reduce_mean(kernel, axis=[0, 1, 2], keepdims=True)
@@ -55,17 +150,23 @@ def random_filters(channels: int) -> Grams:
         kernels.append(kernel / length)
 
     @tf.function
-    def grams(images):
-        answers = [tf.nn.conv2d(images, kernel, 1, "VALID") for kernel in kernels]
-        return [gram_matrices(tf.nn.relu(one)) for one in answers]
+    def maps(images):
+        return [tf.nn.relu(tf.nn.conv2d(images, one, 1, "VALID")) for one in kernels]
 
-    return lambda images: [one.numpy() for one in grams(tf.constant(images))]
+    sizes = ", ".join(map(str, SIZES))
+    facts = {"network": f"random filters, {NUM_FILTERS} each of {sizes} pixels"}
+    return maps, facts
 
 
-def in_parts(grams: Grams, images: np.ndarray) -> list[np.ndarray]:
-    """The matrices of many images, one after the other."""
-    parts = [grams(images[number : number + 1]) for number in range(len(images))]
-    return [np.concatenate(one) for one in zip(*parts, strict=True)]
+def gram_matrices_of(maps: Callable, found: np.ndarray) -> list[np.ndarray]:
+    """The matrices of images, [images, numbers] of each layer; one image at a time,
+    whose maps may be large.
+    """
+    parts = [
+        [gram_matrices(tf.constant(one)).numpy() for one in maps(found[k : k + 1])]
+        for k in range(len(found))
+    ]
+    return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
 
 
 def gram_distance(
@@ -133,3 +234,79 @@ def nearest_window(
     # The sums above are large; that of a copy must be exactly 0.
     window = picture[row : row + height, column : column + width]
     return float(np.sqrt(np.mean(np.square(window - image)))), (row, column)
+
+
+def nearest_windows(
+    found: np.ndarray, training: ImageDataset
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far each image is from the nearest window of the picture; these windows."""
+    picture = _picture(training)
+    height, width = training.image_shape[:2]
+    distances, windows = [], []
+    for image in found:
+        distance, (row, column) = nearest_window(image, picture)
+        distances.append(distance)
+        windows.append(picture[row : row + height, column : column + width])
+    return np.array(distances), np.stack(windows)
+
+
+def windows_apart(windows: ImageDataset, training: ImageDataset) -> np.ndarray:
+    """How far windows are from the nearest one that shares no pixel with them; of those
+    that have one.
+    """
+    picture = _picture(training)
+    shape = np.subtract(picture.shape[:2], training.image_shape[:2]) + 1
+    places = zip(*np.unravel_index(windows.places, shape), strict=True)
+    distances = [
+        nearest_window(image, picture, apart_from=(int(row), int(column)))[0]
+        for image, (row, column) in zip(windows[:], places, strict=True)
+    ]
+    return np.array([one for one in distances if np.isfinite(one)])
+
+
+def _picture(training):
+    return images.from_uint8(training.whole)
+
+
+def other_pictures(
+    training: ImageDataset, number: int, *, seed: int
+) -> dict[str, np.ndarray]:
+    """Windows of the built-in pictures, as far as they are installed and other ones."""
+    height, width, channels = training.image_shape
+    found: dict[str, np.ndarray] = {}
+    for name in named.TEXTURES:
+        try:
+            pixels = named.texture(name)
+        except DatasetError:  # scikit-image is optional
+            continue
+        if training.name == name or any(np.less(pixels.shape[:2], (height, width))):
+            continue
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], channels))
+        whole = ImageDataset(name, Windows(pixels, (height, width)))
+        found[name] = whole.drawn(number, seed=seed)[:]
+    return found
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """The scores, a row for each of what was scored, and what they are."""
+    rows = {
+        name: {
+            "images": str(own["num_images"]),
+            "Gram distance": reports.with_error(own["gram"], 3),
+            "nearest window": "nearest" in own
+            and reports.with_error(own["nearest"], 3)
+            or "",
+        }
+        for name, own in report["scores"].items()
+    }
+    protocol = report["protocol"]
+    return "\n".join(
+        [
+            reports.table(rows),
+            f"Of images of {by(protocol['window'][:2])}, {protocol['trained_on']}.",
+            "Gram distance: from the statistics of the picture's windows "
+            f"({protocol['extractor']['network']}); smaller is better.",
+            "Nearest window: r.m.s. distance of the pixels; of windows from those that "
+            "share no pixel with them. A sample much nearer than that is a copy.",
+        ]
+    )

@@ -1,11 +1,17 @@
 """Gram matrices and nearest windows against NumPy; what they tell apart."""
 
+import functools
+import json
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from coopnets_tf.errors import DatasetError
 from coopnets_tf.evaluation import textures
-from tests.helpers import noise
+from tests.helpers import TINY, called, names, noise, refused
 
 
 def test_gram_matrices_equal_numpy():
@@ -25,15 +31,14 @@ def test_the_distance_of_matrices_is_relative_and_a_mean_over_layers():
 
 
 def test_random_filters_do_not_see_a_flat_image_nor_where_a_texture_begins():
-    grams = textures.random_filters(1)
+    maps, _ = textures.random_filters((24, 24, 1))
+    grams = functools.partial(textures.gram_matrices_of, maps)
     flat = grams(np.full((1, 24, 24, 1), 0.7, np.float32))
     np.testing.assert_allclose(np.concatenate(flat, axis=1), 0, atol=1e-9)
     columns = np.sin(np.arange(65) * 2 * np.pi / 5).astype(np.float32)
     stripes = np.broadcast_to(columns, (40, 65))[..., None]
     windows = np.stack([stripes[:, start : start + 64] for start in (0, 1)])
-    upright, moved = (
-        [one[number] for one in textures.in_parts(grams, windows)] for number in (0, 1)
-    )
+    upright, moved = ([one[number] for one in grams(windows)] for number in (0, 1))
     level = grams(
         np.broadcast_to(columns[:64], (1, 40, 64)).transpose(0, 2, 1)[..., None]
     )
@@ -69,3 +74,59 @@ def test_a_copy_has_distance_zero_and_what_it_overlaps_can_be_left_out():
     assert distance > 0.5 and (abs(row - 2) >= 4 or abs(column - 3) >= 5)
     alone, _ = textures.nearest_window(picture, picture, apart_from=(0, 0))
     assert alone == np.inf
+
+
+def stripes(path):
+    """A picture of upright stripes, a little uneven, 40x48 pixels."""
+    columns = 128 + 100 * np.sin(np.arange(48) * 2 * np.pi / 6)
+    pixels = np.broadcast_to(columns, (40, 48)) + 10 * noise(40, 48)
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+
+
+WEAVE = [*TINY, "--network=weave", "--image_size=32", "--color_mode=grey"]
+
+
+@pytest.fixture(scope="module")
+def texture_run(tmp_path_factory):
+    """A folder with a tiny run on one picture, and the picture."""
+    place = tmp_path_factory.mktemp("texture")
+    stripes(place / "stripes.png")
+    called("--dataset=stripes.png", "--workdir=run", *WEAVE, cwd=place)
+    return place
+
+
+def test_an_evaluation_of_one_picture(texture_run):
+    output = called(
+        "--mode=evaluate", "--workdir=run", "--output=scores", cwd=texture_run
+    )
+    report = json.loads((texture_run / "scores/report.json").read_text())
+    scores = report["scores"]
+    windows, shuffled = scores[textures.WINDOWS], scores[textures.SHUFFLED]
+    assert windows["gram"]["mean"] < 0.2 < 0.5 < shuffled["gram"]["mean"]
+    assert {"generator", "descriptor"} <= set(scores)
+    for net in ("generator", "descriptor"):  # hardly trained
+        assert scores[net]["gram"]["mean"] > windows["gram"]["mean"]
+        assert scores[net]["nearest"]["mean"] > 0
+    assert f"{windows['gram']['mean']:.3f}" in output
+    assert {"nearest.png", "generator.png", "descriptor.png"} <= names(
+        texture_run / "scores"
+    )
+
+
+def test_an_evaluation_of_one_picture_by_the_users_network(texture_run):
+    images = keras.Input((None, None, 1))
+    maps = keras.layers.Conv2D(4, 3, name="maps")(images)
+    network = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
+    network.save(texture_run / "mine.keras")
+    evaluate = ["--mode=evaluate", "--workdir=run", "--extractor=mine.keras"]
+    error = refused(*evaluate, cwd=texture_run)
+    assert "must answer in maps" in error and "--extractor_layer" in error
+    called(*evaluate, "--extractor_layer=maps", "--output=own", cwd=texture_run)
+    report = json.loads((texture_run / "own/report.json").read_text())
+    assert report["protocol"]["extractor"]["file"] == "mine.keras"
+    assert report["scores"][textures.WINDOWS]["gram"]["mean"] > 0
+
+
+def test_pictures_smaller_than_a_filter_are_refused():
+    with pytest.raises(DatasetError, match="15 pixels or more .*images of 8x16."):
+        textures.random_filters((8, 16, 1))
