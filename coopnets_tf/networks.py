@@ -222,28 +222,33 @@ def descriptor(
 
 def _conv(row, maps, stddev, position):
     """The maps of one row of a descriptor."""
-    lengths = maps.shape[1:-1]
-    size, strides = _each(row.size, len(lengths)), _each(row.strides, len(lengths))
-    padding = "same"
-    if None in size:  # over the whole map along some axes, and "same" along the others
-        margins = [side // 2 if side else 0 for side in size]
-        maps = keras.layers.ZeroPadding3D(margins, **LAST)(maps)
-        size = tuple(side or whole for side, whole in zip(size, lengths, strict=True))
-        padding = "valid"
-    kind = keras.layers.Conv2D if len(lengths) == 2 else keras.layers.Conv3D
-    if position == 0 and kind is keras.layers.Conv2D:
+    options = {
+        "activation": row.activation,
+        "kernel_initializer": keras.initializers.RandomNormal(stddev=stddev),
+        "name": f"conv_{position}",
+        **LAST,
+    }
+    rank = len(maps.shape) - 2
+    size, strides = _each(row.size, rank), _each(row.strides, rank)
+    if None in size:
+        return _spanning_conv(row.filters, size[0], strides[0], maps, options)
+    kind = keras.layers.Conv2D if rank == 2 else keras.layers.Conv3D
+    if position == 0 and rank == 2:
         # The gradient with respect to the image is taken in every Langevin step.
         kind = ImageConv
-    return kind(
-        row.filters,
-        size,
-        strides,
-        padding=padding,
-        activation=row.activation,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
-        name=f"conv_{position}",
-        **LAST,
-    )(maps)
+    return kind(row.filters, size, strides, padding="same", **options)(maps)
+
+
+def _spanning_conv(filters, size, strides, maps, options):
+    """Filters over some frames and all their pixels, half a filter of zeros before and
+    after the first and last frame: [batch, frames, height, width, channels] to [batch,
+    fewer frames, 1, 1, filters]. Pixels are taken as channels, which is twice as fast.
+    """
+    frames, *pixels = maps.shape[1:]
+    flat = keras.layers.Reshape((frames, 1, math.prod(pixels)), **FLOAT)(maps)
+    padded = keras.layers.ZeroPadding2D((size // 2, 0), **LAST)(flat)
+    found = keras.layers.Conv2D(filters, (size, 1), (strides, 1), **options)(padded)
+    return keras.layers.Reshape((found.shape[1], 1, 1, filters), **FLOAT)(found)
 
 
 def generator(

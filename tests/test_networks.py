@@ -121,6 +121,20 @@ def test_nets_of_moving_textures_have_the_published_sizes():
     assert trainable == 168_813_059
 
 
+def test_filters_over_all_pixels_are_convolutions_over_frames():
+    network = networks.descriptor("moving_texture_small", (26, 8, 8, 1))
+    first, second = (network.get_layer(name) for name in ("conv_0", "conv_1"))
+    second.bias.assign(noise(20))
+    maps = first(noise(2, 26, 8, 8, 1))
+    kernel = np.reshape(second.kernel, (5, *maps.shape[2:], 20))
+    padded = np.pad(maps, [(0, 0), (2, 2), (0, 0), (0, 0), (0, 0)])
+    expected = tf.nn.conv3d(padded, kernel, [1, 2, 1, 1, 1], "VALID") + second.bias
+    part = keras.Model(first.output, network.get_layer("conv_1").output)
+    np.testing.assert_allclose(
+        np.squeeze(part(maps)), np.squeeze(tf.nn.relu(expected)), rtol=1e-4, atol=1e-6
+    )
+
+
 def test_nets_of_small_moving_textures():
     shape = (26, 16, 16, 1)
     net = descriptor_of(networks.descriptor("moving_texture_small", shape))
