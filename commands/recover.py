@@ -14,6 +14,8 @@ from coopnets_tf.files import write_json
 from coopnets_tf.runs import folder
 from coopnets_tf.wording import counted
 
+Errors = dict[str, dict[str, float | None]]  # by name, see `recovery.errors`
+
 
 def reconstruct(
     workdir: Path | str,
@@ -29,7 +31,7 @@ def reconstruct(
     num_images: int = 64,
     infer_steps: int = 300,
     seed: int = 0,
-) -> dict[str, float]:
+) -> Errors:
     """Original, reconstruction and their difference (black: none), side by side.
 
     Args:
@@ -44,7 +46,7 @@ def reconstruct(
     run_dir, model = use.opened(
         workdir, checkpoint, trust_network, generator_for="`mode`=reconstruct"
     )
-    originals = use.chosen_images(
+    originals, _ = use.chosen_images(
         model,
         run_dir,
         num_images,
@@ -66,7 +68,7 @@ def reconstruct(
     errors = recovery.errors(originals, found, np.zeros_like(originals))
     errors = {name.replace("hidden_", ""): value for name, value in errors.items()}
     write_json(place / "errors.json", errors)
-    print(reports.table({"reconstruction": errors}))
+    print(_table({"reconstruction": errors}))
     print(picture)
     return errors
 
@@ -89,7 +91,7 @@ def recover(
     revise_steps: int | None = None,
     num_draws: int = 1,
     seed: int = 0,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Errors]:
     """Original, occluded and recovered images side by side, and their errors.
 
     Args:
@@ -108,12 +110,13 @@ def recover(
     run_dir, model = use.opened(
         workdir, checkpoint, trust_network, revise_steps=revise_steps
     )
+    training = None
     if mask == "training":
         originals, visible, occluded = _training_images(
             run_dir, num_images, use.data_of(run_dir, data), training_mask
         )
     else:
-        originals = use.chosen_images(
+        originals, training = use.chosen_images(
             model,
             run_dir,
             num_images,
@@ -133,13 +136,13 @@ def recover(
         "occluded": occluded,
         "recovered": next(iter(fills.values())),
     }
-    fills |= _simple_fills(occluded, visible)
+    fills |= _simple_fills(occluded, visible, training)
     picture = _save_compared(place / "recover.png", columns)
     errors = {
         name: recovery.errors(originals, fill, visible) for name, fill in fills.items()
     }
     write_json(place / "errors.json", errors)
-    print(reports.table(errors))
+    print(_table(errors))
     print(picture)
     return errors
 
@@ -156,7 +159,7 @@ def _by_the_nets(model, filled, visible, revise_steps, seed):
     return {best: revised.numpy(), **alone}
 
 
-def _simple_fills(occluded, visible):
+def _simple_fills(occluded, visible, training):
     """Of clips, of each frame by itself."""
     shape = occluded.shape
     frames = [part.reshape(-1, *shape[-3:]) for part in (occluded, visible)]
@@ -165,7 +168,23 @@ def _simple_fills(occluded, visible):
         fills["biharmonic"] = recovery.biharmonic_fill(*frames)
     except ImportError:
         print("Without scikit-image there is no biharmonic baseline.")
-    return {name: fill.reshape(shape) for name, fill in fills.items()}
+    fills = {name: fill.reshape(shape) for name, fill in fills.items()}
+    if training is not None:
+        fills["mean image"] = recovery.mean_fill(occluded, visible, training)
+    return fills
+
+
+def _table(errors):
+    """Errors by method, as text."""
+    return reports.table(
+        {
+            method: {
+                name: reports.with_error(value, 2 if name == "psnr" else 4)
+                for name, value in own.items()
+            }
+            for method, own in errors.items()
+        }
+    )
 
 
 def _training_images(run_dir, number, data, training_mask):

@@ -11,6 +11,7 @@ from PIL import Image
 from coopnets_tf import interpolation as paths
 from coopnets_tf.data import datasets, folders
 from coopnets_tf.data import images as pictures
+from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import DatasetError, RunError
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.progress import batches_on_a_bar
@@ -171,8 +172,9 @@ def chosen_images(
     resize: str,
     normalize: str,
     grey_range: str | None,
-) -> np.ndarray:
-    """The user's images, or some of the run's data set; says which.
+) -> tuple[np.ndarray, ImageDataset | None]:
+    """The user's images, or some of the run's data set, with those it was trained on;
+    says which.
 
     Raises:
       RunError: on images for a model of clips.
@@ -200,11 +202,13 @@ def chosen_images(
         print(found)
         scaled = pictures.from_uint8(pixels)
         per_image = normalize == "per_image"
-        return pictures.normalize_per_image(scaled) if per_image else scaled
-    test = datasets.load_splits(**data_of(run_dir, data)).test
-    chosen = test.shown(number)
-    print(f"{test.name}: {counted(len(chosen), test.kind)}")
-    return chosen
+        if per_image:
+            scaled = pictures.normalize_per_image(scaled)
+        return scaled, None
+    splits = datasets.load_splits(**data_of(run_dir, data))
+    chosen = splits.test.shown(number)
+    print(f"{splits.test.name}: {counted(len(chosen), splits.test.kind)}")
+    return chosen, splits.training
 
 
 def interpolate(
@@ -249,7 +253,7 @@ def interpolate(
     if images:
         options: Any = {"images": images, "resize": resize, "normalize": normalize}
         options["grey_range"] = grey_range
-        ends = chosen_images(model, run_dir, 3, data=None, **options)
+        ends, _ = chosen_images(model, run_dir, 3, data=None, **options)
         if len(ends) != 2:
             raise DatasetError(
                 f"`images`: an interpolation has two ends. Received: {len(ends)}."

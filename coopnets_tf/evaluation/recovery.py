@@ -4,6 +4,10 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import distance_transform_edt
 
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.evaluation import metrics
+
+NUM_AVERAGED = 2_000  # training images
 MOST_PSNR = 100.0  # dB; that of an exact copy would be infinite
 
 
@@ -33,9 +37,17 @@ def biharmonic_fill(images: np.ndarray, visible: np.ndarray) -> np.ndarray:
     return np.clip(np.asarray(filled, np.float32), -1, 1)
 
 
+def mean_fill(
+    images: np.ndarray, visible: np.ndarray, training: ImageDataset
+) -> np.ndarray:
+    """Every hidden pixel takes its mean over `NUM_AVERAGED` training images at most."""
+    mean = training.drawn(NUM_AVERAGED, seed=0)[:].mean(axis=0)
+    return np.where(visible > 0, images, mean)
+
+
 def errors(
     images: np.ndarray, recovered: np.ndarray, visible: np.ndarray
-) -> dict[str, float]:
+) -> dict[str, dict[str, float | None]]:
     """How far recovered images are from the originals.
 
     Args:
@@ -43,17 +55,36 @@ def errors(
       visible: as `images`.
 
     Returns:
-      `hidden_mae` and `hidden_rmse`, mean absolute and root mean square difference of
-      hidden pixels, in parts of the range from black to white; the means of
-      `similarity` over whole images.
+      By name a `mean` over images and its `standard_error`: `hidden_mae` and
+      `hidden_rmse`, mean absolute and root mean square difference of an image's hidden
+      pixels, in parts of the range from black to white; `psnr` and `ssim`, the
+      `similarity` of whole images.
     """
-    hidden = (images - recovered)[np.broadcast_to(visible, images.shape) == 0] / 2
-    similar = similarity(images, recovered)
+    hidden = np.broadcast_to(visible, images.shape) == 0
+    axes = tuple(range(1, images.ndim))
+
+    def each(differences):
+        """Of each image, the mean over its hidden pixels."""
+        return differences.mean(axis=axes, where=hidden, dtype=np.float64)
+
+    differences = (images - recovered) / 2
+    squares = metrics.with_error(each(np.square(differences)))
     return {
-        "hidden_mae": float(np.mean(np.abs(hidden))),
-        "hidden_rmse": float(np.sqrt(np.mean(np.square(hidden)))),
-        **{name: float(values.mean()) for name, values in similar.items()},
+        "hidden_mae": metrics.with_error(each(np.abs(differences))),
+        "hidden_rmse": _root(**squares),
+        **{
+            name: metrics.with_error(values.reshape(len(images), -1).mean(axis=1))
+            for name, values in similarity(images, recovered).items()
+        },
     }
+
+
+def _root(mean, standard_error):
+    """The root of a mean; its error is that of the tangent there."""
+    root = float(np.sqrt(mean))
+    if standard_error is not None:
+        standard_error = standard_error / (2 * root) if root else 0.0
+    return {"mean": root, "standard_error": standard_error}
 
 
 def similarity(images: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:

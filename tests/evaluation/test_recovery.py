@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from coopnets_tf.data import masks
+from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.evaluation import recovery
 from tests.helpers import noise
 
@@ -101,33 +102,43 @@ def test_errors_against_numpy(height, width, window):
     amounts = np.float32([0.02, 0.2, 0.6])[:, None, None, None]
     recovered = np.clip(images + amounts * noise(*images.shape, seed=1), -1, 1)
     visible = np.repeat(noise(3, height, width, 1, seed=2) > -0.5, 3, axis=3)
-    visible[0, 0, 0] = False
+    visible[:, 0, 0] = False
     found = recovery.errors(images, recovered, visible.astype(np.float32))
-    assert all(type(value) is float for value in found.values())
 
     scaled, others = ((one.astype(np.float64) + 1) / 2 for one in (images, recovered))
-    hidden = np.abs(scaled - others)[~visible]
-    squares = ((scaled - others) ** 2).mean(axis=(1, 2, 3))
-    expected = {
-        "hidden_mae": hidden.mean(),
-        "hidden_rmse": np.sqrt((hidden**2).mean()),
-        "psnr": np.mean(-10 * np.log10(squares)),
-        "ssim": ssim(scaled, others, window),
+    pairs = zip(scaled - others, visible, strict=True)
+    hidden = [np.abs(one[~seen]) for one, seen in pairs]
+    squares = np.array([np.mean(one**2) for one in hidden])
+    whole = ((scaled - others) ** 2).mean(axis=(1, 2, 3))
+    each = {
+        "hidden_mae": [np.mean(one) for one in hidden],
+        "psnr": -10 * np.log10(whole),
+        "ssim": [
+            ssim(*(one[number : number + 1] for one in (scaled, others)), window)
+            for number in range(3)
+        ],
     }
     # Differences of float32 numbers near 1 that are as small as 0.01.
-    assert found == pytest.approx(expected, rel=2e-5)
+    for name, values in each.items():
+        error = np.std(values, ddof=1) / np.sqrt(3)
+        expected = {"mean": np.mean(values), "standard_error": error}
+        assert found[name] == pytest.approx(expected, rel=5e-5)
+    rmse = np.sqrt(squares.mean())
+    error = np.std(squares, ddof=1) / np.sqrt(3) / (2 * rmse)
+    expected = {"mean": rmse, "standard_error": error}
+    assert found["hidden_rmse"] == pytest.approx(expected, rel=2e-5)
 
 
 def test_errors_of_hidden_pixels_do_not_count_the_visible():
-    images = np.zeros((2, 8, 8, 1), np.float32)
+    images = np.zeros((1, 8, 8, 1), np.float32)
     visible = np.ones_like(images)
     visible[0, 0, :4] = 0
     recovered = np.where(visible > 0, images + 0.9, images)
     recovered[0, 0, :4, 0] = [0.5, -0.5, 0, 1]
     found = recovery.errors(images, recovered, visible)
     # In parts of the range from -1 to 1: 1/4, 1/4, 0, 1/2.
-    np.testing.assert_allclose(found["hidden_mae"], 1 / 4)
-    np.testing.assert_allclose(found["hidden_rmse"], np.sqrt(6 / 64), rtol=1e-6)
+    assert found["hidden_mae"] == {"mean": pytest.approx(1 / 4), "standard_error": None}
+    assert found["hidden_rmse"]["mean"] == pytest.approx(np.sqrt(6 / 64))
 
 
 def test_errors_over_whole_images():
@@ -136,14 +147,26 @@ def test_errors_over_whole_images():
     recovered[0] += 0.2  # 0.1 of the range: 20 dB
     recovered[1] += 0.02
     found = recovery.errors(images, recovered, np.zeros_like(images))
-    assert found["hidden_mae"] == pytest.approx((0.1 + 0.01) / 2, rel=1e-5)
-    assert found["psnr"] == pytest.approx((20 + 40) / 2, rel=1e-5)
+    assert found["hidden_mae"]["mean"] == pytest.approx((0.1 + 0.01) / 2, rel=1e-5)
+    assert found["psnr"]["mean"] == pytest.approx((20 + 40) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [8, 32])
 def test_errors_of_equal_images(size):
     images = noise(2, size, size, 1)
     found = recovery.errors(images, images.copy(), np.zeros_like(images))
-    assert found["hidden_mae"] == found["hidden_rmse"] == 0
-    assert found["psnr"] == recovery.MOST_PSNR
-    np.testing.assert_allclose(found["ssim"], 1, atol=1e-6)
+    none = {"mean": 0, "standard_error": 0}
+    assert found["hidden_mae"] == found["hidden_rmse"] == none
+    assert found["psnr"]["mean"] == recovery.MOST_PSNR
+    np.testing.assert_allclose(found["ssim"]["mean"], 1, atol=1e-6)
+
+
+def test_the_mean_image_fills_hidden_pixels_alone():
+    pixels = np.zeros((3, 4, 4, 1), np.uint8)
+    pixels[1:] = 255
+    training = ImageDataset("own", pixels)
+    images, visible = noise(2, 4, 4, 1), np.ones((2, 4, 4, 1), np.float32)
+    visible[:, 1] = 0
+    filled = recovery.mean_fill(images, visible, training)
+    np.testing.assert_allclose(filled[:, 1], 1 / 3, rtol=1e-6)
+    np.testing.assert_array_equal(filled[:, 2:], images[:, 2:])
