@@ -42,6 +42,9 @@ networks.TABLES["toy"] = networks.Table(
     [networks.Conv(3, 2, 8)],
     [networks.Deconv(None, 1, 16), networks.Deconv(4, 2, None)],
 )
+networks.TABLES["toy_clips"] = networks.TABLES["toy"]._replace(
+    axes=("frames", "height", "width")
+)
 networks.TABLES["oracle"] = networks.Table(
     [networks.Conv(3, 1, 8), networks.Conv(4, 2, 12), networks.Conv(3, 1, 16)],
     [

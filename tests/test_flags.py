@@ -291,7 +291,7 @@ def test_flags_of_one_mode_are_refused_in_another(capsys):
 
 def test_what_the_flags_offer_is_what_there_is():
     offered = re.search(r"of the images: (.*?);", flags.FLAGS["network"].help)[1]
-    theirs = {"toy", "oracle", "weave"}  # of tests/helpers.py
+    theirs = {"toy_clips", "toy", "oracle", "weave"}  # of tests/helpers.py
     assert set(offered.split(", ")) == set(networks.TABLES) - theirs
     assert tuple(definitions.METRICS) == protocol.METRICS
     assert tuple(commands.COMMANDS) == MODES

@@ -15,7 +15,7 @@ from coopnets_tf.data import clips, decoding, folders, images, named, sources
 from coopnets_tf.data.found import Found
 from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import DatasetError
-from coopnets_tf.wording import counted, nearest
+from coopnets_tf.wording import by, counted, nearest
 
 NAMES = ("digits", *named.FILES, *named.TEXTURES)
 MAX_VALIDATION = 5_000  # images, where none were held out for it
@@ -374,10 +374,10 @@ def _cut(name, picture, image_size):
     """The windows of a picture."""
     size = decoding.height_and_width(image_size)
     if any(np.less(picture.shape[:2], size)):
-        shapes = ["x".join(map(str, shape)) for shape in (picture.shape[:2], size)]
         raise DatasetError(
-            f"`dataset`={name} has {shapes[0]} pixels, and `image_size`={shapes[1]} is "
-            "cut out of it. Give a smaller `image_size`, or a larger picture."
+            f"`dataset`={name} has {by(picture.shape[:2])} pixels, and `image_size`="
+            f"{by(size)} is cut out of it. Give a smaller `image_size`, or a larger "
+            "picture."
         )
     return Windows(picture, size)
 

@@ -113,11 +113,10 @@ def text(report: Mapping[str, Any]) -> str:
     }
     protocol = report["protocol"]
     frames = counted(protocol["window"][0], "frames")
-    return "\n".join(
+    return reports.wrapped(
         [
             reports.table(rows),
-            f"Of samples, {frames} each, from the nearest of the training: "
-            f"{protocol['trained_on']}.",
+            f"Samples of {frames} against the nearest of {protocol['trained_on']}.",
             "Larger PSNR and SSIM are better copies, which is what a model of one clip "
             f"makes. {SHIFTED.capitalize()}: of the clip itself, half a window apart; "
             f"{MEAN_FRAME}: no motion.",

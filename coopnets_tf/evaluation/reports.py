@@ -1,7 +1,7 @@
 """A report of an evaluation as numbers by name, and as text for the terminal."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coopnets_tf.wording import counted
@@ -100,10 +100,14 @@ def text(report: Mapping[str, Any]) -> str:
             f"Chains of {counted(chains['steps'], 'steps')}, trained with "
             f"{chains['trained_steps']}: {chains['verdict']}"
         )
-    lines += _protocol(report)
+    return wrapped([*lines, *_protocol(report)])
+
+
+def wrapped(parts: Iterable[str]) -> str:
+    """Sentences, as wide as a table may be, below and above tables as they are."""
     return "\n".join(
-        line if "\n" in line else textwrap.fill(line, WIDTH, subsequent_indent="  ")
-        for line in lines
+        part if "\n" in part else textwrap.fill(part, WIDTH, subsequent_indent="  ")
+        for part in parts
     )
 
 
