@@ -167,7 +167,6 @@ def test_a_clip_is_evaluated_by_its_frames(place, model):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["evaluate", "--workdir=photo"], "of one picture is not possible yet."),
         (["sample", "--workdir=photo", "--animation=gif"], "--animation is for clips"),
         (["reconstruct", "--images=photo.png"], "clips of 4 frames. Leave it out."),
         (["recover", "--mask=square:9"], "--mask: the square of an image of 8x8"),
