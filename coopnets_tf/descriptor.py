@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, layers, networks, seeds
+from coopnets_tf import energies, layers, network_checks, networks, seeds
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import is_batch_norm, layers_inside
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
@@ -66,7 +66,9 @@ class Descriptor(keras.Model):
             )
         if not penalty >= 0:
             raise ValueError(f"`penalty` must be 0 or more. Received: {penalty}")
-        self.image_shape = networks.shape_of_input(network, image_shape, "image_shape")
+        self.image_shape = network_checks.shape_of_input(
+            network, image_shape, "image_shape"
+        )
         self.network = network
         self.revision = revision
         self.reference_stddev = reference_stddev
@@ -83,7 +85,7 @@ class Descriptor(keras.Model):
                 f"Network {network.name} has SpectralNormalization, which acts with "
                 "`training=True` alone, and a descriptor is never called so."
             )
-        networks.outputs_of(network, self.image_shape, "scores or maps of scores")
+        network_checks.outputs_of(network, self.image_shape, "scores or maps of scores")
         self.built = True
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

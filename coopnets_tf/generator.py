@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, layers, networks, seeds
+from coopnets_tf import energies, layers, network_checks, networks, seeds
 from coopnets_tf.frozen import Statistics
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 from coopnets_tf.seeds import Integer
@@ -62,14 +62,14 @@ class Generator(keras.Model):
                 "`residual_stddev` must be positive. "
                 f"Received: residual_stddev={residual_stddev}"
             )
-        self.latent_shape = networks.shape_of_input(
+        self.latent_shape = network_checks.shape_of_input(
             network, latent_shape, "latent_shape"
         )
         self.network = network
         self.inference = inference
         self.residual_stddev = residual_stddev
         self.statistics = Statistics(network)
-        images = networks.outputs_of(network, self.latent_shape, "images")
+        images = network_checks.outputs_of(network, self.latent_shape, "images")
         self.image_shape = tuple(images.shape[1:])
         self.built = True
 

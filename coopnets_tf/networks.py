@@ -10,9 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
 
-from coopnets_tf import seeds
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.layers import (
     FLOAT,
@@ -23,7 +21,7 @@ from coopnets_tf.layers import (
     SummedOutputs,
     leaky_relu,
 )
-from coopnets_tf.wording import by, nearest, one_line
+from coopnets_tf.wording import by, nearest
 
 DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
 
@@ -371,102 +369,3 @@ def _lost(kernel, size):
     if None not in kernel:
         return [0] * len(size)
     return [(side or whole) - 1 for side, whole in zip(kernel, size, strict=True)]
-
-
-def shape_of_input(
-    network: keras.Model, given: tuple[int, ...] | None, argument: str
-) -> tuple[int, ...]:
-    """The shape of one input of a network, without the batch.
-
-    Args:
-      network: a built Keras model with one input.
-      given: that shape, where the network takes any.
-      argument: what the caller calls `given`.
-
-    Raises:
-      NetworkError: if it is not a built Keras model with one input, takes another
-        shape, or any shape and none is given.
-    """
-    if not isinstance(network, keras.Model):
-        raise NetworkError(
-            "`network` must be a built Keras model, such as those of "
-            f"`coopnets_tf.networks`. Received: {network!r}"
-        )
-    if not network.built:
-        raise NetworkError(
-            f"Network {network.name} was never built, so that it has no weights yet. "
-            "Begin it with keras.Input, or call it once."
-        )
-    own: Any = getattr(network, "input_shape", None)
-    if isinstance(own, list | dict):
-        raise NetworkError(
-            f"Network {network.name} must have one input. Received: {len(own)}."
-        )
-    if given is None and (own is None or None in own[1:]):
-        raise NetworkError(
-            f"Network {network.name} does not say the shape of its input. Give "
-            f"`{argument}`."
-        )
-    shape = tuple(own[1:] if given is None else given)
-    if own is not None and not tf.TensorShape(own[1:]).is_compatible_with(shape):
-        raise NetworkError(
-            f"Network {network.name} takes inputs of shape {list(own[1:])}. "
-            f"Received: `{argument}`={list(shape)}."
-        )
-    return shape
-
-
-def outputs_of(
-    network: keras.Model, shape: tuple[int, ...], expected: str
-) -> tf.Tensor:
-    """What a built network makes of two random inputs of a shape.
-
-    Raises:
-      NetworkError: if it has no trainable weights, has losses, cannot be called with
-        this shape, computes in other floats than float32, or gives anything but finite
-        numbers for each input, the `expected` ones.
-    """
-    name = f"Network {network.name}"
-    if not network.trainable_variables:
-        raise NetworkError(
-            f"{name} has no trainable weights: nothing could be learned."
-        )
-    inputs = seeds.standard_normal([2, *shape], seed=tf.constant([0, 0]))
-    try:
-        outputs = network(inputs, training=False)
-    except Exception as error:  # a layer of the user's may raise anything
-        raise NetworkError(
-            f"{name} cannot be called with inputs of shape {list(inputs.shape)}: "
-            f"{one_line(error)}"
-        ) from error
-    if network.losses:
-        raise NetworkError(
-            f"{name} has losses of its own, such as regularizers, which no step of the "
-            "algorithms descends. Use an optimizer's weight_decay, or `penalty`."
-        )
-    tensor = tf.is_tensor(outputs)
-    if not tensor or outputs.shape.rank == 0 or outputs.shape[0] != 2:
-        found = list(outputs.shape) if tensor else type(outputs).__name__
-    elif not outputs.dtype.is_floating:
-        found = f"{outputs.dtype.name} numbers"
-    elif other := _other_floats(network, outputs):
-        raise NetworkError(
-            f"{name} must compute in float32. Received: {other}. Build it with "
-            'dtype="float32", or reset floatx and the dtype policy in keras.config or '
-            "keras.json."
-        )
-    elif not tf.reduce_all(tf.math.is_finite(outputs)):
-        found = "NaN or infinity"
-    else:
-        return outputs
-    raise NetworkError(
-        f"{name} must give {expected} for inputs of shape {list(inputs.shape)}. "
-        f"Received: {found}."
-    )
-
-
-def _other_floats(network, outputs):
-    """The dtype of a network's inputs or outputs that is not float32, if any."""
-    given = [one.dtype for one in getattr(network, "inputs", None) or []]
-    names = [tf.as_dtype(one).name for one in (*given, outputs.dtype)]
-    return next((name for name in names if name != "float32"), None)

@@ -13,7 +13,7 @@ LEVELS = [
     {"version", "errors", "wording", "files", "progress", "seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
     | {"sizes"},
-    {"data", "frozen", "networks", "network_files"},
+    {"data", "frozen", "networks", "network_checks", "network_files"},
     {"descriptor", "generator", "endpoints"},
     {"learner"},
     {"image_model"},

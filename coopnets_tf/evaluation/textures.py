@@ -255,12 +255,10 @@ def windows_apart(windows: ImageDataset, training: ImageDataset) -> np.ndarray:
     that have one.
     """
     picture = _picture(training)
-    shape = np.subtract(picture.shape[:2], training.image_shape[:2]) + 1
-    places = zip(*np.unravel_index(windows.places, shape), strict=True)
-    distances = [
-        nearest_window(image, picture, apart_from=(int(row), int(column)))[0]
-        for image, (row, column) in zip(windows[:], places, strict=True)
-    ]
+    distances = []
+    for image in windows[:]:
+        _, own_place = nearest_window(image, picture)
+        distances.append(nearest_window(image, picture, apart_from=own_place)[0])
     return np.array([one for one in distances if np.isfinite(one)])
 
 
