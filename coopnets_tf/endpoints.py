@@ -40,7 +40,7 @@ def image_seeds(
 
 
 def in_batches(
-    function: Callable, *arrays: np.ndarray | tf.Tensor, batch_size: int = 100
+    function: Callable, *arrays: np.ndarray | tf.Tensor, batch_size: int
 ) -> tf.Tensor:
     """`function(*parts, first)` of parts of arrays, so that less memory is needed.
 

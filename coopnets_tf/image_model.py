@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from coopnets_tf.errors import ArgumentError, NetworkError, refuse_below
 from coopnets_tf.frozen import freeze, frozen
 from coopnets_tf.learner import Learner
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
+
+MOST_AT_ONCE = 100 * 64 * 64 * 3  # numbers of images that pass through nets together
 
 
 class ImageModel(Learner):
@@ -87,6 +90,14 @@ class ImageModel(Learner):
     def image_shape(self) -> tuple[int, ...]:
         """Shape of one image, such as (height, width, channels)."""
         return next(iter(self.nets.values())).image_shape
+
+    @property
+    def num_at_once(self) -> int:
+        """How many images pass through the nets together: 100, of large ones fewer."""
+        return max(min(MOST_AT_ONCE // math.prod(self.image_shape), 100), 1)
+
+    def _in_batches(self, function, *arrays):
+        return endpoints.in_batches(function, *arrays, batch_size=self.num_at_once)
 
     @property
     def revision_steps(self) -> int:
@@ -193,9 +204,13 @@ class ImageModel(Learner):
         *,
         seed: int = 0,
         num_steps: int | None = None,
-        batch_size: int = 100,
+        batch_size: int | None = None,
     ) -> Iterator[tf.Tensor]:
-        """The images of `sample`, in batches of at most `batch_size`, as they come."""
+        """The images of `sample`, in batches of at most `batch_size`, as they come.
+
+        None: `num_at_once`.
+        """
+        batch_size = self.num_at_once if batch_size is None else batch_size
         refuse_below(1, num_images=num_images, batch_size=batch_size)
         refuse_below(0, seed=seed)
         draw, steps = self._endpoint("draw"), self._revision_steps(num_steps)
@@ -221,7 +236,7 @@ class ImageModel(Learner):
         """
         with self.frozen():
             generate = self._endpoint("generate")
-            return endpoints.in_batches(lambda part, first: generate(part), latents)
+            return self._in_batches(lambda part, first: generate(part), latents)
 
     def revise(
         self,
@@ -247,7 +262,7 @@ class ImageModel(Learner):
         steps = self._revision_steps(num_steps)
         function = self._endpoint("revise" if visible is None else "revise_hidden")
         arrays = [images] if visible is None else [images, visible]
-        return endpoints.in_batches(
+        return self._in_batches(
             lambda *parts: function(*parts[:-1], steps, seed, parts[-1]), *arrays
         )
 
@@ -259,7 +274,7 @@ class ImageModel(Learner):
         ```
         """
         energy = self._endpoint("energy")
-        return endpoints.in_batches(lambda part, first: energy(part), images)
+        return self._in_batches(lambda part, first: energy(part), images)
 
     def infer(
         self,
@@ -288,7 +303,7 @@ class ImageModel(Learner):
         visible = tf.ones_like(images) if visible is None else visible
         function = self._endpoint("infer")
         with self.frozen():
-            return endpoints.in_batches(
+            return self._in_batches(
                 lambda *parts: function(*parts[:2], num_steps, seed, draw, parts[2]),
                 images,
                 visible,

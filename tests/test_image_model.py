@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from coopnets_tf import image_model
 from coopnets_tf.errors import UserError
 from tests.helpers import (
     make_descriptor_model,
@@ -130,3 +131,15 @@ def test_a_map_of_latents_needs_a_generator():
     model = make_descriptor_model(network="weave", chain_init="noise")
     with pytest.raises(UserError, match="Give `image_size`"):
         model.of_size(latent_size=(4, 4))
+
+
+def test_large_images_pass_through_the_nets_a_few_at_a_time(model, monkeypatch):
+    assert model.num_at_once == 100
+    small = model.sample(7, seed=1), model.generate(np.ones((7, 6), np.float32))
+    monkeypatch.setattr(image_model, "MOST_AT_ONCE", 3 * 64)
+    assert [len(batch) for batch in model.sample_batches(7)] == [3, 3, 1]
+    large = model.sample(7, seed=1), model.generate(np.ones((7, 6), np.float32))
+    for one, other in zip(small, large, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    monkeypatch.setattr(image_model, "MOST_AT_ONCE", 1)
+    assert model.num_at_once == 1
