@@ -7,6 +7,7 @@ optimizer keeps one (`use_ema=True`).
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,17 +26,20 @@ def freeze(
     Args:
       generator: `Generator`.
       seed: int32 [2]; of the latents, from the prior, that statistics are taken over.
-      num_latents: their number, rounded up to whole batches.
-      batch_size: how many pass through the network at a time.
+      num_latents: their number, rounded up to whole batches. Of a map of latents each
+        place counts.
+      batch_size: how many pass through the network at a time, one map at least.
     """
     # Before the first step Keras' averages are zero.
     if generator.compiled and int(generator.optimizer.iterations):
         generator.optimizer.finalize_variable_values(generator.trainable_variables)
-    shape = [batch_size, *generator.latent_shape]
+    places = math.prod(generator.latent_shape[:-1])
+    maps = max(batch_size // places, 1)
+    shape = [maps, *generator.latent_shape]
     generator.statistics.measure(
         [
             seeds.standard_normal(shape, seed=seeds.fold_in(seed, start))
-            for start in range(0, num_latents, batch_size)
+            for start in range(0, -(-num_latents // places), maps)
         ]
     )
 

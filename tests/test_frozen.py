@@ -297,3 +297,14 @@ def test_a_norm_that_is_not_trained_keeps_its_averages(kind):
     with frozen(net, seed=tf.constant([0, 0])):
         found = net(inputs)
     np.testing.assert_array_equal(found, net(inputs, training=True))
+
+
+def test_every_place_of_a_map_of_latents_counts(monkeypatch):
+    """64 latents are four maps of 4x4, of which two pass at a time."""
+    net = generator_of(
+        networks.generator("weave", (16, 16, 1), (3,)), latent_shape=(4, 4, 3)
+    )
+    measured = []
+    monkeypatch.setattr(net.statistics, "measure", measured.extend)
+    freeze(net, seed=SEED, num_latents=64, batch_size=40)
+    assert [one.shape for one in measured] == [(2, 4, 4, 3)] * 2
