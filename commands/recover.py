@@ -30,6 +30,7 @@ def reconstruct(
     grey_range: str | None = None,
     num_images: int = 64,
     infer_steps: int = 300,
+    infer_step_size: float | None = None,
     seed: int = 0,
 ) -> Errors:
     """Original, reconstruction and their difference (black: none), side by side.
@@ -38,13 +39,17 @@ def reconstruct(
       workdir, checkpoint, trust_network, output: see `use.sample`.
       images, data, resize, normalize, grey_range: see `use.chosen_images`.
       num_images: at most that many.
-      infer_steps, seed: of G1.
+      infer_steps, infer_step_size, seed: of G1, see `use.opened`.
 
     Returns:
       `recovery.errors` over all pixels, also written to `errors.json`.
     """
     run_dir, model = use.opened(
-        workdir, checkpoint, trust_network, generator_for="`mode`=reconstruct"
+        workdir,
+        checkpoint,
+        trust_network,
+        generator_for="`mode`=reconstruct",
+        infer_step_size=infer_step_size,
     )
     originals, _ = use.chosen_images(
         model,
@@ -88,6 +93,7 @@ def recover(
     training_mask: str | None = None,
     num_images: int = 64,
     infer_steps: int = 300,
+    infer_step_size: float | None = None,
     revise_steps: int | None = None,
     num_draws: int = 1,
     seed: int = 0,
@@ -101,6 +107,7 @@ def recover(
       training_mask: see `masks.training_masks`.
       num_images: at most that many.
       infer_steps, revise_steps, num_draws: see `ImageModel.recover`.
+      infer_step_size: of G1, see `use.opened`.
       seed: of random masks and of the chains.
 
     Returns:
@@ -108,7 +115,11 @@ def recover(
       also the generator alone, and fills that need no learning.
     """
     run_dir, model = use.opened(
-        workdir, checkpoint, trust_network, revise_steps=revise_steps
+        workdir,
+        checkpoint,
+        trust_network,
+        revise_steps=revise_steps,
+        infer_step_size=infer_step_size,
     )
     training = None
     if mask == "training":

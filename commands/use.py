@@ -1,5 +1,6 @@
 """Samples and interpolations of the nets of a run; each returns its new folder."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ def opened(
     *,
     revise_steps: int | None = None,
     generator_for: str | None = None,
+    infer_step_size: float | None = None,
 ) -> tuple[Path, ImageModel]:
     """The folder of a run and its nets, frozen.
 
@@ -42,6 +44,7 @@ def opened(
       checkpoint, trust_network: see `coopnets_tf.load`.
       revise_steps: of D1, which need a descriptor.
       generator_for: what needs a generator.
+      infer_step_size: delta of G1, in place of that of the training.
 
     Raises:
       RunError: if there is no such run, or it lacks that net.
@@ -57,6 +60,10 @@ def opened(
         raise RunError(
             f"`revise_steps`={revise_steps} needs a descriptor, and this is a run of "
             "`algorithm`=generator. Leave it out."
+        )
+    if infer_step_size and model.generator:
+        model.generator.inference = dataclasses.replace(
+            model.generator.inference, step_size=infer_step_size
         )
     return run_dir, model
 
@@ -223,6 +230,7 @@ def interpolate(
     normalize: str = "fixed",
     grey_range: str | None = None,
     infer_steps: int = 300,
+    infer_step_size: float | None = None,
     seed: int = 0,
     animation: str | None = None,
 ) -> Path:
@@ -235,7 +243,7 @@ def interpolate(
       images: None for latents of the prior, or two images between whose latents the
         path goes, a great circle in place of corners.
       resize, normalize, grey_range: see `chosen_images`.
-      infer_steps: of G1, to find the latents of images.
+      infer_steps, infer_step_size: of G1, to find the latents of images; see `opened`.
       seed: of the ends, or of their inference.
       animation: None, "gif" or "webp".
 
@@ -244,7 +252,11 @@ def interpolate(
       RunError: on a plane of other latents, or between images.
     """
     run_dir, model = opened(
-        workdir, checkpoint, trust_network, generator_for="`mode`=interpolate"
+        workdir,
+        checkpoint,
+        trust_network,
+        generator_for="`mode`=interpolate",
+        infer_step_size=infer_step_size,
     )
     if interpolation == "plane":
         _refuse_other_planes(model, images)

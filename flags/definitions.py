@@ -477,7 +477,10 @@ generator.integer(
     low=0,
 )
 generator.positive(
-    "generator_step_size", 0.1, "delta of G1, in the unit of the latents."
+    "generator_step_size",
+    0.1,
+    "delta of G1, in the unit of the latents. Large images need smaller ones in "
+    "training: flags/g1.cfg.",
 )
 generator.positive(
     "residual_stddev", 0.3, "sigma, s.d. of the residual Y - g(X), in pixel units."
@@ -828,6 +831,14 @@ use.integer(
     "Langevin steps of G1 to find the latents of given images.",
     when=_infers,
     low=1,
+    modes=WITH_IMAGES,
+)
+use.positive(
+    "infer_step_size",
+    None,
+    "delta of that G1, in the unit of the latents. Default: --generator_step_size of "
+    "the training.",
+    when=_infers,
     modes=WITH_IMAGES,
 )
 use.integer(

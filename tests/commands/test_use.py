@@ -234,7 +234,8 @@ def test_reconstruct(use, trained):
     assert f"{errors['mae']['mean']:.4f} ± " in output
     images = datasets.load_splits("digits", num_held_out=597).test[:64]
     difference = (trained.reconstruct(images, num_steps=3) - images) / 2
-    assert errors["mae"] == pytest.approx(np.abs(difference).mean(), rel=1e-4)
+    expected = pytest.approx(np.abs(difference).mean(), rel=1e-4)
+    assert errors["mae"]["mean"] == expected
 
 
 def test_reconstruct_ones_own_images(use, place):
@@ -245,6 +246,18 @@ def test_reconstruct_ones_own_images(use, place):
     np.testing.assert_array_equal(original, read_picture(place / "1.png"))
     # Two roundings of their own, and a third of the difference.
     assert np.abs(np.abs(original - found) - difference).max() <= 2
+
+
+def test_the_step_size_that_infers_latents(use):
+    """One so small that the latents stay where they begin, whatever the images."""
+    still = ["--mode=reconstruct", "--infer_step_size=1e-9", "--num_images=4"]
+    one, other = (
+        read_picture(use(*still, f"--infer_steps={steps}")[0] / "reconstruct.png")
+        for steps in (1, 9)
+    )
+    np.testing.assert_array_equal(one, other)
+    moved, _, _ = use("--mode=reconstruct", "--infer_steps=9", "--num_images=4")
+    assert (read_picture(moved / "reconstruct.png") != other).any()
 
 
 def test_recover(use):
