@@ -88,26 +88,24 @@ def _of_images(
 def _of_one(
     model: ImageModel, training: ImageDataset, settings: Settings
 ) -> tuple[Callable[[], Evaluation], Callable[[Any], str]]:
-    """The evaluation by the one picture or clip whose windows a training had, and what
-    makes a text of its report.
+    """The evaluation by the one picture or clip whose windows a training had, once
+    nothing can be refused, and what makes a text of its report.
     """
-    options = {
+    options: dict[str, Any] = {
         "num_samples": settings["evaluation_samples"],
         "seed": settings["evaluation_seed"],
     }
+    extractor, layer = settings["extractor"], settings["extractor_layer"]
     if len(training.image_shape) == 4:
+        if extractor:
+            raise ArgumentError(
+                "`extractor` is for images, and this is a run on a clip. Leave it out."
+            )
         return functools.partial(clips.evaluate, model, training, **options), clips.text
-    return (
-        functools.partial(
-            textures.evaluate,
-            model,
-            training,
-            extractor=settings["extractor"],
-            layer=settings["extractor_layer"],
-            **options,
-        ),
-        textures.text,
-    )
+    maps, facts = textures.maps_for(training.image_shape, extractor, layer=layer)
+    options |= {"maps": maps, "extractor": facts}
+    evaluation = functools.partial(textures.evaluate, model, training, **options)
+    return evaluation, textures.text
 
 
 def on_the_way(

@@ -183,15 +183,15 @@ def chosen_images(
     """The user's images, or some of the run's data set, with those it was trained on;
     says which.
 
-    Raises:
-      RunError: on images for a model of clips.
-
     Args:
       number: at most that many.
       images: files and other places. None: the data set.
       data: see `data_of`.
       resize, normalize, grey_range: of `images`, see `folders.read_files` and
         `datasets.load_splits`.
+
+    Raises:
+      RunError: on images for a model of clips.
     """
     if images and num_frames(model):
         raise RunError(

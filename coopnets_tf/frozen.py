@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import seeds
+from coopnets_tf import seeds, sizes
 from coopnets_tf.errors import NetworkError
 
 
@@ -26,14 +26,16 @@ def freeze(
     Args:
       generator: `Generator`.
       seed: int32 [2]; of the latents, from the prior, that statistics are taken over.
-      num_latents: their number, rounded up to whole batches. Of a map of latents each
-        place counts.
+      num_latents: their number, rounded up to whole batches. Of a map of latents of any
+        size each place counts.
       batch_size: how many pass through the network at a time, one map at least.
     """
     # Before the first step Keras' averages are zero.
     if generator.compiled and int(generator.optimizer.iterations):
         generator.optimizer.finalize_variable_values(generator.trainable_variables)
-    places = math.prod(generator.latent_shape[:-1])
+    # Of a network that spans its map the places are no independent draws.
+    is_map = sizes.takes_any(generator)
+    places = math.prod(generator.latent_shape[:-1]) if is_map else 1
     maps = max(batch_size // places, 1)
     shape = [maps, *generator.latent_shape]
     generator.statistics.measure(

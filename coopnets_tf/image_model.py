@@ -133,7 +133,7 @@ class ImageModel(Learner):
         image_size: Sequence[int] | None = None,
         latent_size: Sequence[int] | None = None,
     ) -> "ImageModel":
-        """The same nets for images of another size, frozen; of a frozen model.
+        """The same nets for images of another size, frozen.
 
         A larger map of latents makes a larger image of the same grain, such as more of
         a texture, by networks that are convolutional all over.
@@ -156,8 +156,9 @@ class ImageModel(Learner):
         for name, shape in shapes.items():
             config[name]["config"][inputs[name]] = shape
         other = type(self).from_config(config)
-        for name, net in self.nets.items():
-            other.nets[name].set_weights(net.get_weights())
+        with self.frozen():
+            for name, net in self.nets.items():
+                other.nets[name].set_weights(net.get_weights())
         other.step.assign(self.step)
         other._frozen_at = int(other.step)
         return other

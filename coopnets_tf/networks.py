@@ -324,11 +324,12 @@ def latent_shape_of(
             )
     if min(places) < 1:
         raise NetworkError(
-            f"`network`={name} makes larger images. Received: {by(size)} "
-            f"({', '.join(found.axes)})."
+            f"`network`={name} makes larger images or longer clips. Received: "
+            f"{by(size)} ({', '.join(found.axes)}). Its latents would have "
+            f"{by(places)} places."
         )
     whole = (*places, latent_shape[-1])
-    if set(places) == {1} and len(places) == 2:
+    if set(places) == {1} and len(places) == 2 and not found.any_size:
         whole = whole[2:]  # a vector
     if len(latent_shape) > 1 and latent_shape != whole:
         raise NetworkError(
@@ -341,7 +342,7 @@ def latent_shape_of(
 
 def _factor(found):
     """How much larger than the latent map the images of a table are."""
-    return math.prod(row.strides for row in found.generator)
+    return math.prod(_each(row.strides, 1)[0] for row in found.generator)
 
 
 def map_sizes(image_size: tuple[int, ...], rows: list[Deconv]) -> list[tuple[int, ...]]:

@@ -871,8 +871,8 @@ use.enum(
     "animation",
     None,
     ["gif", "webp"],
-    "Also write the interpolation as a film. Of clips, as which samples are films: "
-    "gif unless it is said.",
+    "Also write the interpolation as a film; of clips the format of the films of "
+    "samples, gif by default.",
     modes=("sample", "interpolate"),
 )
 use.string(

@@ -84,7 +84,6 @@ def test_nets_for_any_size_make_images_of_another_one(make):
     options = {} if make is make_model else {"chain_init": "noise"}
     model = make(network="weave", **options)
     model.step.assign(3)
-    model.freeze()
     large = model.of_size(image_size=(16, 8))
     assert large.image_shape == (16, 8, 1) and int(large.step) == 3
     images = large.sample(2, seed=0)

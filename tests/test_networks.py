@@ -145,6 +145,10 @@ def test_nets_of_small_moving_textures():
     assert images.shape == (2, *shape)
 
 
+def test_the_smallest_texture_has_a_map_of_one_place():
+    assert networks.latent_shape_of("texture", (32, 32, 1), (1,)) == (1, 1, 1)
+
+
 def test_a_texture_of_another_size_is_of_the_same_nets():
     """Far from the border a larger latent map gives what a part of it gives."""
     generator = networks.generator("texture", (64, 64, 3), (1,))
@@ -175,7 +179,7 @@ def test_a_texture_of_another_size_is_of_the_same_nets():
         ("mnist", (28, 28, 1), (2, 3), "28x28 from latents of 3. Received: .*=2x3. Gi"),
         ("mnist", (8, 28, 28, 1), (2,), "for still images.*Leave out `num_frames`"),
         ("moving_texture", (28, 28, 1), (2,), "is for clips.*Give `num_frames`"),
-        ("moving_texture", (24, 9, 9, 1), (2,), "larger images. Received: 24x9x9 .fr"),
+        ("moving_texture", (24, 9, 9, 1), (2,), "longer clips. Received: 24x9x9 .fr"),
     ],
 )
 def test_what_does_not_fit_a_built_in_generator_is_refused(

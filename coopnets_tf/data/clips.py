@@ -41,7 +41,8 @@ def read(
         in the order of the numbers in their names.
       num_frames: that it must have at least.
       image_size, color_mode, resize: see `decoding.brought`.
-      grey_range, skip_bad_images: of still frames, see `folders.read`.
+      grey_range: of still frames, see `folders.read`; these are taken as even.
+      skip_bad_images: acts on no clip, in which a frame would be missing.
 
     Returns:
       The frames, and what was found.
@@ -54,7 +55,7 @@ def read(
     options["resize"] = resize
     clip: Any
     if place.is_dir() or place.suffix.lower() in sources.PACKED:
-        options |= {"grey_range": grey_range, "skip_bad_images": skip_bad_images}
+        options["grey_range"] = grey_range
         clip, line = folders.read(
             place, by_number=True, cache_bytes=MAX_BYTES, **options
         )

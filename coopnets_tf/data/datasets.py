@@ -312,13 +312,18 @@ def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **options):
     elif name in named.FILES:
         pixels, labels = named.read(name, data_dir, test=False)
     elif name in named.TEXTURES:
-        pixels = _cut(name, named.texture(name), options["image_size"])
+        pixels = _cut(name, named.texture(name), options.get("image_size", 128))
     else:
         pixels, found = _read(_place(name), **options)
     if num_held_out and isinstance(pixels, Windows):
         raise DatasetError(
             "`num_held_out` would hold nothing out of one picture or clip, whose "
             f"windows overlap. Received: num_held_out={num_held_out}. Leave it out."
+        )
+    if normalize == "per_image" and isinstance(pixels, Windows):
+        raise DatasetError(
+            "`normalize`=per_image would give windows that overlap other scales. Leave "
+            "it out of a training on one picture or clip."
         )
     _refuse_one_image(name, pixels)
     if num_held_out >= pixels.shape[0]:

@@ -5,8 +5,8 @@
                            right look at another moment score
     mean frame             of the clip, repeated, against windows: what no motion scores
 
-To repeat its clip is what such a model learns; a higher score is a better copy, and a
-sample as near to the clip as its own windows are is one.
+To repeat its clip is what such a model learns: a higher score is a better copy, and a
+sample much nearer to a window than shifted windows are is one.
 """
 
 from collections.abc import Mapping
@@ -120,5 +120,6 @@ def text(report: Mapping[str, Any]) -> str:
             "Larger PSNR and SSIM are better copies, which is what a model of one clip "
             f"makes. {SHIFTED.capitalize()}: of the clip itself, half a window apart; "
             f"{MEAN_FRAME}: no motion.",
+            "±: standard error over clips; windows overlap, and theirs is too small.",
         ]
     )

@@ -236,4 +236,7 @@ def _for_inception(images):
 def compiled(network: keras.Model, prepare: Callable = tf.identity) -> Callable:
     """A function of images in [-1, 1] that returns the network's outputs, as arrays."""
     function = tf.function(lambda images: network(prepare(images), training=False))
-    return lambda images: [part.numpy() for part in function(tf.constant(images))]
+    # A network loaded from a file gives one output without a list.
+    return lambda images: [
+        part.numpy() for part in tf.nest.flatten(function(tf.constant(images)))
+    ]

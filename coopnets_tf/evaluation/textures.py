@@ -23,7 +23,7 @@ from coopnets_tf import seeds
 from coopnets_tf.data import images, named
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.data.windows import Windows
-from coopnets_tf.errors import DatasetError
+from coopnets_tf.errors import DatasetError, ExtractorError
 from coopnets_tf.evaluation import facts, metrics, own_extractor, reports
 from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
 from coopnets_tf.image_model import ImageModel
@@ -33,6 +33,7 @@ SIZES = (3, 7, 15)  # of the random filters, pixels
 NUM_FILTERS = 48  # of each size
 NEAR_ZERO = 1e-12
 MOST_IMAGES = 16  # of a set: one alone has thousands of places
+Maps = Callable[[np.ndarray], Sequence[Any]]  # images -> maps of each layer
 WINDOWS, SHUFFLED = "windows of the picture", "its pixels shuffled"
 
 
@@ -42,8 +43,8 @@ def evaluate(
     *,
     num_samples: int,
     seed: int,
-    extractor: Path | str | None = None,
-    layer: str | None = None,
+    maps: Maps,
+    extractor: dict[str, Any],
 ) -> Evaluation:
     """Scores what the nets make of one picture.
 
@@ -51,7 +52,7 @@ def evaluate(
       training: the windows of the picture.
       num_samples: images of each set, at most `MOST_IMAGES`.
       seed: in [0, 2**31); of the draws.
-      extractor, layer: see `own_extractor.maps_of_file`; None for `random_filters`.
+      maps, extractor: an independent network and its facts, see `maps_for`.
 
     Returns:
       An evaluation whose scores are `gram`, the distance of Gram matrices from those of
@@ -59,23 +60,16 @@ def evaluate(
       window of it; of each net, of other windows, and of other textures.
 
     Raises:
-      DatasetError: if the images are smaller than a filter.
-      ExtractorError: if the extractor does not have maps.
       NotFinite: if a net makes images that contain NaN or infinity.
     """
     number = min(num_samples, MOST_IMAGES)
-    if extractor:
-        maps, of = own_extractor.maps_of_file(
-            extractor, training.image_shape, layer=layer
-        )
-    else:
-        maps, of = random_filters(training.image_shape)
     grams = functools.partial(gram_matrices_of, maps)
     windows = training.drawn(2 * number, seed=seed)
     known, fresh = windows.part(slice(0, None, 2)), windows.part(slice(1, None, 2))
     picture = [one.mean(axis=0) for one in grams(known[:])]
     sets = samples_by_net(model, number, seed=seed)
-    others = {WINDOWS: fresh[:]} | other_pictures(training, number, seed=seed)
+    others = {WINDOWS: fresh[:]} if fresh.num_images else {}
+    others |= other_pictures(training, number, seed=seed)
     others[SHUFFLED] = shuffled(known[:], seed=seed)
     scores = {
         name: {
@@ -87,7 +81,7 @@ def evaluate(
     found = {net: nearest_windows(one[:], training) for net, one in sets.items()}
     for net, (distances, _) in found.items():
         scores[net]["nearest"] = metrics.with_error(distances)
-    if len(apart := windows_apart(fresh, training)):
+    if fresh.num_images and len(apart := windows_apart(fresh, training)):
         scores[WINDOWS]["nearest"] = metrics.with_error(apart)
     last = [*sets][-1]
     report = {
@@ -96,7 +90,7 @@ def evaluate(
             "seed": seed,
             "trained_on": str(training),
             "window": list(training.image_shape),
-            "extractor": of,
+            "extractor": extractor,
         },
         **facts.origin(model),
         "scores": scores,
@@ -120,7 +114,30 @@ def gram_matrices(maps: tf.Tensor) -> tf.Tensor:
     )
 
 
-def random_filters(image_shape: tuple[int, ...]) -> tuple[Callable, dict[str, Any]]:
+def maps_for(
+    image_shape: tuple[int, ...],
+    extractor: Path | str | None = None,
+    *,
+    layer: str | None = None,
+) -> tuple[Maps, dict[str, Any]]:
+    """The answers that textures are compared by: of `random_filters`, or of a layer of
+    a network of the user's, see `own_extractor.maps_of_file`; and facts.
+
+    Raises:
+      DatasetError: if the images are smaller than a filter.
+      ExtractorError: if the extractor does not have maps.
+    """
+    if extractor in ("classifier", "inception"):
+        raise ExtractorError(
+            f"`extractor`={extractor} is for images of many kinds. Give a .keras file "
+            "with maps, or leave it out."
+        )
+    if extractor:
+        return own_extractor.maps_of_file(extractor, image_shape, layer=layer)
+    return random_filters(image_shape)
+
+
+def random_filters(image_shape: tuple[int, ...]) -> tuple[Maps, dict[str, Any]]:
     """The answers of random filters of several sizes, rectified.
 
     Nothing was ever learned by them, so that they favour no net, and they need no
@@ -158,7 +175,7 @@ def random_filters(image_shape: tuple[int, ...]) -> tuple[Callable, dict[str, An
     return maps, facts
 
 
-def gram_matrices_of(maps: Callable, found: np.ndarray) -> list[np.ndarray]:
+def gram_matrices_of(maps: Maps, found: np.ndarray) -> list[np.ndarray]:
     """The matrices of images, [images, numbers] of each layer; one image at a time,
     whose maps may be large.
     """
@@ -306,5 +323,6 @@ def text(report: Mapping[str, Any]) -> str:
             f"({protocol['extractor']['network']}); smaller is better.",
             "Nearest window: r.m.s. distance of the pixels; of windows from those that "
             "share no pixel with them. A sample much nearer than that is a copy.",
+            "±: standard error over images; windows overlap, and theirs is too small.",
         ]
     )

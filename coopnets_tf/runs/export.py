@@ -13,6 +13,7 @@ from coopnets_tf import endpoints
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.runs.checkpoints import PATTERN
+from coopnets_tf.sizes import takes_any
 from coopnets_tf.version import __version__
 
 FILES = {"assets", "fingerprint.pb", "metadata.json", "saved_model.pb", "variables"}
@@ -65,12 +66,12 @@ def export(model: ImageModel, directory: Path, *, dataset: str | None = None) ->
     )
     if model.generator:
         latents = endpoints.latents_spec(model)
-        images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
+        trained = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
         archive.add_endpoint(
             "generate", functions["generate"], [_called("latents", latents)]
         )
         archive.add_endpoint(
-            "reconstruct", functions["reconstruct"], [images, num_steps, seed]
+            "reconstruct", functions["reconstruct"], [trained, num_steps, seed]
         )
     if model.descriptor:
         images = _called("images", endpoints.images_spec(model))
@@ -122,6 +123,7 @@ def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:
         "image_shape": list(model.image_shape),
         "value_range": [-1, 1],
         "latent_shape": list(model.generator.latent_shape) if model.generator else None,
+        "any_size": all(map(takes_any, model.nets.values())),
         "revision_steps": model.revision_steps,
         "training_steps": int(model.step),
         "package": f"coopnets_tf {__version__}",

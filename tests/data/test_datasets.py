@@ -565,6 +565,7 @@ def test_the_fingerprint_of_a_picture_is_of_all_its_pixels(tmp_path):
     [
         ({"image_size": 11}, "has 10x12 pixels, and `image_size`=11x11 is cut out"),
         ({"image_size": 8, "num_held_out": 2}, "`num_held_out` would hold nothing out"),
+        ({"image_size": 8, "normalize": "per_image"}, "`normalize`=per_image would"),
         ({"image_size": 8, "num_frames": 2}, "has 1 frame, fewer than `num_frames`=2"),
     ],
 )

@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import DatasetError
-from coopnets_tf.evaluation import textures
-from tests.helpers import TINY, called, names, noise, refused
+from coopnets_tf.evaluation import own_extractor, textures
+from tests.helpers import TINY, called, make_model, names, noise, refused
 
 
 def test_gram_matrices_equal_numpy():
@@ -121,10 +123,31 @@ def test_an_evaluation_of_one_picture_by_the_users_network(texture_run):
     evaluate = ["--mode=evaluate", "--workdir=run", "--extractor=mine.keras"]
     error = refused(*evaluate, cwd=texture_run)
     assert "must answer in maps" in error and "--extractor_layer" in error
+    error = refused(*evaluate[:2], "--extractor=inception", cwd=texture_run)
+    assert "Give a .keras file with maps" in error
+    assert not list((texture_run / "run").glob("evaluate*"))
     called(*evaluate, "--extractor_layer=maps", "--output=own", cwd=texture_run)
     report = json.loads((texture_run / "own/report.json").read_text())
     assert report["protocol"]["extractor"]["file"] == "mine.keras"
     assert report["scores"][textures.WINDOWS]["gram"]["mean"] > 0
+    file, found = texture_run / "mine.keras", noise(3, 32, 32, 1)
+    answers, _ = own_extractor.maps_of_file(file, (32, 32, 1), layer="maps")
+    assert [one.shape for one in answers(found[:1])] == [(1, 30, 30, 4)]
+    (grams,) = textures.gram_matrices_of(answers, found)
+    maps = network.get_layer("maps")(found)
+    expected = np.einsum("bhwi,bhwj->bij", maps, maps) / 900
+    np.testing.assert_allclose(grams, expected.reshape(3, 16), rtol=1e-4, atol=1e-5)
+
+
+def test_a_picture_of_one_window_has_no_others():
+    training = ImageDataset("own", Windows(np.zeros((16, 16, 1), np.uint8), (16, 16)))
+    maps, facts = textures.maps_for(training.image_shape)
+    model = make_model(network="weave").of_size(image_size=(16, 16))
+    found = textures.evaluate(
+        model, training, num_samples=2, seed=0, maps=maps, extractor=facts
+    )
+    assert textures.WINDOWS not in found.report["scores"]
+    assert "generator" in textures.text(found.report)
 
 
 def test_pictures_smaller_than_a_filter_are_refused():

@@ -150,6 +150,7 @@ def test_metadata(trained):
         "image_shape": [8, 8, 1],
         "value_range": [-1, 1],
         "latent_shape": [6],
+        "any_size": False,
         "revision_steps": 2,
         "training_steps": 3,
         "package": f"coopnets_tf {coopnets_tf.__version__}",
