@@ -21,6 +21,7 @@ NETWORKS = (
     "moving_texture",
     "moving_texture_small",
 )
+WITHOUT_OUTPUTS = NETWORKS[-3:]  # whose f is the sum of all answers
 SIZE = r"([89]|[1-9]\d+)(x([89]|[1-9]\d+))?"  # sides of 8 pixels or more
 REVISION_METRICS = (
     "descriptor_loss",
@@ -382,6 +383,7 @@ nets.integer(
     100,
     "Outputs of the descriptor, whose sum is f(Y).",
     low=1,
+    when=lambda settings: settings["network"] not in WITHOUT_OUTPUTS,
     algorithms=WITH_DESCRIPTOR,
 )
 

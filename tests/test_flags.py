@@ -292,7 +292,10 @@ def test_flags_of_one_mode_are_refused_in_another(capsys):
 def test_what_the_flags_offer_is_what_there_is():
     offered = re.search(r"of the images: (.*?);", flags.FLAGS["network"].help)[1]
     theirs = {"toy_clips", "toy", "oracle", "weave"}  # of tests/helpers.py
-    assert set(offered.split(", ")) == set(networks.TABLES) - theirs
+    own = set(networks.TABLES) - theirs
+    assert set(offered.split(", ")) == own
+    summing = {name for name in own if networks.TABLES[name].sums_all}
+    assert set(definitions.WITHOUT_OUTPUTS) == summing
     assert tuple(definitions.METRICS) == protocol.METRICS
     assert tuple(commands.COMMANDS) == MODES
     assert flags.NAMED == datasets.NAMES
