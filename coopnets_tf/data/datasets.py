@@ -259,7 +259,7 @@ class Splits(NamedTuple):
 def load(dataset: str, *, num_held_out: int = 0, **options: Any) -> ImageDataset:
     """The training images of a data set. Arguments and errors as for `load_splits`."""
     whole = _whole(dataset, num_held_out=num_held_out, **options)
-    return whole.part(slice(num_held_out, None), kind=TRAINED_ON)
+    return whole.part(slice(num_held_out, None), kind=_trained_on(whole))
 
 
 def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Splits:
@@ -282,13 +282,13 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
         if none is left to train on.
     """
     whole = _whole(dataset, num_held_out=num_held_out, **options)
-    training = whole.part(slice(num_held_out, None), kind=TRAINED_ON)
+    training = whole.part(slice(num_held_out, None), kind=_trained_on(whole))
     if whole.whole is not None:
         return Splits(training, training, training, 0, True)
     spare = whole.part(slice(num_held_out or None))
     kinds = [f"{kind} images, held out of training" for kind in ("validation", "test")]
     if not num_held_out:
-        kinds = [TRAINED_ON, TRAINED_ON]
+        kinds = [training.kind, training.kind]
     if dataset not in named.FILES:
         half = spare.num_images // 2
         validation = spare.part(slice(half), kind=kinds[0])
@@ -300,6 +300,10 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
         dataset, pixels, labels=labels, per_image=whole.per_image, kind="test images"
     )
     return Splits(training, validation, test, num_held_out, False)
+
+
+def _trained_on(whole):
+    return TRAINED_ON if whole.whole is None else "training windows"
 
 
 def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **options):

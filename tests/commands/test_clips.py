@@ -62,7 +62,7 @@ def test_a_run_on_a_picture(place):
     model = coopnets_tf.load(place / "photo")
     assert model.image_shape == (8, 8, 3)
     output = called("--mode=reconstruct", "--workdir=photo", *USE[1:], cwd=place)
-    assert "photo.png: 3 training images" in output
+    assert "photo.png: 3 training windows" in output
 
 
 @pytest.mark.parametrize("data", [CLIP, PICTURE], ids=["clip", "picture"])
@@ -128,7 +128,7 @@ def test_hidden_pixels_of_clips_are_recovered(place, mask):
     arguments = ["--mode=recover", *USE, f"--mask={mask}", "--infer_steps=1"]
     output = f"recovered-{mask[:4]}"
     printed = called(*arguments, f"--output={output}", cwd=place)
-    assert "clip.gif: 3 training images" in printed and "nearest pixel" in printed
+    assert "clip.gif: 3 training windows" in printed and "nearest pixel" in printed
     shown = read_picture(place / output / "recover.png")
     assert shown.shape == (9 * 194 + 2, 4 * 194 + 2, 3)  # three rows a clip
 

@@ -17,7 +17,7 @@ def clip(number, seed=0):
 
 def windows_of(whole, num_frames=4):
     windows = Windows(whole, (num_frames, 8, 8))
-    return ImageDataset("clip.mp4", windows, kind="training images")
+    return ImageDataset("clip.mp4", windows, kind="training windows")
 
 
 class Copier:
@@ -98,7 +98,7 @@ def test_the_text_has_a_row_for_each_of_them(no_facts):
     lines = clips.text(report).splitlines()
     assert lines[0].split() == "clips PSNR, dB SSIM r.m.s. distance".split()
     assert lines[1].split() == "generator 2 100.00 ± 0.00 1.000 ± 0.000 0.000".split()
-    assert "of 4 frames against the nearest of clip.mp4: 3 training images" in lines[5]
+    assert "of 4 frames against the nearest of clip.mp4: 3 training windows" in lines[5]
     assert max(map(len, lines)) <= 100
 
 
