@@ -5,6 +5,7 @@ A network for `Descriptor` turns images into scores or maps, whose sum is f; one
 those of the paper's experiments, and one for small digits.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -322,11 +323,14 @@ def latent_shape_of(
                 f"`network`={name} makes images whose sides are multiples of {factor}. "
                 f"Received: {by(size)}. Take {by(lower)}."
             )
-    if min(places) < 1:
+    if places[0] < 1:
+        longer = ((frames, *size[1:]) for frames in itertools.count(size[0]))
+        fewest = next(
+            one[0] for one in longer if map_sizes(one, found.generator)[0][0] > 0
+        )
         raise NetworkError(
-            f"`network`={name} makes larger images or longer clips. Received: "
-            f"{by(size)} ({', '.join(found.axes)}). Its latents would have "
-            f"{by(places)} places."
+            f"`network`={name} makes clips of {fewest} frames or more. Received: "
+            f"{size[0]}. Give another `num_frames`."
         )
     whole = (*places, latent_shape[-1])
     if set(places) == {1} and len(places) == 2 and not found.any_size:

@@ -179,7 +179,7 @@ def test_a_texture_of_another_size_is_of_the_same_nets():
         ("mnist", (28, 28, 1), (2, 3), "28x28 from latents of 3. Received: .*=2x3. Gi"),
         ("mnist", (8, 28, 28, 1), (2,), "for still images.*Leave out `num_frames`"),
         ("moving_texture", (28, 28, 1), (2,), "is for clips.*Give `num_frames`"),
-        ("moving_texture", (24, 9, 9, 1), (2,), "longer clips. Received: 24x9x9 .fr"),
+        ("moving_texture", (24, 9, 9, 1), (2,), "of 25 frames or more. Received: 24."),
     ],
 )
 def test_what_does_not_fit_a_built_in_generator_is_refused(
