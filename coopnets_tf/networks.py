@@ -25,8 +25,6 @@ from coopnets_tf.layers import (
 from coopnets_tf.wording import by, nearest
 
 DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
-
-
 Lengths = int | tuple[int | None, ...]  # of a layer, for all axes or for each
 
 

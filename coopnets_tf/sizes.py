@@ -40,10 +40,7 @@ def shapes(
             )
     factors, numbers = (1,) * len(trained), None
     if "generator" in nets:
-        places, numbers = (
-            nets["generator"].latent_shape[:-1],
-            nets["generator"].latent_shape[-1],
-        )
+        *places, numbers = nets["generator"].latent_shape
         factors = tuple(side // own for side, own in zip(trained, places, strict=True))
     if image_size is not None:
         places = _places(image_size, factors)

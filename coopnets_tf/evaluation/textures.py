@@ -315,7 +315,7 @@ def text(report: Mapping[str, Any]) -> str:
         for name, own in report["scores"].items()
     }
     protocol = report["protocol"]
-    return "\n".join(
+    return reports.wrapped(
         [
             reports.table(rows),
             f"Of images of {by(protocol['window'][:2])}, {protocol['trained_on']}.",
