@@ -21,7 +21,9 @@ def main() -> None:
     flags.parse(sys.argv)
     settings = flags.settings()
     try:
-        surroundings.load_tensorflow(deterministic=settings["deterministic"])
+        surroundings.load_tensorflow(
+            deterministic=settings["deterministic"], devices=settings["devices"]
+        )
         run(settings)
     except surroundings.Unusable as error:
         sys.exit(_failed(error, settings, code=2))

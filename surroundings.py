@@ -94,8 +94,23 @@ def quiet_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-def load_tensorflow(*, deterministic: bool = False) -> None:
-    """Imports TensorFlow and Keras with the settings that the package needs."""
+def _set_up_cpu(tf, parts):
+    if parts == 1:
+        # The step is one operation after the other: two at a time only compete.
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    else:
+        part = tf.config.LogicalDeviceConfiguration()
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(cpu, [part] * parts)
+
+
+def load_tensorflow(*, deterministic: bool = False, devices: str = "1") -> None:
+    """Imports TensorFlow and Keras with the settings that the package needs.
+
+    Args:
+      devices: how many share the work, or "all"; without a GPU the CPU has as many
+        parts.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json says
     if not os.path.isabs(os.path.expanduser("~")):  # parts of TensorFlow would make a ~
@@ -113,8 +128,7 @@ def load_tensorflow(*, deterministic: bool = False) -> None:
         keras.config.set_dtype_policy("float32")
         keras.config.set_floatx("float32")
         if not tf.config.list_physical_devices("GPU"):
-            # The step is one operation after the other: two at a time only compete.
             with contextlib.suppress(RuntimeError):  # somebody used TensorFlow before
-                tf.config.threading.set_inter_op_parallelism_threads(1)
+                _set_up_cpu(tf, 1 if devices == "all" else int(devices))
         if deterministic:
             tf.config.experimental.enable_op_determinism()

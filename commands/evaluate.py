@@ -32,7 +32,10 @@ from coopnets_tf.runs import folder, logs
 def evaluate(settings: Settings) -> Path:
     """Scores a run's nets; returns the folder of the report, pictures and events."""
     run_dir, model = use.opened(
-        settings["workdir"], settings["checkpoint"], settings["trust_network"]
+        settings["workdir"],
+        settings["checkpoint"],
+        settings["trust_network"],
+        devices=settings["devices"],
     )
     data = use.data_of(run_dir, build.data_options(settings))
     splits = datasets.load_splits(**data)

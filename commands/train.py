@@ -9,12 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 import flags
-from commands import build, evaluate
+from commands import build, devices, evaluate
 from commands.build import Settings
-from coopnets_tf import files, network_files
+from coopnets_tf import files, network_files, replicas
 from coopnets_tf.data import datasets
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import RunError, Stopped
@@ -36,7 +34,11 @@ def train(settings: dict[str, Any]) -> Path:
         print(dataset.found)
         if dataset.found.grey_range:
             settings |= {"grey_range": dataset.found.grey_range}
-    model = build.model(settings, dataset.image_shape, dataset.num_images, file)
+    strategy = devices.strategy(settings["devices"])
+    number = strategy.num_replicas_in_sync
+    replicas.refuse_uneven(number, batch_size=settings["batch_size"])
+    with strategy.scope():
+        model = build.model(settings, dataset.image_shape, dataset.num_images, file)
     print(headline(model, dataset, settings, file), flush=True)
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
@@ -172,14 +174,6 @@ def init_from(model: ImageModel, source: str) -> str:
     return "\n  does not fit and begins anew: ".join([f"Nets of {path}", *misfits])
 
 
-def device() -> str:
-    """Where TensorFlow will run."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return f"CPU, {counted(os.cpu_count() or 1, 'cores')}"
-    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-
-
 def headline(
     model: ImageModel,
     dataset: ImageDataset,
@@ -197,8 +191,9 @@ def headline(
     networks = file.path.name if file else settings["network"]
     for name in set(model.nets) - set(network_files.functions(file) if file else NETS):
         networks += f" and built-in {model.nets[name].network.name}"
+    device = devices.named(model.distribute_strategy)
     return (
-        f"{device()} | {networks} nets: {', '.join(sizes)} parameters\n"
+        f"{device} | {networks} nets: {', '.join(sizes)} parameters\n"
         f"{dataset.name}: {counted(dataset.num_images, 'images')} "
         f"{'x'.join(map(str, dataset.image_shape))} | "
         f"{counted(steps, 'steps an epoch')}, {chains}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from commands.devices import strategy
 from coopnets_tf import interpolation as paths
 from coopnets_tf.data import datasets, folders
 from coopnets_tf.data import images as pictures
@@ -37,6 +38,7 @@ def opened(
     revise_steps: int | None = None,
     generator_for: str | None = None,
     infer_step_size: float | None = None,
+    devices: str = "1",
 ) -> tuple[Path, ImageModel]:
     """The folder of a run and its nets, frozen.
 
@@ -45,12 +47,14 @@ def opened(
       revise_steps: of D1, which need a descriptor.
       generator_for: what needs a generator.
       infer_step_size: delta of G1, in place of that of the training.
+      devices: that share the drawing of samples, see `commands.devices`.
 
     Raises:
       RunError: if there is no such run, or it lacks that net.
     """
     run_dir = folder.find_run(workdir)
-    model = saving.load(run_dir, checkpoint=checkpoint, trust_network=trust_network)
+    with strategy(devices).scope():
+        model = saving.load(run_dir, checkpoint=checkpoint, trust_network=trust_network)
     if generator_for and model.generator is None:
         raise RunError(
             f"{generator_for} needs a generator. Received: {run_dir}, a run of "
@@ -86,6 +90,7 @@ def sample(
     image_size: str | None = None,
     latent_size: str | None = None,
     animation: str | None = None,
+    devices: str = "1",
 ) -> Path:
     """Grids of the nets' samples, of clips films, too; by `format` the images also.
 
@@ -105,12 +110,17 @@ def sample(
       image_size, latent_size: of the samples, one of the two, such as "448x448" or
         "14x14"; see `ImageModel.of_size`. Default: as in training.
       animation: of clips, "gif", as None is, or "webp".
+      devices: that share the work, see `opened`.
 
     Raises:
       RunError: on an animation of still images.
     """
     run_dir, model = opened(
-        workdir, checkpoint, trust_network, revise_steps=revise_steps
+        workdir,
+        checkpoint,
+        trust_network,
+        revise_steps=revise_steps,
+        devices=devices,
     )
     if image_size:
         sides = lengths(image_size)

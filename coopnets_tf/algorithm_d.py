@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import seeds
+from coopnets_tf import replicas, seeds
 from coopnets_tf.algorithms import CHAIN_INITS, REVISION_METRICS, revision_metrics
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import refuse_below
@@ -72,6 +72,7 @@ class AlgorithmD(ImageModel):
         self.num_persistent_chains = num_persistent_chains
         self.refresh_probability = refresh_probability
         self._refuse_impossible_chains()
+        replicas.refuse_uneven(self.num_replicas, num_chains=num_chains)
         finite = math.isfinite(descriptor.reference_stddev)
         self._noise = "noise" if finite and chain_init != "uniform" else "uniform"
         if chain_init == "persistent":
@@ -117,7 +118,8 @@ class AlgorithmD(ImageModel):
             start, seed=self.step_seed(Purpose.REVISION), noise_scale=self.noise_scale()
         )
         if self.chain_init == "persistent":
-            self.chains.scatter_update(tf.IndexedSlices(revised, places))
+            moved = tf.IndexedSlices(*replicas.gathered((revised, places)))
+            self.chains.scatter_update(moved)
         # D2: the descriptor shifts its score from revised to observed images.
         loss = self.descriptor.update(observed, revised)
         return self.report(
@@ -127,24 +129,28 @@ class AlgorithmD(ImageModel):
     def _start_training(self, observed, seed):
         """Where the chains of a step start; the places of those that persist."""
         if self.chain_init == "data":
+            observed = replicas.gathered(observed)
             repeated = tf.range(self.num_chains) % tf.shape(observed)[0]
-            return tf.gather(observed, repeated), None
+            return tf.gather(observed, replicas.own(repeated)), None
         if self.chain_init != "persistent":
             return self._initial(seed), None
         places = tf.random.experimental.stateless_shuffle(
             tf.range(self.num_persistent_chains), seeds.fold_in(seed, 1)
         )[: self.num_chains]
+        places = replicas.own(places)
         kept = tf.gather(self.chains, places)
         if not self.refresh_probability:
             return kept, places
-        shape = [self.num_chains, *[1] * len(self.image_shape)]
+        shape = [replicas.share(self.num_chains), *[1] * len(self.image_shape)]
         draws = seeds.uniform(shape, seed=seeds.fold_in(seed, 2), low=0, high=1)
         refreshed = draws < self.refresh_probability
         return tf.where(refreshed, self._initial(seed), kept), places
 
     def _initial(self, seed):
         return self.descriptor.initial(
-            self.num_chains, chain_init=self._noise, seed=seeds.fold_in(seed, 0)
+            replicas.share(self.num_chains),
+            chain_init=self._noise,
+            seed=seeds.fold_in(seed, 0),
         )
 
     def start(

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import seeds
+from coopnets_tf import replicas, seeds
 from coopnets_tf.errors import DatasetError, refuse_below
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
@@ -83,7 +83,8 @@ class AlgorithmG(ImageModel):
             training=True,
             visible=visible,
         )
-        self.latents.scatter_update(tf.IndexedSlices(latents, numbers))
+        inferred = tf.IndexedSlices(*replicas.gathered((latents, numbers)))
+        self.latents.scatter_update(inferred)
         # G2: the generator learns to make the images of these latents.
         with tf.GradientTape() as tape:
             generated = self.generator(latents, training=True)
@@ -94,7 +95,9 @@ class AlgorithmG(ImageModel):
             {
                 "generator_loss": loss,
                 "latent_gradient_norm": tf.reduce_mean(info.gradient_norm),
-                "latent_rms": tf.sqrt(tf.reduce_mean(tf.square(latents))),
+                "latent_rms": tf.sqrt(
+                    replicas.mean(tf.reduce_mean(tf.square(latents)))
+                ),
             }
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import seeds
+from coopnets_tf import replicas, seeds
 from coopnets_tf.algorithms import REVISION_METRICS, revision_metrics
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import refuse_below
@@ -63,6 +63,7 @@ class CoopNets(ImageModel):
             **kwargs,
         )
         self.num_chains = num_chains
+        replicas.refuse_uneven(self.num_replicas, num_chains=num_chains)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm CoopNets on a batch, see `learner.as_batch`.
@@ -74,7 +75,9 @@ class CoopNets(ImageModel):
         # G0: the generator drafts images from latents of the prior.
         with tf.GradientTape() as tape:
             latents, generated = self.generator.propose(
-                self.num_chains, seed=self.step_seed(Purpose.LATENTS), training=True
+                replicas.share(self.num_chains),
+                seed=self.step_seed(Purpose.LATENTS),
+                training=True,
             )
         # D1: the descriptor revises the drafts (Langevin on images).
         revised, info = self.descriptor.revise(

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, layers, network_checks, networks, seeds
+from coopnets_tf import energies, layers, network_checks, networks, replicas, seeds
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import is_batch_norm, layers_inside
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
@@ -174,7 +174,7 @@ class Descriptor(keras.Model):
                 minimised += self.penalty * energies.energy_penalty(*scores)
         weights = self.trainable_variables
         gradients = tape.gradient(minimised, [weight.value for weight in weights])
-        self.optimizer.apply(gradients, weights)
+        replicas.apply(self.optimizer, gradients, weights)
         return loss
 
     def get_config(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from coopnets_tf import seeds, sizes
 from coopnets_tf.errors import NetworkError
+from coopnets_tf.layers import BatchNorm
 
 
 def freeze(
@@ -31,7 +32,7 @@ def freeze(
       batch_size: how many pass through the network at a time, one map at least.
     """
     # Before the first step Keras' averages are zero.
-    if generator.compiled and int(generator.optimizer.iterations):
+    if generator.compiled and generator.optimizer.iterations.numpy():
         generator.optimizer.finalize_variable_values(generator.trainable_variables)
     # Of a network that spans its map the places are no independent draws.
     is_map = sizes.takes_any(generator)
@@ -121,6 +122,25 @@ class Statistics:
 
 def is_batch_norm(layer: keras.Layer) -> bool:
     return hasattr(layer, "moving_mean")
+
+
+def synchronise(network: keras.Model) -> list[keras.Layer]:
+    """Lets batch norm, whose layers it returns, take the statistics of all replicas.
+
+    Raises:
+      NetworkError: if a layer is neither ours nor of Keras.
+    """
+    norms = [layer for layer in layers_inside(network) if is_batch_norm(layer)]
+    for layer in norms:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+        elif not isinstance(layer, BatchNorm):
+            raise NetworkError(
+                f"The batch norm {layer.name} of network {network.name} is neither "
+                "Keras' nor coopnets_tf's, and several devices cannot share it. Take "
+                "keras.layers.BatchNormalization, or one device."
+            )
+    return norms
 
 
 def layers_inside(network: keras.Model) -> Iterator[keras.Layer]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import endpoints, seeds, sizes
+from coopnets_tf import endpoints, replicas, seeds, sizes
 from coopnets_tf.errors import ArgumentError, NetworkError, refuse_below
 from coopnets_tf.frozen import freeze, frozen
 from coopnets_tf.learner import Learner
@@ -49,6 +50,7 @@ class ImageModel(Learner):
         self.inference_noise_until = inference_noise_until
         self._frozen_at: int | None = None  # the step of the frozen weights
         self._endpoints: dict[str, Callable] | None = None
+        self._draw_each: Callable | None = None  # `draw` on each device
 
     def noise_scale(self) -> float | tf.Tensor:
         """The scale of the noise of D1 at the present step: 1, or 0 later on."""
@@ -155,7 +157,8 @@ class ImageModel(Learner):
         inputs = {"descriptor": "image_shape", "generator": "latent_shape"}
         for name, shape in shapes.items():
             config[name]["config"][inputs[name]] = shape
-        other = type(self).from_config(config)
+        with self.distribute_strategy.scope():
+            other = type(self).from_config(config)
         with self.frozen():
             for name, net in self.nets.items():
                 other.nets[name].set_weights(net.get_weights())
@@ -215,15 +218,35 @@ class ImageModel(Learner):
         refuse_below(1, num_images=num_images, batch_size=batch_size)
         refuse_below(0, seed=seed)
         draw, steps = self._endpoint("draw"), self._revision_steps(num_steps)
+        together = replicas.beside(self.distribute_strategy)
 
         def batches():
-            for first in range(0, num_images, batch_size):
+            first = 0
+            while first < num_images:
                 number = min(batch_size, num_images - first)
                 with self.frozen():
-                    images = draw(first, number, steps, seed)
-                yield images
+                    if 1 < together <= (num_images - first) // number:
+                        images = self._drawn_together(first, number, steps, seed)
+                    else:
+                        images = [draw(first, number, steps, seed)]
+                yield from images
+                first += number * len(images)
 
         return batches()
+
+    def _drawn_together(self, first, number, steps, seed):
+        """Batches of images from number `first` on, one of each device of this host."""
+        strategy, draw = self.distribute_strategy, self._endpoint("draw")
+        if self._draw_each is None:
+            self._draw_each = tf.function(
+                lambda *arguments: strategy.run(draw, arguments), autograph=False
+            )
+        places = itertools.count()
+        firsts = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(first + number * next(places))
+        )
+        images = self._draw_each(firsts, *map(tf.constant, (number, steps, seed)))
+        return strategy.experimental_local_results(images)
 
     def generate(self, latents: np.ndarray | tf.Tensor) -> tf.Tensor:
         """g of latents, float32 [batch, *latent_shape]: images in [-1, 1].

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from coopnets_tf import replicas
+
 LEAKY_SLOPE = 0.2
 Shape = tuple[int | None, ...]
 # Of a layer, whatever the user's keras.json or global settings say.
@@ -237,7 +239,8 @@ class SummedOutputs(keras.layers.Layer):
 class BatchNorm(keras.layers.Layer):
     """Batch normalisation with a shift and no scale, as in the official code.
 
-    `momentum` is that of the moving averages, `epsilon` is added to the variance.
+    The batch is that of all replicas. `momentum` is that of the moving averages,
+    `epsilon` is added to the variance.
     """
 
     def __init__(
@@ -268,6 +271,8 @@ class BatchNorm(keras.layers.Layer):
             return tf.nn.batch_normalization(
                 maps, mean, variance, self.beta, None, self.epsilon
             )
+        if replicas.number() > 1:
+            return self._normalised_together(maps)
         # Half the time of the same formula out of single operations. Its variance is
         # the unbiased one, while the maps are divided by the biased one.
         flat = maps  # moving maps one frame below the other
@@ -285,6 +290,18 @@ class BatchNorm(keras.layers.Layer):
         self._move(self.moving_mean, batch.batch_mean)
         self._move(self.moving_variance, batch.batch_variance)
         return batch.y if flat is maps else tf.reshape(batch.y, tf.shape(maps))
+
+    def _normalised_together(self, maps):
+        """The same with the maps of all replicas, which are equally many."""
+        axes = range(maps.shape.rank - 1)
+        mean = replicas.mean(tf.reduce_mean(maps, axes))
+        centred = maps - mean
+        variance = replicas.mean(tf.reduce_mean(tf.square(centred), axes))
+        count = tf.size(maps) // maps.shape[-1] * replicas.number()
+        count = tf.cast(count, maps.dtype)
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance * count / (count - 1))
+        return centred * tf.math.rsqrt(variance + self.epsilon) + self.beta
 
     def _move(self, average, value):
         average.assign_add((1 - self.momentum) * (value - average))

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from coopnets_tf import replicas
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import DatasetError, NetworkError
 from coopnets_tf.generator import Generator
@@ -19,6 +20,8 @@ NETS = ("descriptor", "generator")
 RANGE = "Images must be float32 in [-1, 1]."
 SCALE = "Give pixels / 127.5 - 1."
 ROUNDING = 1e-3  # by which images may leave their range
+# Variables that have one value on all replicas.
+ALIKE: dict[str, Any] = {"trainable": False, "aggregation": "only_first_replica"}
 RENAMED = {  # since version 0.1
     "num_noise_steps": "revision_noise_until",
     "num_inference_noise_steps": "inference_noise_until",
@@ -166,6 +169,37 @@ def _checked(data):
     return data
 
 
+class StepMean(keras.metrics.Mean):
+    """The mean over steps of a number on which all replicas agree."""
+
+    def add_variable(
+        self,
+        shape: Any,
+        initializer: Any,
+        dtype: Any = None,
+        aggregation: str = "only_first_replica",
+        name: str | None = None,
+    ) -> keras.Variable:
+        return keras.Variable(
+            initializer,
+            shape=shape,
+            dtype=dtype or self.dtype,
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
+
+
+class Count(keras.Variable):
+    """An integer that all replicas agree on."""
+
+    def __init__(self, value: int, name: str | None = None) -> None:
+        super().__init__(value, dtype="int64", name=name, **ALIKE)
+
+    def __int__(self) -> int:
+        return int(self.numpy())  # Keras' own fails for one that replicas hold
+
+
 class Learner(keras.Model):
     """A descriptor, a generator or both that learn in steps.
 
@@ -197,18 +231,14 @@ class Learner(keras.Model):
         self.descriptor = descriptor
         self.generator = generator
         self.run_seed = run_seed
-        self.means = {name: keras.metrics.Mean(name, **FLOAT) for name in metrics}
-        self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
-        self.rollbacks = keras.Variable(
-            0, dtype="int64", trainable=False, name="rollbacks"
-        )
+        self.means = {name: StepMean(name, **FLOAT) for name in metrics}
+        self.step = Count(0, name="step")
+        self.rollbacks = Count(0, name="rollbacks")
         self.kept: dict[str, tf.Variable] = {}
         self.limits = limits
         # The first step whose metrics were out of bounds (0: none), and their sizes.
-        self._alarm_step = keras.Variable(0, dtype="int64", trainable=False)
-        self._alarm_sizes = keras.Variable(
-            [0.0] * len(self.means), trainable=False, **FLOAT
-        )
+        self._alarm_step = Count(0)
+        self._alarm_sizes = keras.Variable([0.0] * len(self.means), **FLOAT, **ALIKE)
         for net in self.nets.values():
             named_variables(net)  # refuses names that a checkpoint would mix up
         self.built = True
@@ -219,10 +249,17 @@ class Learner(keras.Model):
         nets = {name: getattr(self, name) for name in NETS}
         return {name: net for name, net in nets.items() if net is not None}
 
+    @property
+    def num_replicas(self) -> int:
+        """How many devices share a step, by the `tf.distribute` strategy in whose scope
+        this was made.
+        """
+        return self.distribute_strategy.num_replicas_in_sync
+
     def keep(self, name: str, value: tf.Tensor) -> tf.Variable:
         """Makes a variable, float32, that steps depend on and the checkpoint holds."""
         variable = self.add_weight(
-            name=name, shape=value.shape, initializer="zeros", trainable=False
+            name=name, shape=value.shape, initializer="zeros", **ALIKE
         )
         variable.assign(value)
         self.kept[name] = variable.value
@@ -300,11 +337,13 @@ class Learner(keras.Model):
     def report(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Ends a step: guards its metrics, scalars by name, and adds them to the means.
 
+        Of several replicas the mean counts.
+
         Returns:
           The running means since they were last reset, by name.
         """
         self.step.assign_add(1)
-        values = {name: values[name] for name in self.means}
+        values = replicas.mean({name: values[name] for name in self.means})
         if self.limits is not None:
             self.watch(values)
         for name, value in values.items():

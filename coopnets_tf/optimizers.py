@@ -9,6 +9,8 @@ import tensorflow as tf
 from keras.optimizers import schedules
 from keras.optimizers.schedules import LearningRateSchedule
 
+from coopnets_tf import replicas
+
 NUM_PLATEAUS = 80
 
 
@@ -30,7 +32,12 @@ def cap_gradients(gradients: Sequence[tf.Tensor], limit: float) -> list[tf.Tenso
 
 @keras.saving.register_keras_serializable("coopnets_tf")
 class CappedAdam(keras.optimizers.Adam):
-    """Keras' Adam, with its options; `gradient_cap` is the limit of `cap_gradients`."""
+    """Keras' Adam, with its options; `gradient_cap` is the limit of `cap_gradients`.
+
+    Of several replicas it caps and clips the sum of their gradients.
+    """
+
+    sums_first = True
 
     def __init__(
         self, *arguments: Any, gradient_cap: float | None = None, **options: Any
@@ -43,9 +50,13 @@ class CappedAdam(keras.optimizers.Adam):
         grads: Sequence[tf.Tensor],
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
+        grads = replicas.total(grads)
         if self.gradient_cap is not None:
             grads = cap_gradients(grads, self.gradient_cap)
         super().apply(grads, trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars  # Keras would once more, after it has clipped
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gradient_cap": self.gradient_cap}

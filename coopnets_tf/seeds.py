@@ -13,7 +13,10 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from coopnets_tf import replicas
+
 ALGORITHM = "philox"
+PHILOX = 1  # the same for TensorFlow's raw operations
 Integer: TypeAlias = int | tf.Tensor
 Shape: TypeAlias = Sequence[Integer] | tf.Tensor
 
@@ -55,7 +58,6 @@ def draw_seed(
     *,
     step: Integer,
     purpose: Purpose,
-    replica: int = 0,
     stream: Integer = 0,
 ) -> tf.Tensor:
     """The seed of one draw, [2].
@@ -64,11 +66,10 @@ def draw_seed(
       run_seed: in [0, 2**31).
       step: training steps done before the draw.
       purpose: what is drawn.
-      replica: the device that draws, where several train together.
       stream: which of the run's streams of noise; each rollback moves on to the next.
     """
     seed = tf.stack([tf.cast(run_seed, tf.int32), tf.cast(stream, tf.int32)])
-    for part in (int(purpose), replica, step):
+    for part in (int(purpose), 0, step):
         seed = fold_in(seed, part)
     return seed
 
@@ -76,30 +77,45 @@ def draw_seed(
 def standard_normal(shape: Shape, *, seed: tf.Tensor) -> tf.Tensor:
     """Standard normal numbers, float32, a function of `shape` and `seed` alone.
 
-    Of seeds [items, 2], each makes the numbers of its row of `shape`.
+    Of seeds [items, 2], each makes the numbers of its row of `shape`. Of one seed, each
+    replica draws its part of the rows that one device would draw for all.
     """
-
-    def draw(shape, seed):
-        return tf.random.stateless_normal(shape, seed, alg=ALGORITHM)
-
-    return _draw_each(draw, shape, seed)
+    return _draw_each(tf.raw_ops.StatelessRandomNormalV2, shape, seed)
 
 
 def uniform(shape: Shape, *, seed: tf.Tensor, low: float, high: float) -> tf.Tensor:
     """Uniform numbers in [low, high), otherwise as `standard_normal`."""
 
-    def draw(shape, seed):
-        return tf.random.stateless_uniform(shape, seed, low, high, alg=ALGORITHM)
-
-    return _draw_each(draw, shape, seed)
+    unit = _draw_each(tf.raw_ops.StatelessRandomUniformV2, shape, seed)
+    return unit * (high - low) + low
 
 
 def _draw_each(draw, shape, seed):
     if tf.convert_to_tensor(seed).shape.rank == 2:
         return tf.map_fn(
-            lambda each: draw(shape[1:], each), seed, fn_output_signature=tf.float32
+            lambda each: _part(draw, shape[1:], each, 0),
+            seed,
+            fn_output_signature=tf.float32,
         )
-    return draw(shape, seed)
+    return _part(draw, shape, seed, replicas.index())
+
+
+def _part(draw, shape, seed, part):
+    """Part number `part` of a longer draw: its numbers `part * size` and on.
+
+    Philox counts: of each counter it makes four numbers, so that a part costs no more
+    than itself wherever it begins.
+    """
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    if isinstance(part, int) and part == 0:
+        numbers = draw(shape=shape, key=key, counter=counter, alg=PHILOX)
+    else:
+        size = tf.reduce_prod(tf.cast(shape, tf.int64))
+        before = tf.cast(part, tf.int64) * size
+        counter += tf.cast([before // 4, 0], tf.uint64)
+        numbers = draw(shape=[before % 4 + size], key=key, counter=counter, alg=PHILOX)
+        numbers = numbers[before % 4 :]
+    return tf.reshape(numbers, shape)  # whose static part it knows
 
 
 def epoch_order(num_items: int, *, run_seed: int, epoch: int) -> np.ndarray:

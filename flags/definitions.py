@@ -205,6 +205,21 @@ run.boolean(
     modes=MODES,
     may_change=True,
 )
+run.string(
+    "devices",
+    "1",
+    "How many GPUs of this machine share the work, or all. Batch and chains are those "
+    "of all together, and so is what is learned and drawn: the same whatever the "
+    "number, which they must be multiples of. Where there is no GPU, so many parts of "
+    "the CPU, which is no faster.",
+    basic="GPUs that share the work, or all",
+    must="all or a whole number of 1 or more",
+    good=lambda value: bool(re.fullmatch(r"all|[1-9][0-9]*", value)),
+    choices=("all",),
+    modes=("train", "sample", "evaluate"),
+    own=("sample", "evaluate"),
+    may_change=True,
+)
 run.boolean(
     "debug",
     False,

@@ -35,6 +35,12 @@ from flags import definitions
 # the slow tests rewrite theirs, as users' do.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
+# Parts of the CPU, which stand for devices; all that is not shared is on the first.
+(_cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(
+    _cpu, [tf.config.LogicalDeviceConfiguration()] * 4
+)
+
 # To most tests any pair of networks will do: "toy" has a layer of each kind and takes
 # little time to trace; "weave" is for images of any size. That of the oracle is
 # "digits" with fewer filters.

@@ -10,7 +10,9 @@ from tests.helpers import ROOT
 
 # By the longest prefix of a module's name within the package.
 LEVELS = [
-    {"version", "errors", "wording", "files", "progress", "seeds"},
+    {"version", "errors", "wording", "files", "progress"},
+    {"replicas"},
+    {"seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
     | {"sizes"},
     {"data", "frozen", "networks", "network_checks", "network_files"},
@@ -65,6 +67,7 @@ ROOMS = {
         "training",
     ],
     "commands": [
+        "devices",
         "build",
         "use",
         "recover",

@@ -9,9 +9,11 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from coopnets_tf import replicas
 from coopnets_tf.data import images
 from coopnets_tf.errors import (
     DatasetError,
@@ -68,9 +70,27 @@ class Hook(NamedTuple):
 
 
 def build_step(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """The compiled training step: a batch -> means of the metrics, by name."""
+    """The compiled training step: a batch -> means of the metrics, by name.
+
+    A model built in the scope of a `tf.distribute` strategy has a step that all its
+    replicas share.
+    """
+    strategy = model.distribute_strategy
     # No Python branch depends on a tensor, so nothing needs AutoGraph's translation.
-    return tf.function(model.train_step, autograph=False)
+    if model.num_replicas == 1:
+        return tf.function(model.train_step, autograph=False)
+    run = tf.function(
+        lambda batch: strategy.run(model.train_step, [batch]), autograph=False
+    )
+
+    def step(batch):
+        metrics = run(replicas.distributed(strategy, batch))
+        return {
+            name: strategy.experimental_local_results(value)[0]
+            for name, value in metrics.items()
+        }
+
+    return step
 
 
 def _announced(step_fn):
@@ -341,9 +361,10 @@ def _evaluate(moment, evaluate):
 
 
 def _learning_rates(model):
+    rates = {name: net.optimizer.learning_rate for name, net in model.nets.items()}
     return {
-        f"{name}_learning_rate": float(net.optimizer.learning_rate)
-        for name, net in model.nets.items()
+        f"{name}_learning_rate": float(keras.ops.convert_to_numpy(rate))
+        for name, rate in rates.items()
     }
 
 
