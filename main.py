@@ -54,6 +54,8 @@ def run(settings: Mapping[str, Any]) -> None:
         sys.exit(_failed(error, settings, code=1, text=text))
     except OSError as error:
         sys.exit(_failed(error, settings, code=1))
+    except errors.HostLost as error:
+        sys.exit(_failed(error, settings, code=1))
     except errors.Diverged as error:
         text = f"{error}, {error.ending}. {_advice(settings, error.name)}"
         sys.exit(_failed(error, settings, code=1, text=text))

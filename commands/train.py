@@ -5,9 +5,12 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import tensorflow as tf
 
 import flags
 from commands import build, devices, evaluate
@@ -21,11 +24,26 @@ from coopnets_tf.learner import NETS
 from coopnets_tf.network_files import NetworkFile
 from coopnets_tf.runs import checkpoints, folder, training
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.hosts import Hosts
 from coopnets_tf.wording import counted
 
 
 def train(settings: dict[str, Any]) -> Path:
     """Trains as the settings, by the flags' names, say; returns the run's folder."""
+    strategy = devices.strategy(
+        settings["devices"], settings["hosts"], settings["host_index"]
+    )
+    hosts = Hosts(strategy)
+    with hosts.watched():
+        if hosts.leads:
+            return lead(settings, strategy, hosts)
+        return follow(settings, strategy, hosts)
+
+
+def lead(
+    settings: dict[str, Any], strategy: tf.distribute.Strategy, hosts: Hosts
+) -> Path:
+    """Trains on the host that writes, or on the only one."""
     run_dir = Path(settings["workdir"]) if settings["resume"] else None
     file = build.network_file(settings, run_dir)
     dataset, hooks = data_and_evaluations(settings)
@@ -34,17 +52,14 @@ def train(settings: dict[str, Any]) -> Path:
         print(dataset.found)
         if dataset.found.grey_range:
             settings |= {"grey_range": dataset.found.grey_range}
-    strategy = devices.strategy(settings["devices"])
-    number = strategy.num_replicas_in_sync
-    replicas.refuse_uneven(number, batch_size=settings["batch_size"])
-    with strategy.scope():
-        model = build.model(settings, dataset.image_shape, dataset.num_images, file)
+    model = shared_model(settings, strategy, dataset, file)
     print(headline(model, dataset, settings, file), flush=True)
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
         print(init_from(model, settings["init_from"]), flush=True)
     if not run_dir:
         run_dir = folder.create_run(settings["workdir"], name=run_name(settings))
+    hosts.told(str(run_dir.resolve()))
     run = run_of(settings, run_dir, dataset, file)
     with folder.locked(run_dir):
         try:
@@ -62,6 +77,52 @@ def train(settings: dict[str, Any]) -> Path:
         f"more from the start: python main.py --flagfile={place}/{flags.SAVED}"
     )
     return run_dir
+
+
+def follow(
+    settings: dict[str, Any], strategy: tf.distribute.Strategy, hosts: Hosts
+) -> Path:
+    """Trains on a host that writes nothing, as the one that leads does."""
+    run_dir = Path(settings["workdir"]) if settings["resume"] else None
+    file = build.network_file(settings, run_dir)
+    dataset, _ = data_and_evaluations(settings | {"evaluate_every": None})
+    settings = planned(settings, dataset.steps_per_epoch(settings["batch_size"]))
+    model = shared_model(settings, strategy, dataset, file)
+    begun = run_dir and checkpoints.last_step(run_dir) is not None
+    if settings["init_from"] and not begun:
+        init_from(model, settings["init_from"])
+    run_dir = Path(hosts.told(""))
+    print(
+        f"Host {hosts.index} trains with host 0, which reports, and writes {run_dir}",
+        flush=True,
+    )
+    run = run_of(settings, run_dir, dataset, file)
+    training.train(model, batches(dataset, settings), run)
+    return run_dir
+
+
+def shared_model(
+    settings: Settings,
+    strategy: tf.distribute.Strategy,
+    dataset: ImageDataset,
+    file: NetworkFile | None,
+) -> ImageModel:
+    """The compiled model of a training, whose step the strategy's devices share."""
+    number = strategy.num_replicas_in_sync
+    replicas.refuse_uneven(number, batch_size=settings["batch_size"])
+    with strategy.scope():
+        return build.model(settings, dataset.image_shape, dataset.num_images, file)
+
+
+def batches(
+    dataset: ImageDataset, settings: Settings
+) -> Callable[[int], Iterable[dict[str, Any]]]:
+    """The batches of a training, see `ImageDataset.batches`."""
+    return dataset.batches(
+        settings["batch_size"],
+        run_seed=settings["seed"],
+        flip=settings["algorithm"] != "generator" and settings["flip"],
+    )
 
 
 def planned(settings: dict[str, Any], steps_per_epoch: int) -> dict[str, Any]:
@@ -156,13 +217,8 @@ def train_in(
         num_images=settings["num_samples"],
         observed=dataset.shown(settings["num_samples"]),
     )
-    batches = dataset.batches(
-        settings["batch_size"],
-        run_seed=settings["seed"],
-        flip=settings["algorithm"] != "generator" and settings["flip"],
-    )
     try:
-        training.train(model, batches, run, [shown, *hooks])
+        training.train(model, batches(dataset, settings), run, [shown, *hooks])
     except Stopped as stop:
         print(f"{stop}. Go on with: python main.py --resume --workdir={place}")
         raise

@@ -62,6 +62,17 @@ class Diverged(RuntimeError):
         self.name = name
 
 
+class HostLost(RuntimeError):
+    """One of the hosts that train together has gone, and this one with it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"One of the {number} hosts has ended or no longer answers; its own output "
+            "says why. What was saved can be continued: start all of them again with "
+            "`resume`."
+        )
+
+
 class Stopped(Exception):
     """A signal ended the training after a checkpoint. `signal` is its number."""
 

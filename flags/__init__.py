@@ -155,6 +155,7 @@ def _refuse_wrong(values, typed, run):
         rules.changes(values, begun, run.folder / SAVED)
     rules.training_masks(values)
     rules.two_sizes(values)
+    rules.hosts(values)
     rules.other_algorithms(values, _names_in_presets())
     rules.impossible_chains(values)
     rules.missing_places(values, typed, in_run=run is not None)

@@ -220,6 +220,31 @@ run.string(
     own=("sample", "evaluate"),
     may_change=True,
 )
+
+
+def _are_hosts(names):
+    host = re.compile(r"[^\s:]+:\d{1,5}")
+    return len(names) > 1 and all(map(host.fullmatch, names)) or names == ["slurm"]
+
+
+run.list(
+    "hosts",
+    None,
+    "Several hosts share the training: name:port of each, the same list on all, or "
+    "slurm within srun. All need the images, and the run's folder on a disk that they "
+    "share; the first writes. Default: this host alone, or what TF_CONFIG says. "
+    "docs/SCALING.md.",
+    must="name:port of two hosts or more, with commas, or slurm",
+    good=_are_hosts,
+    saved=False,
+)
+run.integer(
+    "host_index",
+    None,
+    "Which of --hosts this one is, from 0 on.",
+    low=0,
+    saved=False,
+)
 run.boolean(
     "debug",
     False,

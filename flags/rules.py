@@ -115,6 +115,21 @@ def pairs(settings: Settings) -> None:
         raise Refused(f"--name is for a new run in runs/. Leave out --name or {other}.")
 
 
+def hosts(settings: Settings) -> None:
+    names, index = settings["hosts"], settings["host_index"]
+    listed = names is not None and names != ["slurm"]
+    if listed != (index is not None):
+        raise Refused(
+            "--hosts=name:port,name:port and --host_index=0|1|... go together."
+            + (" SLURM says which host this is." if names == ["slurm"] else "")
+        )
+    if listed and index >= len(names):
+        raise Refused(
+            f"--host_index must be below the number of --hosts, {len(names)}. "
+            f"Received: {index}."
+        )
+
+
 def two_sizes(settings: Settings) -> None:
     given = settings["image_size"] and settings["latent_size"]
     if settings["mode"] == "sample" and given:

@@ -423,6 +423,13 @@ def test_saved_flags_give_the_same_values(arguments, tmp_path):
         ("--name=a --resume", "Leave out --name or --resume."),
         ("--name=a/b", "--name must be letters, digits"),
         ("--mode=sample --name=a", "--name is for --mode=train."),
+        ("--hosts=a:1", "--hosts must be name:port of two hosts or more"),
+        ("--hosts=a,b --host_index=0", "--hosts must be name:port of two hosts"),
+        ("--hosts=a:1,b:1", "--host_index=0|1|... go together"),
+        ("--host_index=1", "--host_index=0|1|... go together"),
+        ("--hosts=slurm --host_index=1", "SLURM says which host this is"),
+        ("--hosts=a:1,b:1 --host_index=2", "below the number of --hosts, 2. Rec"),
+        ("--devices=0", "--devices must be all or a whole number of 1 or more"),
         ("--epochs=3 --num_iterations=9", "--epochs and --num_iterations are two"),
     ],
 )

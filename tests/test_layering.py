@@ -64,6 +64,7 @@ ROOMS = {
         "checkpoints",
         "export",
         "saving",
+        "hosts",
         "training",
     ],
     "commands": [

@@ -128,6 +128,16 @@ class Checkpoints:
         if paths := listed(self.folder):
             self._restore_first(paths[::-1])
 
+    def restore_step(self, step: int) -> None:
+        """Restores that of a step; at step 0 there may be none.
+
+        Raises:
+          RunError: if it is not there or cannot be read.
+        """
+        paths = [path for path in listed(self.folder) if step_of(path) == step]
+        if paths or step:
+            self._restore_first(paths)
+
     def _restore_first(self, paths):
         """Restores the first that can be read and returns its path."""
         failed = ""

@@ -32,6 +32,7 @@ from coopnets_tf.runs import folder, saving
 from coopnets_tf.runs.checkpoints import Checkpoints, step_of
 from coopnets_tf.runs.export import export
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.hosts import Hosts
 from coopnets_tf.runs.logs import RunLog
 from coopnets_tf.seeds import Purpose, draw_seed
 
@@ -116,7 +117,9 @@ def train(
 
     A run that has checkpoints is continued from the newest that can be read, and
     becomes what it would have been without the interruption. When a metric is out of
-    bounds the run goes back to a healthy checkpoint and on with other noise.
+    bounds the run goes back to a healthy checkpoint and on with other noise. Of several
+    hosts, by a model built in the scope of a `MultiWorkerMirroredStrategy`, each calls
+    this with a folder that all share, and the first one alone writes.
 
     ```python
     import keras
@@ -144,9 +147,20 @@ def train(
         was written.
       RunError: if the folder is in use, or has no checkpoint that can be read.
       NotSaved: if the checkpoint at the end could not be written.
-      Stopped: after SIGINT, SIGTERM or SIGHUP; the step was finished and a checkpoint
-        written.
+      Stopped: after SIGINT, SIGTERM or SIGHUP, to any of several hosts; the step was
+        finished and a checkpoint written.
+      HostLost: if another host has ended or no longer answers.
     """
+    hosts = Hosts(model.distribute_strategy)
+    with hosts.watched(), _stop_signals() as received:
+        if hosts.leads:
+            _lead(model, batches, run, hooks, hosts, received)
+        else:
+            _follow(model, batches, run, hosts, received)
+
+
+def _lead(model, batches, run, hooks, hosts, received):
+    """Trains on the host that writes, or on the only one."""
     run.folder.mkdir(parents=True, exist_ok=True)
     with folder.locked(run.folder):
         checkpoints = Checkpoints(model, run)
@@ -154,17 +168,40 @@ def train(
         saving.describe(model, run)
         model.rollbacks.assign(len(folder.rollbacks(run.folder)))
         step_fn = _announced(build_step(model))
-        with _stop_signals() as received:
-            while True:
-                try:
-                    _go_on(model, batches, run, hooks, checkpoints, step_fn, received)
-                    break
-                except Diverged as error:
-                    _roll_back(model, run, checkpoints, error)
+        while True:
+            hosts.agreed(begin=(int(model.step), int(model.rollbacks)))
+            try:
+                _go_on(
+                    model, batches, run, hooks, checkpoints, step_fn, hosts, received
+                )
+                break
+            except Diverged as error:
+                _roll_back(model, run, checkpoints, error)
         say("Exporting the nets")
         with model.frozen():
             name = (run.dataset or {}).get("dataset")
             export(model, run.folder / "export", dataset=name)
+
+
+def _follow(model, batches, run, hosts, received):
+    """Trains on a host that writes nothing, the steps of the one that leads."""
+    checkpoints, step_fn = Checkpoints(model, run), build_step(model)
+    _, begin = hosts.agreed()
+    while begin:
+        step, rollbacks = begin
+        checkpoints.restore_step(step)
+        model.rollbacks.assign(rollbacks)
+        model.alarm()  # which the leading host has seen, too
+        with _open(batches, step) as upcoming:
+            for now in range(step + 1, run.num_iterations + 1):
+                step_fn(next(upcoming))
+                if now % run.log_every == 0:
+                    model.reset_metrics()
+                stopping, begin = hosts.agreed(stopping=bool(received))
+                if begin:
+                    break
+                if stopping:
+                    raise Stopped(signal.SIGTERM, now)
 
 
 def pictures(
@@ -192,7 +229,7 @@ def evaluations(every: int, evaluate: Callable[[ImageModel], Any]) -> Hook:
     return Hook(every, lambda moment: _evaluate(moment, evaluate), at_end=False)
 
 
-def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
+def _go_on(model, batches, run, hooks, checkpoints, step_fn, hosts, received):
     """Trains from the model's step to the last, or until a signal was received."""
     first_step = int(model.step)
     log = RunLog(run, first_step=first_step)
@@ -218,7 +255,7 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
             due = [
                 hook for hook in hooks if step % hook.every == 0 or last and hook.at_end
             ]
-            if to_log or due or to_save or received:
+            if to_log or due or to_save or received or hosts.number > 1:
                 _refuse_alarm(model)
             if to_log:
                 metrics = {name: float(value) for name, value in metrics.items()}
@@ -228,10 +265,11 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, received):
                 model.reset_metrics()
             for hook in due:
                 hook.act(Moment(model, run, log, step))
-            if to_save or received:  # at the end: what it holds has been shown
-                _save(checkpoints, log, step, needed=received or last)
-            if received:
-                raise Stopped(received[0], step)
+            stopping, _ = hosts.agreed(stopping=bool(received))
+            if to_save or stopping:  # at the end: what it holds has been shown
+                _save(checkpoints, log, step, needed=stopping or last)
+            if stopping:
+                raise Stopped(received[0] if received else signal.SIGTERM, step)
 
 
 def _begin(model, run, hooks, log):
