@@ -21,9 +21,8 @@ def main() -> None:
     flags.parse(sys.argv)
     settings = flags.settings()
     try:
-        surroundings.load_tensorflow(
-            deterministic=settings["deterministic"], devices=settings["devices"]
-        )
+        names = ("deterministic", "devices", "precision")
+        surroundings.load_tensorflow(**{name: settings[name] for name in names})
         run(settings)
     except surroundings.Unusable as error:
         sys.exit(_failed(error, settings, code=2))

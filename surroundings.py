@@ -104,12 +104,15 @@ def _set_up_cpu(tf, parts):
         tf.config.set_logical_device_configuration(cpu, [part] * parts)
 
 
-def load_tensorflow(*, deterministic: bool = False, devices: str = "1") -> None:
+def load_tensorflow(
+    *, deterministic: bool = False, devices: str = "1", precision: str = "float32"
+) -> None:
     """Imports TensorFlow and Keras with the settings that the package needs.
 
     Args:
       devices: how many share the work, or "all"; without a GPU the CPU has as many
         parts.
+      precision: "tf32" lets GPUs multiply so; other values do not.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json says
@@ -127,6 +130,7 @@ def load_tensorflow(*, deterministic: bool = False, devices: str = "1") -> None:
         keras.config.set_image_data_format("channels_last")
         keras.config.set_dtype_policy("float32")
         keras.config.set_floatx("float32")
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
         if not tf.config.list_physical_devices("GPU"):
             with contextlib.suppress(RuntimeError):  # somebody used TensorFlow before
                 _set_up_cpu(tf, 1 if devices == "all" else int(devices))

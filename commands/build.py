@@ -27,6 +27,7 @@ from coopnets_tf.runs import saving
 from coopnets_tf.wording import lengths
 
 Settings = Mapping[str, Any]
+POLICIES = {"bfloat16": "mixed_bfloat16"}  # of layers, by `precision`
 
 
 def data_options(settings: Settings) -> dict[str, Any] | None:
@@ -137,10 +138,17 @@ def model(
 
 def _network(settings, file, kind, *shapes, **options):
     """The file's network; where it has none, the built-in one for such images."""
-    if file and kind in network_files.functions(file):
+    policy = POLICIES.get(settings["precision"], "float32")
+    if not (file and kind in network_files.functions(file)):
+        name = _built_in(settings, file, shapes[0])
+        options["convolutions"] = policy
+        return getattr(networks, kind)(name, *shapes, **options)
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)  # of layers that do not say theirs
+    try:
         return network_files.build(file, kind, *shapes)
-    name = _built_in(settings, file, shapes[0])
-    return getattr(networks, kind)(name, *shapes, **options)
+    finally:
+        keras.config.set_dtype_policy(usual)
 
 
 def _built_in(settings, file, image_shape):

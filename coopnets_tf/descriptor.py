@@ -89,7 +89,7 @@ class Descriptor(keras.Model):
         self.built = True
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        outputs = self.network(images, training=False)
+        outputs = tf.cast(self.network(images, training=False), tf.float32)
         rank = outputs.shape.rank
         return tf.reduce_sum(outputs, axis=range(1, rank)) if rank > 1 else outputs
 

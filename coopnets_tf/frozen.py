@@ -164,6 +164,11 @@ def _norms(network):
 
 def _before(layer, network):
     """The part of a network that leads to a layer's only input."""
+    if isinstance(network, keras.Sequential):  # whose layers have more when loaded
+        inputs = maps = keras.Input(network.input_shape[1:])
+        for earlier in network.layers[: network.layers.index(layer)]:
+            maps = earlier(maps)
+        return keras.Model(inputs, maps)
     if len(layer._inbound_nodes) > 1:
         raise NetworkError(
             f"Network {network.name} calls {layer.name} more than once, so that its "

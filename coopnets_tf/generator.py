@@ -83,7 +83,7 @@ class Generator(keras.Model):
         self.built = True
 
     def call(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return self.network(latents, training=training)
+        return tf.cast(self.network(latents, training=training), tf.float32)
 
     def on_batch(self, latents: tf.Tensor) -> tf.Tensor:
         """g with the statistics of the batch, as in training, but no average moves."""
@@ -93,7 +93,7 @@ class Generator(keras.Model):
             latents,
             training=True,
         )
-        return images
+        return tf.cast(images, tf.float32)
 
     def propose(
         self, num_images: Integer, *, seed: tf.Tensor, training: bool = False

@@ -52,7 +52,7 @@ def stable_paths(net: keras.Model) -> list[str]:
     Names that Keras numbers within a process (`conv2d_7`) are numbered within the net
     instead, so that the same net has the same names in every process.
     """
-    split = [variable.path.split("/") for variable in net.variables]
+    split = [_path(variable, net).split("/") for variable in net.variables]
     seen: dict[str, list[str]] = {}
     for layer in (layer for path in split for layer in path[:-1]):
         stem = re.sub(r"_\d+$", "", layer)
@@ -66,6 +66,20 @@ def stable_paths(net: keras.Model) -> list[str]:
             own = own or counted in stable.values()
             stable[layer] = layer if own else counted
     return ["/".join([*(stable[one] for one in path[:-1]), path[-1]]) for path in split]
+
+
+def _path(variable, net):
+    """A variable's path, with the name of the Sequential model that it is in: Keras
+    leaves that out when it builds the model from its configuration.
+    """
+    inside = [
+        layer.name
+        for layer in net._flatten_layers()  # the innermost model comes last
+        if isinstance(layer, keras.Sequential)
+        and any(variable is own for own in layer.variables)
+    ]
+    prefix = f"{inside[-1]}/" if inside else ""
+    return prefix + variable.path.removeprefix(prefix)
 
 
 def named_slots(part: str, net: keras.Model) -> dict[str, tf.Variable]:

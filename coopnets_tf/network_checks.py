@@ -89,8 +89,8 @@ def outputs_of(
     elif other := _other_floats(network, outputs):
         raise NetworkError(
             f"{name} must compute in float32. Received: {other}. Build it with "
-            'dtype="float32", or reset floatx and the dtype policy in keras.config or '
-            "keras.json."
+            'dtype="float32" or "mixed_bfloat16", or reset floatx and the dtype policy '
+            "in keras.config or keras.json."
         )
     elif not tf.reduce_all(tf.math.is_finite(outputs)):
         found = "NaN or infinity"
@@ -103,7 +103,11 @@ def outputs_of(
 
 
 def _other_floats(network, outputs):
-    """The dtype of a network's inputs or outputs that is not float32, if any."""
+    """The dtype of a network's inputs that is not float32, or of its outputs that is
+    neither this nor bfloat16, if any.
+    """
     given = [one.dtype for one in getattr(network, "inputs", None) or []]
-    names = [tf.as_dtype(one).name for one in (*given, outputs.dtype)]
+    if outputs.dtype != tf.bfloat16:  # which has the same range
+        given.append(outputs.dtype)
+    names = [tf.as_dtype(one).name for one in given]
     return next((name for name in names if name != "float32"), None)

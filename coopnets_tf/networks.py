@@ -184,7 +184,11 @@ def for_images(image_shape: tuple[int, ...]) -> str:
 
 
 def descriptor(
-    name: str, image_shape: tuple[int, ...], *, num_outputs: int = 100
+    name: str,
+    image_shape: tuple[int, ...],
+    *,
+    num_outputs: int = 100,
+    convolutions: str = "float32",
 ) -> keras.Model:
     """A bottom-up network: images [batch, *image_shape] -> scores [batch], or the map
     of all answers whose sum is the score.
@@ -200,6 +204,8 @@ def descriptor(
       image_shape: ([frames,] height, width, channels) of the images.
       num_outputs: linear outputs at the top, whose sum is the score, where the table
         has such a top.
+      convolutions: Keras' dtype policy of the convolutions alone, such as
+        "mixed_bfloat16". Their weights and all else are float32.
 
     Raises:
       NetworkError: on an unknown name, or one for images of another kind.
@@ -208,7 +214,7 @@ def descriptor(
     shape = [None] * len(found.axes) if found.any_size else image_shape[:-1]
     images = maps = keras.Input((*shape, image_shape[-1]), **FLOAT)
     for position, conv in enumerate(found.descriptor):
-        maps = _conv(conv, maps, found.stddev, position)
+        maps = _conv(conv, maps, found.stddev, position, convolutions)
     if not found.sums_all:
         top = SummedOutputs(
             num_outputs, stddev=found.stddev, name="outputs_sum", **FLOAT
@@ -217,13 +223,13 @@ def descriptor(
     return keras.Model(images, maps, name=f"{name}_descriptor")
 
 
-def _conv(row, maps, stddev, position):
+def _conv(row, maps, stddev, position, dtype):
     """The maps of one row of a descriptor."""
     options = {
         "activation": row.activation,
         "kernel_initializer": keras.initializers.RandomNormal(stddev=stddev),
         "name": f"conv_{position}",
-        **LAST,
+        **{**LAST, "dtype": dtype},
     }
     rank = len(maps.shape) - 2
     size, strides = _each(row.size, rank), _each(row.strides, rank)
@@ -249,7 +255,11 @@ def _spanning_conv(filters, size, strides, maps, options):
 
 
 def generator(
-    name: str, image_shape: tuple[int, ...], latent_shape: tuple[int, ...] = (100,)
+    name: str,
+    image_shape: tuple[int, ...],
+    latent_shape: tuple[int, ...] = (100,),
+    *,
+    convolutions: str = "float32",
 ) -> keras.Model:
     """A top-down network: latents [batch, *latents] -> images [batch, *image_shape].
 
@@ -260,7 +270,7 @@ def generator(
     ```
 
     Args:
-      name, image_shape: see `descriptor`.
+      name, image_shape, convolutions: see `descriptor`.
       latent_shape: see `latent_shape_of`.
 
     Raises:
@@ -287,7 +297,7 @@ def generator(
             padding="valid" if None in kernel else "same",
             stddev=GENERATOR_STDDEV,
             name=f"deconv_{position}",
-            **FLOAT,
+            dtype=convolutions,
         )(maps)
         if row is found.generator[-1]:
             break

@@ -368,6 +368,17 @@ data.string(
 )
 
 nets = Group("networks")
+nets.enum(
+    "precision",
+    "float32",
+    ["float32", "tf32", "bfloat16"],
+    "Of the convolutions: float32; tf32, products of 10 bits where a GPU has them; or "
+    "bfloat16, of 7, in all layers of a --network=FILE.py that do not say otherwise. "
+    "Weights, chains, energies, noise and optimizers are float32 always. "
+    "docs/PERFORMANCE.md.",
+    modes=MODES,
+    fixed=USES,
+)
 
 
 def _network_place(value):

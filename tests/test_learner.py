@@ -7,7 +7,13 @@ import tensorflow as tf
 
 from coopnets_tf import AlgorithmD, Descriptor, Langevin
 from coopnets_tf.errors import DatasetError, NetworkError
-from coopnets_tf.learner import as_batch, check_batch, named_slots, named_variables
+from coopnets_tf.learner import (
+    as_batch,
+    check_batch,
+    named_slots,
+    named_variables,
+    stable_paths,
+)
 from tests.helpers import make_descriptor_model, noise
 
 SHAPE = (4, 4, 1)
@@ -199,3 +205,22 @@ def test_train_on_batch_looks_at_it():
         model.train_on_batch(GREY)
     model.train_on_batch(noise(8, 8, 8, 1))
     assert int(model.step) == 1
+
+
+def sequential(*layers, **options):
+    return keras.Sequential([keras.Input((4,)), *layers], **options)
+
+
+def test_a_sequential_network_has_the_same_names_when_it_is_loaded():
+    """Keras leaves out the model's name there."""
+    dense, norm = keras.layers.Dense, keras.layers.BatchNormalization
+    latents = keras.Input((4,))
+    inside = sequential(dense(4), norm())(dense(4)(latents))
+    for network in (
+        sequential(dense(4), norm()),
+        sequential(dense(4), sequential(dense(4)), sequential(dense(4)), name="mine"),
+        keras.Model(latents, inside),
+    ):
+        config = keras.saving.serialize_keras_object(network)
+        loaded = keras.saving.deserialize_keras_object(config)
+        assert stable_paths(loaded) == stable_paths(network)

@@ -17,8 +17,8 @@ from coopnets_tf.seeds import (
 def test_every_part_of_a_seed_counts():
     parts = itertools.product((0, 1, 2**31 - 1), (0, 1), (0, 1), Purpose)
     drawn = {
-        tuple(draw_seed(run, step=step, replica=replica, purpose=purpose).numpy())
-        for run, step, replica, purpose in parts
+        tuple(draw_seed(run, step=step, stream=stream, purpose=purpose).numpy())
+        for run, step, stream, purpose in parts
     }
     assert len(drawn) == 3 * 2 * 2 * len(Purpose)
 
