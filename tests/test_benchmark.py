@@ -1,10 +1,12 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import curves
+from benchmarks import curves, hosts
 from benchmarks.step import step_flops
 from coopnets_tf import (
     AlgorithmD,
@@ -15,6 +17,7 @@ from coopnets_tf import (
     Langevin,
     networks,
 )
+from tests import helpers
 
 
 @pytest.mark.parametrize(
@@ -110,3 +113,28 @@ def test_curves_are_drawn(tmp_path):
     with Image.open(tmp_path / "curves.png") as picture:
         colours = np.unique(np.asarray(picture)[..., :3].reshape(-1, 3), axis=0)
         assert picture.size == (1200, 700) and len(colours) > 50
+
+
+def test_gradients_are_as_many_as_weights():
+    model = helpers.make_model(num_chains=4)
+    weights = [weight for net in model.nets.values() for weight in net.get_weights()]
+    numbers = sum(weight.size for weight in weights)
+    # Two moving averages of each of the 16 maps that batch norm sees.
+    assert hosts.gradient_bytes(model) == 4 * (numbers - 2 * 16)
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_they_share():
+    command = [sys.executable, "-m", "benchmarks.hosts", "--benchmark_steps=1"]
+    command += ["--batch_size=4", "--num_chains=4", "--descriptor_num_steps=1"]
+    done = subprocess.run(
+        command, cwd=helpers.ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    found = json.loads(line)
+    # Mean and variance of two batch norms, there and back; two nets; the metrics.
+    assert found["collectives"] == {"CollectiveReduceV2": 4 * 2 + 2 + 1}
+    assert found["hosts"] == found["replicas"] == 2
+    assert found["gradient_bytes"] == 2_962_836
+    assert min(found["step_seconds"], found["step_seconds_alone"]) > 0
