@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import sys
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -10,6 +11,8 @@ import tensorflow as tf
 from coopnets_tf import replicas
 from coopnets_tf.errors import ArgumentError
 from coopnets_tf.wording import counted
+
+FIRST_PORT = 8888  # of the tasks that SLURM starts on a node
 
 
 def strategy(
@@ -25,7 +28,7 @@ def strategy(
       host_index: which of them this one is.
 
     Raises:
-      ArgumentError: if this machine has fewer devices.
+      ArgumentError: if this machine has fewer devices, or SLURM is nowhere.
     """
     return _strategy(devices, tuple(hosts or ()), host_index)
 
@@ -46,15 +49,34 @@ def _of_hosts(kind, devices, hosts, host_index):
     found = tf.config.list_physical_devices(kind)
     number = _number(kind, devices, len(found))
     tf.config.set_visible_devices(found[:number], kind)
-    resolver = None
     if hosts == ("slurm",):
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
-    elif hosts:
+        hosts, host_index = _of_slurm()
+    if hosts:
         task = {"type": "worker", "index": host_index}
         config = {"cluster": {"worker": hosts}, "task": task}
         os.environ["TF_CONFIG"] = json.dumps(config)
     print("Waiting for all hosts", flush=True)
-    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _of_slurm():
+    """Name:port of each task of srun, and which of them this one is."""
+    # TensorFlow's own count of GPUs needs nvidia-smi and knows nothing of `devices`;
+    # it sorts nodes by name (n10, n9), which SLURM, who numbers the tasks, does not.
+    try:
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            port_base=FIRST_PORT,
+            gpus_per_node=sys.maxsize,
+            gpus_per_task=1,
+            auto_set_gpu=False,
+        )
+        own = os.environ["SLURMD_NODENAME"], int(os.environ["SLURM_LOCALID"])
+    except (KeyError, RuntimeError) as error:
+        raise ArgumentError(
+            f"`hosts`=slurm is for what srun starts: {error}"
+        ) from error
+    hosts = resolver.cluster_spec().job_tasks("worker")
+    return hosts, hosts.index(f"{own[0]}:{FIRST_PORT + own[1]}")
 
 
 def _number(kind, devices, found):
