@@ -1,6 +1,6 @@
 """What does it cost that several hosts share a step?
 
-    python -m benchmarks.hosts --dataset=mnist|scene|digits|... [any flag of main.py]
+    python -m benchmarks.hosts --dataset=mnist|FOLDER|digits|... [any flag of main.py]
 
 Starts two processes on this machine, which talk over its loopback as two hosts would
 over their network, and prints one JSON line. With `--hosts` and `--host_index` it
