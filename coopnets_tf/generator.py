@@ -106,7 +106,7 @@ class Generator(keras.Model):
           training: batch statistics, and the moving averages move.
         """
         latents = seeds.standard_normal([num_images, *self.latent_shape], seed=seed)
-        latents = tf.ensure_shape(latents, [None, *self.latent_shape])
+        latents.set_shape([None, *self.latent_shape])
         return latents, self(latents, training=training)
 
     def infer(
