@@ -61,8 +61,8 @@ def lowered(model, batch):
 
     if getattr(model, "chain_init", None) == "persistent":
         raise ArgumentError(
-            "XLA has no shuffle that could choose among persistent chains. Take another "
-            "`chain_init`."
+            "XLA has no shuffle that could choose among persistent chains. Take "
+            "another `chain_init`."
         )
     variables = list(state_of(model).values())
 

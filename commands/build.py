@@ -132,7 +132,7 @@ def model(
     else:
         built = CoopNets(**options)
     rates = {f"{name}_optimizer": optimizer(name, settings, built) for name in needed}
-    built.compile(**rates)
+    built.compile(**rates, jit_compile=settings["jit_compile"] == "on")
     return built
 
 

@@ -18,7 +18,7 @@ from commands.build import Settings
 from coopnets_tf import files, network_files, replicas
 from coopnets_tf.data import datasets
 from coopnets_tf.data.datasets import ImageDataset
-from coopnets_tf.errors import RunError, Stopped
+from coopnets_tf.errors import ArgumentError, RunError, Stopped
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import NETS
 from coopnets_tf.network_files import NetworkFile
@@ -110,6 +110,12 @@ def shared_model(
     """The compiled model of a training, whose step the strategy's devices share."""
     number = strategy.num_replicas_in_sync
     replicas.refuse_uneven(number, batch_size=settings["batch_size"])
+    for name, alone in {"steps_per_call": 1, "jit_compile": "off"}.items():
+        if number > 1 and settings[name] not in (alone, "auto"):
+            raise ArgumentError(
+                f"`{name}`={settings[name]} is for one device. Received: {number}. "
+                "Leave it out."
+            )
     with strategy.scope():
         return build.model(settings, dataset.image_shape, dataset.num_images, file)
 
@@ -173,6 +179,7 @@ def run_of(
         checkpoint_every=settings["checkpoint_every"],
         keep_checkpoints=settings["keep_checkpoints"],
         keep_best=settings["keep_best"],
+        steps_per_call=settings["steps_per_call"],
         max_rollbacks=settings["max_rollbacks"] if settings["guard"] else 0,
         dataset=build.data_options(settings),
         steps_per_epoch=dataset.steps_per_epoch(settings["batch_size"]),

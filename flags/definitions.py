@@ -547,6 +547,21 @@ generator.integer(
 )
 
 training = Group("training")
+training.enum(
+    "jit_compile",
+    "auto",
+    ["auto", "on", "off"],
+    "Compile the training step by XLA, on one device; its noise is another one. auto: "
+    "off, as long as nobody has measured that it is faster (docs/PERFORMANCE.md).",
+)
+training.integer(
+    "steps_per_call",
+    1,
+    "Training steps in one call of a graph, on one device, up to the next line of "
+    "metrics, picture or checkpoint. The numbers are the same.",
+    low=1,
+    may_change=True,
+)
 training.integer(
     "num_iterations",
     10_000,

@@ -49,6 +49,7 @@ class Run:
       checkpoint_every: steps between two checkpoints.
       keep_checkpoints: how many of the newest checkpoints to keep.
       keep_best: metric by which one more is kept, see `Checkpoints`.
+      steps_per_call: training steps in one call of a graph, of one device.
       max_rollbacks: of the whole run after divergences, before it gives up.
       dataset: arguments of `datasets.load_splits`, for those who use the run later.
         None: only the owner has the images.
@@ -63,6 +64,7 @@ class Run:
     checkpoint_every: int = 500
     keep_checkpoints: int = 3
     keep_best: str | None = None
+    steps_per_call: int = 1
     max_rollbacks: int = 3
     dataset: Mapping[str, Any] | None = None
     steps_per_epoch: int | None = None

@@ -79,7 +79,9 @@ def build_step(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
     strategy = model.distribute_strategy
     # No Python branch depends on a tensor, so nothing needs AutoGraph's translation.
     if model.num_replicas == 1:
-        return tf.function(model.train_step, autograph=False)
+        return tf.function(
+            model.train_step, autograph=False, jit_compile=model.jit_compile or None
+        )
     run = tf.function(
         lambda batch: strategy.run(model.train_step, [batch]), autograph=False
     )
@@ -94,17 +96,65 @@ def build_step(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
     return step
 
 
-def _announced(step_fn):
-    """The step, whose first call checks the images and says why it takes long."""
-    calls = itertools.count()
+def build_steps(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """Several compiled training steps: batches -> means of the metrics, by name.
 
-    def step(batch):
+    One call of a graph, so that nothing waits for Python between two steps. The batches
+    are stacked, [steps, batch, ...].
+    """
+
+    def steps(batches):
+        def step(index, _):
+            batch = tf.nest.map_structure(lambda rows: rows[index], batches)
+            return index + 1, model.train_step(batch)
+
+        number = tf.shape(tf.nest.flatten(batches)[0])[0]
+        metrics = dict.fromkeys(model.means, tf.constant(0.0))
+        return tf.while_loop(
+            lambda index, _: index < number, step, (0, metrics), parallel_iterations=1
+        )[1]
+
+    # A number of steps that changes is no reason to trace anew.
+    return tf.function(
+        steps,
+        autograph=False,
+        jit_compile=model.jit_compile or None,
+        reduce_retracing=True,
+    )
+
+
+def _announced(model, steps_per_call):
+    """Steps on a list of batches, of which the first call says why it takes long."""
+    calls, several = itertools.count(), steps_per_call > 1
+    step_fn = build_steps(model) if several else build_step(model)
+
+    def steps(batches):
         if next(calls) == 0:
-            check_batch(batch)
+            check_batch(batches[0])
             say("Compiling the training step")
-        return step_fn(batch)
+        if not several:
+            return step_fn(batches[0])
+        return step_fn(tf.nest.map_structure(lambda *rows: np.stack(rows), *batches))
 
-    return step
+    return steps
+
+
+def _calls(upcoming, first_step, run, hooks):
+    """The batches of each call of the steps: until one is due, or as many as fit."""
+    every = [run.log_every, run.checkpoint_every, *(hook.every for hook in hooks)]
+    step = first_step
+    while step < run.num_iterations:
+        due = [run.num_iterations - step, *(each - step % each for each in every)]
+        batches: list[Any] = []
+        try:
+            for _ in range(min(run.steps_per_call, *due)):
+                batches.append(next(upcoming))
+        except DatasetError:
+            if batches:
+                yield batches
+            raise
+        step += len(batches)
+        yield batches
 
 
 def train(
@@ -167,7 +217,7 @@ def _lead(model, batches, run, hooks, hosts, received):
         checkpoints.restore()
         saving.describe(model, run)
         model.rollbacks.assign(len(folder.rollbacks(run.folder)))
-        step_fn = _announced(build_step(model))
+        step_fn = _announced(model, run.steps_per_call)
         while True:
             hosts.agreed(begin=(int(model.step), int(model.rollbacks)))
             try:
@@ -237,17 +287,19 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, hosts, received):
         if first_step == 0:
             _begin(model, run, hooks, log)
             _save(checkpoints, log, 0)
-        for step in range(first_step + 1, run.num_iterations + 1):
-            last = step == run.num_iterations
+        step, calls = first_step, _calls(upcoming, first_step, run, hooks)
+        while step < run.num_iterations:
             try:
-                batch = next(upcoming)
+                call = next(calls)
             except DatasetError:
                 _refuse_alarm(model)
-                _save(checkpoints, log, step - 1, needed=True)
+                _save(checkpoints, log, step, needed=True)
                 raise
-            metrics = step_fn(batch)
-            if step == first_step + 1:
-                log.started(step)
+            metrics = step_fn(call)
+            if step == first_step:
+                log.started(step + len(call))
+            step += len(call)
+            last = step == run.num_iterations
             to_log, to_save = (
                 last or step % every == 0
                 for every in (run.log_every, run.checkpoint_every)
@@ -260,7 +312,7 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, hosts, received):
             if to_log:
                 metrics = {name: float(value) for name, value in metrics.items()}
                 metrics |= _learning_rates(model)
-                log.metrics(step, metrics, batch_size=_size(batch))
+                log.metrics(step, metrics, batch_size=_size(call[0]))
             if step % run.log_every == 0:  # not after the last line: it may go on
                 model.reset_metrics()
             for hook in due:

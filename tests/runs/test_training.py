@@ -12,11 +12,13 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import coopnets_tf
+from coopnets_tf import AlgorithmD
 from coopnets_tf.data import datasets
 from coopnets_tf.errors import DatasetError, RunError
 from coopnets_tf.runs import logs, saving, training
 from coopnets_tf.runs.checkpoints import last_step, listed
 from coopnets_tf.runs.folder import Run
+from tests import helpers
 from tests.helpers import (
     checkpoint,
     make_descriptor_model,
@@ -235,3 +237,60 @@ def test_pixels_from_0_to_255_are_refused_before_the_first_step(tmp_path):
     with pytest.raises(DatasetError, match="Received: float32, from 200 to 200. Give"):
         training.train(model, lambda step: itertools.repeat(pixels), run)
     assert int(model.step) == 0
+
+
+@pytest.mark.parametrize("algorithm", ["coopnets", "D", "G"])
+def test_several_steps_a_call_are_the_same_steps(tmp_path, algorithm):
+    make = {
+        "coopnets": helpers.new_model,
+        "D": helpers.make_descriptor_model,
+        "G": lambda: helpers.make_generator_model(num_images=1797),
+    }[algorithm]
+    options = {"num_iterations": 11, "log_every": 4, "checkpoint_every": 6}
+    helpers.train(make(), tmp_path / "one", sample_every=5, **options)
+    several = {**options, "sample_every": 5, "steps_per_call": 3}
+    helpers.train(make(), tmp_path / "some", **{**several, "num_iterations": 7})
+    helpers.train(make(), tmp_path / "some", **several)
+    whole, some = (helpers.metrics(tmp_path / name) for name in ("one", "some"))
+    assert [line for line in some if line["step"] != 7] == whole
+    first, second = (helpers.checkpoint(tmp_path / name) for name in ("one", "some"))
+    for name, value in first.items():
+        if "save_counter" not in name:
+            np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_a_call_of_several_steps_stays_in_the_graph():
+    model = helpers.make_model(num_steps=1)
+    steps = training.build_steps(model)
+    for number in (3, 2, 4):
+        steps(tf.zeros([number, 4, 8, 8, 1]))
+    assert int(model.step) == 9
+    graphs = [steps.get_concrete_function(tf.zeros([5, 4, 8, 8, 1])).graph]
+    assert steps.experimental_get_tracing_count() <= 2  # of 3 steps, and of any number
+    graphs += [one.graph for one in graphs[0]._functions.values()]
+    kinds = {operation.type for graph in graphs for operation in graph.get_operations()}
+    assert "While" in kinds or "StatelessWhile" in kinds
+    assert not [kind for kind in kinds if "Py" in kind or "Print" in kind]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_step_compiled_by_xla_is_the_same_step(several):
+    """Without noise, which is another one there; sums run in another order."""
+    images = helpers.noise(3, 6, 8, 8, 1).clip(-1, 1).astype(np.float32)
+    found = []
+    for compiled in (False, True):
+        model = AlgorithmD(
+            helpers.make_descriptor(),
+            num_chains=6,
+            chain_init="data",
+            revision_noise_until=0,
+        )
+        model.compile(helpers.adam(0.003), jit_compile=compiled)
+        if several:
+            metrics = training.build_steps(model)(images)
+        else:
+            step = training.build_step(model)
+            metrics = [step(batch) for batch in images][-1]
+        found.append({name: float(value) for name, value in metrics.items()})
+    for name, value in found[0].items():
+        assert found[1][name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
