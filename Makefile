@@ -25,7 +25,7 @@ format: .venv/dev
 
 benchmark: .venv/installed
 	$(VENV)/python -m benchmarks.step --dataset=mnist
-	$(VENV)/python -m benchmarks.step --dataset=scene
+	$(VENV)/python -m benchmarks.step --dataset=docs/images  # the nets of scenes
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c "import sys; ok = (3, 11) <= sys.version_info < (3, 14); \

@@ -1,6 +1,6 @@
 """How fast is a training step, against this machine's own matrix product?
 
-    python -m benchmarks.step --dataset=mnist|scene|digits|... [any flag of main.py]
+    python -m benchmarks.step --dataset=mnist|digits|FOLDER|... [any flag of main.py]
 
 Runs the step that main.py would run with these flags, on random images, and prints one
 JSON line. `flops_per_step` counts what the layer tables ask for, two operations for a
@@ -190,6 +190,8 @@ def measure():
         "descriptor_num_steps": settings["descriptor_num_steps"],
         "generator_num_steps": settings["generator_num_steps"],
         "langevin_loop": settings["langevin_loop"],
+        "precision": settings["precision"],
+        "jit_compile": settings["jit_compile"],
         "device": device(),
         "machine": f"{platform.machine()} {processor()}",
         "tensorflow": metadata.version("tensorflow"),
