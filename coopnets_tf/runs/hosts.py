@@ -57,8 +57,10 @@ class Hosts:
         Returns:
           Whether one was asked to stop; `begin` of the host that leads, None for on.
         """
-        stop, *begin = self._summed([int(stopping), *self._leading(begin)])
-        return stop > 0, None if tuple(begin) == NOWHERE else tuple(begin)
+        own = [int(stopping), *self._leading(begin)]
+        stop, step, rollbacks = self._summed(own)
+        whence = step, rollbacks
+        return stop > 0, None if whence == NOWHERE else whence
 
     def told(self, text: str, most: int = 4096) -> str:
         """The text of the host that leads, of at most `most` bytes: all call this."""

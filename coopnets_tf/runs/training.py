@@ -238,7 +238,7 @@ def _follow(model, batches, run, hosts, received):
     checkpoints, step_fn = Checkpoints(model, run), build_step(model)
     _, begin = hosts.agreed()
     while begin:
-        step, rollbacks = begin
+        (step, rollbacks), begin = begin, None
         checkpoints.restore_step(step)
         model.rollbacks.assign(rollbacks)
         model.alarm()  # which the leading host has seen, too

@@ -74,6 +74,10 @@ def test_several_hosts_train_as_one_does(tmp_path, number):
     with started(number, *TRAINING, "--num_iterations=5", cwd=tmp_path) as processes:
         for code, output in ended(processes):
             assert code == 0, output
+    # A run that has ended goes on with no step.
+    with started(number, "--resume", cwd=tmp_path) as processes:
+        for code, output in ended(processes):
+            assert code == 0, output
     one, several = (helpers.metrics(tmp_path / name) for name in ("alone", "run"))
     assert [set(line) for line in one] == [set(line) for line in several]
     for name, value in one[-1].items():
