@@ -109,6 +109,19 @@ def make_generator(*, network="toy", inference_steps=0, unroll=True, latent_size
     )
 
 
+def descriptor_of(network, **options):
+    """A descriptor of any network."""
+    options = {"revision": Langevin(3, 0.01), "reference_stddev": 0.016, **options}
+    return Descriptor(network, **options)
+
+
+def generator_of(network, **options):
+    """A generator of any network."""
+    return Generator(
+        network, inference=Langevin(2, 0.1), residual_stddev=0.3, **options
+    )
+
+
 def adam(rate):
     return keras.optimizers.Adam(rate, beta_1=0.5, epsilon=1e-8)
 

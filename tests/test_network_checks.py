@@ -5,21 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import Descriptor, Generator, Langevin
 from coopnets_tf.errors import NetworkError
-from tests.helpers import keras_set_to, make_model, noise
-
-
-def descriptor_of(network, **options):
-    options = {"revision": Langevin(3, 0.01), "reference_stddev": 0.016, **options}
-    return Descriptor(network, **options)
-
-
-def generator_of(network, **options):
-    return Generator(
-        network, inference=Langevin(2, 0.1), residual_stddev=0.3, **options
-    )
-
+from tests.helpers import (
+    descriptor_of,
+    generator_of,
+    keras_set_to,
+    make_model,
+    noise,
+)
 
 IMAGES, LATENTS = (4, 4, 1), (3,)
 

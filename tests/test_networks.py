@@ -5,20 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import Descriptor, Generator, Langevin, networks
+from coopnets_tf import networks
 from coopnets_tf.errors import NetworkError
-from tests.helpers import layers, noise, top
-
-
-def descriptor_of(network, **options):
-    options = {"revision": Langevin(3, 0.01), "reference_stddev": 0.016, **options}
-    return Descriptor(network, **options)
-
-
-def generator_of(network, **options):
-    return Generator(
-        network, inference=Langevin(2, 0.1), residual_stddev=0.3, **options
-    )
+from tests.helpers import descriptor_of, generator_of, layers, noise, top
 
 
 @pytest.mark.parametrize(
