@@ -51,9 +51,7 @@ def run(settings: Mapping[str, Any]) -> None:
         chains = "" if settings["algorithm"] == "generator" else "--num_chains and "
         text = f"Out of memory. Give a smaller {chains}--batch_size."
         sys.exit(_failed(error, settings, code=1, text=text))
-    except OSError as error:
-        sys.exit(_failed(error, settings, code=1))
-    except errors.HostLost as error:
+    except (OSError, errors.HostLost) as error:
         sys.exit(_failed(error, settings, code=1))
     except errors.Diverged as error:
         text = f"{error}, {error.ending}. {_advice(settings, error.name)}"

@@ -199,7 +199,7 @@ def measure(settings):
         from coopnets_tf.runs.hosts import Hosts
 
         options = (settings[name] for name in ("devices", "hosts", "host_index"))
-        strategy = devices.strategy(*options)
+        strategy = devices.strategy_of_hosts(*options)
         found = together(settings, strategy)
         if not Hosts(strategy).leads:
             return None

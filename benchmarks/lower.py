@@ -4,8 +4,9 @@
     python DIR/run.py --steps=1000          # there: JAX and NumPy are enough
     python -m benchmarks.lower --state=DIR/state-1000.npz --workdir=RUN [the same flags]
 
-The first line writes the whole step that main.py would run with these flags, with its
-noise, optimizers and averages: `step.mlir`; its initial state, `state.npz`; the first
+The first line writes the step that main.py would run with these flags (but for --flip,
+--training_mask, --init_from and networks of one's own), with its noise, optimizers and
+averages: `step.mlir`; its initial state, `state.npz`; the first
 training images, `images.npz`; what they are called, `step.json`; and `run.py`, which is
 `benchmarks/lowered.py`. The third makes a run of what came back, to sample, evaluate,
 export and resume. Noise is XLA's, which differs from TensorFlow's own.
@@ -57,13 +58,6 @@ def lowered(model, batch):
     """
     import tensorflow as tf
 
-    from coopnets_tf.errors import ArgumentError
-
-    if getattr(model, "chain_init", None) == "persistent":
-        raise ArgumentError(
-            "XLA has no shuffle that could choose among persistent chains. Take "
-            "another `chain_init`."
-        )
     variables = list(state_of(model).values())
 
     @tf.function(autograph=False, jit_compile=True)
@@ -90,8 +84,9 @@ def built():
     settings = flags.settings()
     dataset, _ = train.data_and_evaluations({**settings, "evaluate_every": None})
     settings = train.planned(settings, dataset.steps_per_epoch(settings["batch_size"]))
-    settings["guard"] = False  # it looks at what one run had, not at a state
-    model = build.model(settings, dataset.image_shape, dataset.num_images)
+    # The guard's variables are those of one session, and no part of the state.
+    unguarded = {**settings, "guard": False, "jit_compile": "on"}
+    model = build.model(unguarded, dataset.image_shape, dataset.num_images)
     return dataset, model, settings
 
 
@@ -101,9 +96,12 @@ def write(folder):
 
     dataset, model, settings = built()
     folder = Path(folder)
+    if folder.exists():
+        sys.exit(f"Error: --out={folder} exists. Give a new folder.")
     folder.mkdir(parents=True)
     number = settings["batch_size"]
-    chosen = np.arange(min(IMAGES.value, dataset.num_images) // number * number)
+    most = max(min(IMAGES.value, dataset.num_images), number)
+    chosen = np.arange(most // number * number)
     data = {"images": dataset[chosen]}
     if not model.descriptor:
         data["numbers"] = chosen.astype(np.int32)

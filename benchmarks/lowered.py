@@ -106,24 +106,25 @@ def main():
     with np.load(options.state) as found:
         state = tuple(jnp.asarray(found[name]) for name in facts["state"])
     begin = time.perf_counter()
-    step, upcoming, lines, seconds = compiled(facts), batches(facts), [], []
+    step, upcoming, lines, times = compiled(facts), batches(facts), [], {}
     for number in range(1, options.steps + 1):
         state, metrics = step(state, next(upcoming))
         if number in (1, WARM, options.steps):
             lines.append({name: float(value) for name, value in metrics.items()})
-            seconds.append(time.perf_counter() - begin)
+            times[number] = time.perf_counter()
         if number % options.save_every == 0 or number == options.steps:
             save(state, facts, number)
-    each = (seconds[-1] - seconds[-2]) / max(options.steps - WARM, 1)
-    flops = facts["flops_per_step"]
+    timed, each, flops = options.steps - WARM, None, facts["flops_per_step"]
+    if timed > 0:
+        each = (times[options.steps] - times[WARM]) / timed
     print(
         json.dumps(
             {
                 "device": jax.devices()[0].device_kind,
                 "jax": jax.__version__,
-                "compile_seconds": round(seconds[0], 2),
-                "step_seconds": each if options.steps > WARM else None,
-                "gflops": flops and round(flops / each / 1e9, 1),
+                "compile_seconds": round(times[1] - begin, 2),
+                "step_seconds": each,
+                "gflops": flops and each and round(flops / each / 1e9, 1),
                 "first": lines[0],
                 "last": lines[-1],
             }

@@ -1,8 +1,8 @@
 """The devices and hosts that share the work of a mode."""
 
 import functools
-import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -15,53 +15,68 @@ from coopnets_tf.wording import counted
 FIRST_PORT = 8888  # of the tasks that SLURM starts on a node
 
 
-def strategy(
-    devices: str = "1",
-    hosts: Sequence[str] | None = None,
-    host_index: int | None = None,
-) -> tf.distribute.Strategy:
-    """How devices and hosts share a step; see `coopnets_tf.replicas`.
-
-    Args:
-      devices: of this host, "all" or a number.
-      hosts: name:port of each, or slurm alone. None: those of TF_CONFIG, if it is set.
-      host_index: which of them this one is.
+@functools.cache  # TensorFlow mixes up the messages of two in one process
+def strategy(devices: str = "1") -> tf.distribute.Strategy:
+    """How so many devices of this machine, or "all", share a step; see
+    `coopnets_tf.replicas`.
 
     Raises:
-      ArgumentError: if this machine has fewer devices, or SLURM is nowhere.
+      ArgumentError: if this machine has fewer.
     """
-    return _strategy(devices, tuple(hosts or ()), host_index)
-
-
-@functools.cache  # TensorFlow mixes up the messages of two in one process
-def _strategy(devices, hosts, host_index):
-    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    if hosts or "TF_CONFIG" in os.environ:
-        return _of_hosts(kind, devices, hosts, host_index)
-    found = tf.config.list_logical_devices(kind)
-    number = _number(kind, devices, len(found))
+    found = tf.config.list_logical_devices(_kind())
+    number = _number(devices, len(found))
     if number == 1:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([one.name for one in found[:number]])
 
 
-def _of_hosts(kind, devices, hosts, host_index):
-    found = tf.config.list_physical_devices(kind)
-    number = _number(kind, devices, len(found))
-    tf.config.set_visible_devices(found[:number], kind)
-    if hosts == ("slurm",):
+def strategy_of_hosts(
+    devices: str, hosts: Sequence[str] | None, host_index: int | None
+) -> tf.distribute.Strategy:
+    """The same of several hosts, if there are any.
+
+    Args:
+      devices: of each host.
+      hosts: name:port of each, or slurm alone. None: those of TF_CONFIG, if it is set.
+      host_index: which of them this one is.
+
+    Raises:
+      ArgumentError: if this machine has fewer devices, or cannot be one of the hosts.
+    """
+    resolver = None
+    if hosts == ["slurm"]:
         hosts, host_index = _of_slurm()
     if hosts:
-        task = {"type": "worker", "index": host_index}
-        config = {"cluster": {"worker": hosts}, "task": task}
-        os.environ["TF_CONFIG"] = json.dumps(config)
-    kinds = tf.distribute.experimental.CommunicationImplementation
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": hosts}),
+            task_type="worker",
+            task_id=host_index,
+            rpc_layer="grpc",
+        )
+    elif "TF_CONFIG" not in os.environ:
+        return strategy(devices)
+    kind, kinds = _kind(), tf.distribute.experimental.CommunicationImplementation
+    found = tf.config.list_physical_devices(kind)
+    tf.config.set_visible_devices(found[: _number(devices, len(found))], kind)
     options = tf.distribute.experimental.CommunicationOptions(
         # TensorFlow's own choice is its ring, on GPUs, too.
         implementation=kinds.NCCL if kind == "GPU" else kinds.RING
     )
     print("Waiting for all hosts", flush=True)
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    kept = signal.signal(signal.SIGINT, signal.SIG_DFL)  # else Ctrl-C would wait, too
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+    except tf.errors.OpError as error:
+        raise ArgumentError(
+            f"`hosts` cannot begin: {error.message}. Is this host's port free, and are "
+            "all reached by these names?"
+        ) from error
+    finally:
+        signal.signal(signal.SIGINT, kept)
+
+
+def _kind():
+    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
 
 
 def _of_slurm():
@@ -84,11 +99,11 @@ def _of_slurm():
     return hosts, hosts.index(f"{own[0]}:{FIRST_PORT + own[1]}")
 
 
-def _number(kind, devices, found):
+def _number(devices, found):
     number = found if devices == "all" else int(devices)
     if number > found:
         raise ArgumentError(
-            f"`devices`={number} needs as many {kind}s. This machine has {found}."
+            f"`devices`={number} needs as many {_kind()}s. This machine has {found}."
         )
     return number
 

@@ -18,7 +18,7 @@ from commands.build import Settings
 from coopnets_tf import files, network_files, replicas
 from coopnets_tf.data import datasets
 from coopnets_tf.data.datasets import ImageDataset
-from coopnets_tf.errors import ArgumentError, RunError, Stopped
+from coopnets_tf.errors import RunError, Stopped
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import NETS
 from coopnets_tf.network_files import NetworkFile
@@ -30,7 +30,7 @@ from coopnets_tf.wording import counted
 
 def train(settings: dict[str, Any]) -> Path:
     """Trains as the settings, by the flags' names, say; returns the run's folder."""
-    strategy = devices.strategy(
+    strategy = devices.strategy_of_hosts(
         settings["devices"], settings["hosts"], settings["host_index"]
     )
     hosts = Hosts(strategy)
@@ -57,6 +57,7 @@ def lead(
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
         print(init_from(model, settings["init_from"]), flush=True)
+    refuse_different(hosts, settings, dataset)
     if not run_dir:
         run_dir = folder.create_run(settings["workdir"], name=run_name(settings))
     hosts.told(str(run_dir.resolve()))
@@ -91,14 +92,37 @@ def follow(
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
         init_from(model, settings["init_from"])
+    refuse_different(hosts, settings, dataset)
     run_dir = Path(hosts.told(""))
     print(
         f"Host {hosts.index} trains with host 0, which reports, and writes {run_dir}",
         flush=True,
     )
     run = run_of(settings, run_dir, dataset, file)
-    training.train(model, batches(dataset, settings), run)
+    try:
+        training.train(model, batches(dataset, settings), run)
+    except Stopped as stop:
+        print(stop)
+        raise
     return run_dir
+
+
+def refuse_different(hosts: Hosts, settings: Settings, dataset: ImageDataset) -> None:
+    """Stops all hosts unless they train the same: flags, but for places, and images.
+
+    Raises:
+      RunError: if they do not.
+    """
+    own = {
+        name: value
+        for name, value in flags.saved(settings).items()
+        if not flags.FACTS[name].path
+    }
+    if not hosts.agree(f"{sorted(own.items())} {dataset.fingerprint()}"):
+        raise RunError(
+            "The hosts were given different flags, or have different images. Give all "
+            "the same but for `host_index`."
+        )
 
 
 def shared_model(
@@ -110,12 +134,6 @@ def shared_model(
     """The compiled model of a training, whose step the strategy's devices share."""
     number = strategy.num_replicas_in_sync
     replicas.refuse_uneven(number, batch_size=settings["batch_size"])
-    for name, alone in {"steps_per_call": 1, "jit_compile": "off"}.items():
-        if number > 1 and settings[name] not in (alone, "auto"):
-            raise ArgumentError(
-                f"`{name}`={settings[name]} is for one device. Received: {number}. "
-                "Leave it out."
-            )
     with strategy.scope():
         return build.model(settings, dataset.image_shape, dataset.num_images, file)
 

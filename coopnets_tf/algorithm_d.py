@@ -9,7 +9,7 @@ import tensorflow as tf
 from coopnets_tf import replicas, seeds
 from coopnets_tf.algorithms import CHAIN_INITS, REVISION_METRICS, revision_metrics
 from coopnets_tf.descriptor import Descriptor
-from coopnets_tf.errors import refuse_below
+from coopnets_tf.errors import ArgumentError, refuse_below
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import as_batch
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
@@ -72,7 +72,6 @@ class AlgorithmD(ImageModel):
         self.num_persistent_chains = num_persistent_chains
         self.refresh_probability = refresh_probability
         self._refuse_impossible_chains()
-        replicas.refuse_uneven(self.num_replicas, num_chains=num_chains)
         finite = math.isfinite(descriptor.reference_stddev)
         self._noise = "noise" if finite and chain_init != "uniform" else "uniform"
         if chain_init == "persistent":
@@ -82,6 +81,15 @@ class AlgorithmD(ImageModel):
             )
             self.chains = self.keep("chains", begin)
             self.num_independent = num_persistent_chains
+
+    def compile(self, *arguments: Any, **kwargs: Any) -> None:
+        """As `Learner.compile`."""
+        if kwargs.get("jit_compile") and self.chain_init == "persistent":
+            raise ArgumentError(
+                "XLA has no shuffle that could choose among persistent chains. Take "
+                "another `chain_init`, or leave out `jit_compile`."
+            )
+        super().compile(*arguments, **kwargs)
 
     def _refuse_impossible_chains(self):
         if self.chain_init not in CHAIN_INITS:

@@ -63,7 +63,6 @@ class CoopNets(ImageModel):
             **kwargs,
         )
         self.num_chains = num_chains
-        replicas.refuse_uneven(self.num_replicas, num_chains=num_chains)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm CoopNets on a batch, see `learner.as_batch`.

@@ -63,13 +63,19 @@ class Diverged(RuntimeError):
 
 
 class HostLost(RuntimeError):
-    """One of the hosts that train together has gone, and this one with it."""
+    """One of the hosts that train together has gone, and this one with it.
 
-    def __init__(self, number: int) -> None:
+    Args:
+      number: of all hosts.
+      reason: what TensorFlow says, of which the last words tell most.
+    """
+
+    def __init__(self, number: int, reason: str) -> None:
+        first = reason.strip().split("\n")[0].split("}} ")[-1]
         super().__init__(
             f"One of the {number} hosts has ended or no longer answers; its own output "
             "says why. What was saved can be continued: start all of them again with "
-            "`resume`."
+            f"`resume`. (TensorFlow: {first})"
         )
 
 

@@ -107,6 +107,7 @@ class Statistics:
             for maps in batches:
                 for part in parts:
                     maps = part(maps, training=False)
+                maps = tf.cast(maps, tf.float32)
                 rank = maps.shape.rank
                 axes = [axis for axis in range(rank) if axis != _axis(norm) % rank]
                 if not means:

@@ -7,8 +7,7 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import energies, layers, network_checks, networks, replicas, seeds
-from coopnets_tf.errors import ArgumentError
-from coopnets_tf.frozen import Statistics, synchronise
+from coopnets_tf.frozen import Statistics
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 from coopnets_tf.seeds import Integer
 
@@ -43,7 +42,6 @@ class Generator(keras.Model):
     Raises:
       NetworkError: if the network does not do this.
       ValueError: on a residual s.d. that is not positive.
-      ArgumentError: if several devices are to share batch norm in a loop of G1.
 
     Source: Xie et al., arXiv:1609.09408, Algorithm G (alternating back-propagation).
     """
@@ -71,13 +69,6 @@ class Generator(keras.Model):
         self.inference = inference
         self.residual_stddev = residual_stddev
         self.statistics = Statistics(network)
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            norms = synchronise(network)
-            if norms and inference.num_steps and not inference.unroll:
-                raise ArgumentError(
-                    "Several devices cannot share batch norm inside a loop. Take "
-                    "`langevin_loop`=unrolled (`unroll`=True) for G1, or one device."
-                )
         images = network_checks.outputs_of(network, self.latent_shape, "images")
         self.image_shape = tuple(images.shape[1:])
         self.built = True

@@ -208,7 +208,7 @@ class SummedOutputs(keras.layers.Layer):
     """
 
     def __init__(self, num_outputs: int, *, stddev: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{**FLOAT, **kwargs})
         self.num_outputs = num_outputs
         self.stddev = stddev
 
@@ -246,7 +246,7 @@ class BatchNorm(keras.layers.Layer):
     def __init__(
         self, momentum: float = 0.999, epsilon: float = 1e-3, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{**FLOAT, **kwargs})
         self.momentum = momentum
         self.epsilon = epsilon
 

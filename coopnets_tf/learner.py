@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from coopnets_tf import replicas
 from coopnets_tf.descriptor import Descriptor
-from coopnets_tf.errors import DatasetError, NetworkError
+from coopnets_tf.errors import ArgumentError, DatasetError, NetworkError
+from coopnets_tf.frozen import synchronise
 from coopnets_tf.generator import Generator
 from coopnets_tf.layers import FLOAT
 from coopnets_tf.seeds import Purpose, draw_seed
@@ -184,7 +185,10 @@ def _checked(data):
 
 
 class StepMean(keras.metrics.Mean):
-    """The mean over steps of a number on which all replicas agree."""
+    """The mean over steps of a number on which all replicas agree.
+
+    Keras' would count it once for each: another number of devices could not go on.
+    """
 
     def add_variable(
         self,
@@ -198,9 +202,8 @@ class StepMean(keras.metrics.Mean):
             initializer,
             shape=shape,
             dtype=dtype or self.dtype,
-            trainable=False,
-            aggregation="only_first_replica",
             name=name,
+            **ALIKE,
         )
 
 
@@ -293,8 +296,11 @@ class Learner(keras.Model):
 
         Raises:
           ValueError: if there is a net without an optimizer.
+          ArgumentError: if devices cannot share this training, or XLA not compile it.
         """
         kwargs.setdefault("jit_compile", False)  # XLA would draw other noise
+        if self.num_replicas > 1:
+            self._prepare_for_replicas(kwargs["jit_compile"])
         super().compile(optimizer=None, **kwargs)
         given = descriptor_optimizer, generator_optimizer
         optimizers = dict(zip(NETS, given, strict=True))
@@ -307,8 +313,28 @@ class Learner(keras.Model):
             net.compile(optimizer=optimizers[name])
             net.optimizer.build(net.trainable_variables)
 
+    def _prepare_for_replicas(self, jit_compile):
+        if chains := getattr(self, "num_chains", None):
+            replicas.refuse_uneven(self.num_replicas, num_chains=chains)
+        if jit_compile:
+            raise ArgumentError(
+                "`jit_compile` is for one device: TensorFlow does not compile a shared "
+                f"step. Received: {self.num_replicas} devices."
+            )
+        if self.generator is not None:
+            norms = synchronise(self.generator.network)
+            inference = self.generator.inference
+            if norms and inference.num_steps and not inference.unroll:
+                raise ArgumentError(
+                    "Several devices cannot share batch norm inside a loop. Take "
+                    "`langevin_loop`=unrolled (`unroll`=True) for G1, or one device."
+                )
+
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Keras' `fit`, which first looks at a batch; see `check_batch`."""
+        """Keras' `fit`, which first looks at a batch; see `check_batch`.
+
+        With several devices all batches must be of one size, which they can share.
+        """
         return super().fit(_checked(x), *args, **kwargs)
 
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:

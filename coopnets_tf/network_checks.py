@@ -103,10 +103,11 @@ def outputs_of(
 
 
 def _other_floats(network, outputs):
-    """The dtype of a network's inputs that is not float32, or of its outputs that is
-    neither this nor bfloat16, if any.
+    """The dtype of a network's inputs or weights that is not float32, or of its outputs
+    that is neither this nor bfloat16, if any.
     """
     given = [one.dtype for one in getattr(network, "inputs", None) or []]
+    given += [one.dtype for one in network.weights if one.dtype.startswith("bfloat")]
     if outputs.dtype != tf.bfloat16:  # which has the same range
         given.append(outputs.dtype)
     names = [tf.as_dtype(one).name for one in given]

@@ -61,7 +61,8 @@ def apply(
                 f"itself. Received: {clips[0]}={getattr(optimizer, clips[0])}. Leave "
                 "it out, or take CappedAdam."
             )
-    return optimizer.apply([gradient / number() for gradient in gradients], weights)
+    mean = [None if one is None else one / number() for one in gradients]
+    return optimizer.apply(mean, weights)
 
 
 def own(rows: tf.Tensor) -> tf.Tensor:

@@ -69,7 +69,7 @@ def draw_seed(
       stream: which of the run's streams of noise; each rollback moves on to the next.
     """
     seed = tf.stack([tf.cast(run_seed, tf.int32), tf.cast(stream, tf.int32)])
-    for part in (int(purpose), 0, step):
+    for part in (int(purpose), 0, step):  # 0 as ever, for the numbers of older runs
         seed = fold_in(seed, part)
     return seed
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from coopnets_tf import Descriptor, Generator, Langevin, layers, networks
+from coopnets_tf.errors import NetworkError
 from coopnets_tf.learner import named_slots
 from tests import helpers
 
@@ -70,6 +71,26 @@ def test_scores_images_and_gradients_are_float32_and_near():
     assert found[1].dtype == tf.float32
     size = float(tf.norm(found[0]))
     assert 0 < float(tf.norm(found[0] - found[1])) < 5 * ROUNDING * size
+
+
+def test_statistics_are_of_float32():
+    _, generator = nets("mixed_bfloat16")
+    latents = tf.constant(helpers.noise(64, 6), tf.float32)
+    generator.statistics.measure([latents])
+    (deconv, *_), (norm, *_) = (
+        helpers.layers(generator, kind) for kind in ("deconv", "norm")
+    )
+    maps = tf.cast(deconv(tf.reshape(latents, [64, 1, 1, 6])), tf.float64)
+    mean, variance = tf.nn.moments(maps, axes=[0, 1, 2])
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-5)
+
+
+def test_weights_in_bfloat16_are_refused():
+    inputs = keras.Input((4,))
+    network = keras.Model(inputs, keras.layers.Dense(1, dtype="bfloat16")(inputs))
+    with pytest.raises(NetworkError, match="must compute in float32.*bfloat16"):
+        helpers.descriptor_of(network)
 
 
 def test_chains_draw_the_same_noise():

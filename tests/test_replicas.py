@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from commands import devices
-from coopnets_tf import Generator, Langevin, learner, replicas, seeds
+from coopnets_tf import AlgorithmG, Generator, Langevin, learner, replicas, seeds
 from coopnets_tf.errors import ArgumentError, NetworkError
 from coopnets_tf.optimizers import CappedAdam
-from coopnets_tf.runs import training
+from coopnets_tf.runs import saving, training
 from tests import helpers
 from tests.helpers import make_descriptor_model, make_generator_model, make_model
 
@@ -133,12 +133,14 @@ def test_what_four_devices_learn(name):
         )
 
 
-def test_all_devices_have_the_same_weights():
-    model, _ = trained(MODELS["coopnets with G1"], shared=True)
-    for variable in [*model.variables, *model.kept.values()]:
-        held = together().experimental_local_results(getattr(variable, "value", 0))
-        for other in held[1:]:
-            np.testing.assert_array_equal(other.numpy(), held[0].numpy())
+@pytest.mark.parametrize("name", ["coopnets with G1", "D that persists", "G"])
+def test_all_devices_hold_the_same(name):
+    model, _ = trained(MODELS[name], shared=True)
+    for variable in [*(one.value for one in model.variables), *model.kept.values()]:
+        first, *others = together().experimental_local_results(variable)
+        assert len(others) == NUMBER - 1
+        for other in others:
+            np.testing.assert_array_equal(other.numpy(), first.numpy())
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (1, 5), (3, 8, 8, 1)])
@@ -207,8 +209,20 @@ def test_devices_draw_the_same_samples(name):
     np.testing.assert_array_equal(*samples)
 
 
+def test_samples_need_not_be_shared_as_a_training_is(tmp_path):
+    helpers.train(make_model(num_chains=3), tmp_path, num_iterations=1)
+    samples = []
+    for strategy in (tf.distribute.get_strategy(), together()):
+        with strategy.scope():
+            samples.append(saving.load(tmp_path).sample(9, seed=1))
+    np.testing.assert_array_equal(*samples)
+
+
 def test_what_cannot_be_shared_is_refused():
     with together().scope():
+        with pytest.raises(ArgumentError, match="`jit_compile` is for one device"):
+            made = make_model(num_chains=4)
+            made.compile(helpers.adam(0.1), helpers.adam(0.1), jit_compile=True)
         with pytest.raises(ArgumentError, match="`num_chains`.* 10. Give 8 or 12"):
             make_model(num_chains=10)
         with pytest.raises(ArgumentError, match="`num_chains`.* 3. Give 4"):
@@ -222,6 +236,8 @@ def test_what_cannot_be_shared_is_refused():
         training.build_step(model)(batch(9)["images"])
     with pytest.raises(ArgumentError, match="clipnorm=1.0"):
         training.build_step(model)(batch(8)["images"])
+    with pytest.raises(ArgumentError, match="`steps_per_call`=2 is for one device"):
+        training._announced(model, 2)
 
 
 def test_a_batch_norm_of_ones_own_is_refused():
@@ -234,10 +250,17 @@ def test_a_batch_norm_of_ones_own_is_refused():
             return maps - self.moving_mean
 
     network = keras.Sequential(
-        [keras.Input((4,)), OwnNorm(name="mine"), keras.layers.Reshape((2, 2, 1))]
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(4),
+            OwnNorm(name="mine"),
+            keras.layers.Reshape((2, 2, 1)),
+        ]
     )
     with together().scope(), pytest.raises(NetworkError, match="mine"):
-        Generator(network, inference=Langevin(0, 0.1), residual_stddev=0.4)
+        generator = Generator(network, inference=Langevin(1, 0.1), residual_stddev=0.4)
+        model = AlgorithmG(generator, num_images=4)
+        model.compile(generator_optimizer=helpers.adam(0.001))
 
 
 def test_main_trains_on_several_devices(tmp_path):

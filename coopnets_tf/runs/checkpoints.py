@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -129,12 +130,17 @@ class Checkpoints:
             self._restore_first(paths[::-1])
 
     def restore_step(self, step: int) -> None:
-        """Restores that of a step; at step 0 there may be none.
+        """Restores that of a step, which another host has just written or read; at step
+        0 there may be none.
 
         Raises:
-          RunError: if it is not there or cannot be read.
+          RunError: if it is not there after a minute, or cannot be read.
         """
-        paths = [path for path in listed(self.folder) if step_of(path) == step]
+        for _ in range(60 if step else 1):  # a network disk may show it later
+            paths = [path for path in listed(self.folder) if step_of(path) == step]
+            if paths:
+                break
+            time.sleep(1)
         if paths or step:
             self._restore_first(paths)
 

@@ -5,6 +5,7 @@ alone writes, and tells the others what only it knows.
 """
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -62,6 +63,13 @@ class Hosts:
         whence = step, rollbacks
         return stop > 0, None if whence == NOWHERE else whence
 
+    def agree(self, text: str) -> bool:
+        """Whether all hosts have the same text: all call this."""
+        digest = hashlib.blake2b(text.encode(), digest_size=7).digest()  # of 56 bits
+        own = int.from_bytes(digest)
+        (leading,) = self._summed(self._leading([own]))
+        return self._summed([int(own != leading)]) == [0]
+
     def told(self, text: str, most: int = 4096) -> str:
         """The text of the host that leads, of at most `most` bytes: all call this."""
         code = text.encode()
@@ -97,4 +105,4 @@ class Hosts:
         except LOST as error:
             if self.number == 1:
                 raise
-            raise HostLost(self.number) from error
+            raise HostLost(self.number, str(error)) from error

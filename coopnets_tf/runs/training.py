@@ -16,6 +16,7 @@ import tensorflow as tf
 from coopnets_tf import replicas
 from coopnets_tf.data import images
 from coopnets_tf.errors import (
+    ArgumentError,
     DatasetError,
     Diverged,
     NotFinite,
@@ -126,6 +127,11 @@ def build_steps(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
 def _announced(model, steps_per_call):
     """Steps on a list of batches, of which the first call says why it takes long."""
     calls, several = itertools.count(), steps_per_call > 1
+    if several and model.num_replicas > 1:
+        raise ArgumentError(
+            f"`steps_per_call`={steps_per_call} is for one device. Received: "
+            f"{model.num_replicas}. Leave it out."
+        )
     step_fn = build_steps(model) if several else build_step(model)
 
     def steps(batches):

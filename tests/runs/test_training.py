@@ -286,11 +286,11 @@ def test_a_step_compiled_by_xla_is_the_same_step(several):
             revision_noise_until=0,
         )
         model.compile(helpers.adam(0.003), jit_compile=compiled)
-        if several:
-            metrics = training.build_steps(model)(images)
-        else:
-            step = training.build_step(model)
-            metrics = [step(batch) for batch in images][-1]
+        step = (training.build_steps if several else training.build_step)(model)
+        calls = [images] if several else images
+        metrics = [step(call) for call in calls][-1]
+        if compiled:  # which is refused of other functions
+            assert step.experimental_get_compiler_ir(calls[0])(stage="hlo")
         found.append({name: float(value) for name, value in metrics.items()})
     for name, value in found[0].items():
         assert found[1][name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
