@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from coopnets_tf.data.sources import Origin
 from coopnets_tf.errors import DatasetError
@@ -189,12 +189,13 @@ def brought(
     """
     mode = {"rgb": "RGB", "grey": "L"}[color_mode]
     fit: Any = {"crop": ImageOps.fit, "stretch": Image.Image.resize}[resize]
-    image = _eight_bits(ImageOps.exif_transpose(image), grey_range)
+    image = _eight_bits(_upright(image), grey_range)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    image = image.convert(mode)
+    if image.mode != mode:  # else Pillow would copy it
+        image = image.convert(mode)
     if image_size is not None:
         height, width = height_and_width(image_size)
         image = fit(image, (width, height), Image.Resampling.BICUBIC)
@@ -209,6 +210,14 @@ def _decoded(origin, function):
             return function(image)
     except Exception as error:  # Pillow's decoders raise many kinds on a bad file
         raise _unreadable(origin, error) from error
+
+
+def _upright(image):
+    """As the camera was held; not a copy where it was upright, as Pillow's would be."""
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
 
 
 def _eight_bits(image, grey_range):

@@ -214,3 +214,11 @@ def test_a_link_to_nothing_is_called_that(tmp_path):
     (tmp_path / "lost.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(DatasetError, match="it is a link to what is not there"):
         decoding.look(origin(tmp_path / "lost.png"))
+
+
+def test_large_photographs_are_not_copied_before_they_shrink(tmp_path, monkeypatch):
+    """A copy of all pixels costs as much as their decoding."""
+    path = save(tmp_path / "photo.jpg", flat((90, 90, 90), (64, 64)))
+    expected = decode(path, **SMALL)
+    monkeypatch.delattr(Image.Image, "copy")
+    np.testing.assert_array_equal(decode(path, **SMALL), expected)
