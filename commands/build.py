@@ -42,6 +42,7 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
     if settings["dataset"] in named.TEXTURES:
         return options
     names = ["color_mode", "resize", "skip_bad_images", "grey_range", "num_frames"]
+    names.append("keep_decoded")
     options |= {name: settings[name] for name in names}
     if settings["mode"] != "train" or settings["resume"]:
         run_dir = Path(settings["workdir"])

@@ -320,6 +320,16 @@ data.boolean(
     when=_reads_folder,
     fixed=(),
 )
+data.boolean(
+    "keep_decoded",
+    True,
+    "Keep the decoded images of a folder or archive in Keras' folder for the next run, "
+    "if there are 500 megapixels or more to decode: at most 8 GiB of all folders, and "
+    "half of the room on the disk.",
+    when=_reads_folder,
+    fixed=(),
+    may_change=True,
+)
 
 
 def _is_range(value):

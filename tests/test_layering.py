@@ -37,6 +37,7 @@ ROOMS = {
         "archives",
         "sources",
         "decoding",
+        "kept",
         "found",
         "folders",
         "clips",

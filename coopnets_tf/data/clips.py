@@ -31,6 +31,7 @@ def read(
     resize: str = "crop",
     grey_range: str | None = None,
     skip_bad_images: bool = False,
+    keep_decoded: bool = False,
 ) -> tuple[np.ndarray, Found]:
     """The frames of one clip: uint8 [frames, height, width, channels].
 
@@ -42,6 +43,7 @@ def read(
       num_frames: that it must have at least.
       image_size, color_mode, resize: see `decoding.brought`.
       grey_range: of still frames, see `folders.read`; these are taken as even.
+      keep_decoded: of still frames, see `folders.read`.
       skip_bad_images: acts on no clip, in which a frame would be missing.
 
     Returns:
@@ -55,7 +57,7 @@ def read(
     options["resize"] = resize
     clip: Any
     if place.is_dir() or place.suffix.lower() in sources.PACKED:
-        options["grey_range"] = grey_range
+        options |= {"grey_range": grey_range, "keep_decoded": keep_decoded}
         clip, line = folders.read(
             place, by_number=True, cache_bytes=MAX_BYTES, **options
         )

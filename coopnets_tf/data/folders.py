@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from coopnets_tf import progress
-from coopnets_tf.data import decoding, found, sources
+from coopnets_tf.data import decoding, found, kept, sources
 from coopnets_tf.data.decoding import Header, NoImage, Size, Unreadable
 from coopnets_tf.data.found import Found
 from coopnets_tf.data.sources import Origin
@@ -28,14 +28,18 @@ class LazyImages:
     A file that has changed since it was found raises a `DatasetError`.
 
     Args:
-      options: how they are decoded, see `decoding.brought`.
+      image_shape: (height, width, channels) of each, as from `decode`.
     """
 
-    def __init__(self, origins: Sequence[Origin], **options: Any) -> None:
-        size = decoding.height_and_width(options["image_size"])
+    def __init__(
+        self,
+        origins: Sequence[Origin],
+        image_shape: Sequence[int],
+        decode: Callable[[Origin], np.ndarray],
+    ) -> None:
         self.origins = origins
-        self.shape = (len(origins), *size, decoding.channels(options["color_mode"]))
-        self._options = options
+        self.shape = (len(origins), *image_shape)
+        self._decode = decode
         self._stamps = {path: _stamp(path) for path in {one.path for one in origins}}
         self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "decode")
 
@@ -53,7 +57,7 @@ class LazyImages:
                     "Bring it back and `resume`, or begin a new run whose nets come "
                     "from this one, by `init_from`."
                 )
-            pixels[position] = decoding.decode(origin, **self._options)
+            pixels[position] = self._decode(origin)
 
         list(self._pool.map(fill, range(len(indices))))  # raises what a thread raised
         return pixels
@@ -77,6 +81,7 @@ def read(
     skip_bad_images: bool = False,
     grey_range: str | None = None,
     by_number: bool = False,
+    keep_decoded: bool = False,
     cache_bytes: int = CACHE_BYTES,
 ) -> tuple[np.ndarray | LazyImages, Found]:
     """Finds the images of a folder and of those in it, of a zip archive or an array.
@@ -92,6 +97,7 @@ def read(
       grey_range: "LOW:HIGH", the 16-bit greys that become black and white. None: from 0
         to the first of 255, 511, ... 65535 that none of them exceeds.
       by_number: in the order of the numbers in their names, 2 before 10.
+      keep_decoded: keep what is decoded for the next time, see `kept`.
 
     Returns:
       The images, uint8, and what was found.
@@ -120,14 +126,19 @@ def read(
     options["grey_range"] = greys
     good = [one for one in headers if one not in skipped]
     size = decoding.height_and_width(image_size)
-    shape = (len(good), *size, decoding.channels(color_mode))
-    decoded = each(functools.partial(decoding.decode, **options), good)
+    shape = (*size, decoding.channels(color_mode))
+    decode: Callable[[Origin], np.ndarray]
+    decode = functools.partial(decoding.decode, **options)
+    if keep_decoded:
+        due = {one: headers[one] for one in good}
+        decode = kept.kept(due, shape, options) or decode
+    decoded = each(decode, good)
     pixels: np.ndarray | LazyImages
-    if np.prod(shape, dtype=np.int64) <= cache_bytes:
-        pixels = _stacked((image for _, image in decoded), shape)
+    if len(good) * np.prod(shape, dtype=np.int64) <= cache_bytes:
+        pixels = _stacked((image for _, image in decoded), (len(good), *shape))
     else:
         good = [one for one, _ in decoded] if skip_bad_images else good
-        pixels = LazyImages(good, **options)
+        pixels = LazyImages(good, shape, decode)
     used = {one: header for one, header in headers.items() if one not in skipped}
     report = found.report(place, listing, used, skipped, greys if deep else None)
     if not used:
