@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import threading
 import time
@@ -123,14 +124,15 @@ def _warn(error):
 def _key(origins, options):
     """What changes with the images and with how they are decoded; none of young files.
 
-    An image is known by its name, and by the size and the times of its file: that of
-    its last change (ctime) nobody can set.
+    An image is known by its name, and as for git by the size, place and times of its
+    file: that of the last change (ctime) nobody can set. The archive that is open may
+    have been replaced since; what it says of its files counts, too.
     """
     stamps = {path: path.stat() for path in {one.path for one in origins}}
     if max(one.st_ctime for one in stamps.values()) > time.time() - SETTLED:
         return b""
     code = Path(decoding.__file__).read_bytes()
-    versions = [features.version(name) for name in LIBRARIES]
+    versions = [platform.machine(), *map(features.version, LIBRARIES)]
     for package in ("pillow", "pillow-heif"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions.append(f"{package} {metadata.version(package)}")
@@ -138,8 +140,10 @@ def _key(origins, options):
     digest.update(f"{sorted(options.items())} {versions}".encode())
     for one in origins:
         own = stamps[one.path]
-        times = f"{own.st_size} {own.st_mtime_ns} {own.st_ctime_ns}"
-        digest.update(os.fsencode(f"\0{one.name}\0{times}"))
+        facts = [own.st_size, own.st_ino, own.st_mtime_ns, own.st_ctime_ns]
+        if isinstance(one, sources.Member):
+            facts += [one.info.file_size, one.info.CRC]
+        digest.update(os.fsencode(f"\0{one.name}\0{facts}"))
     return digest.digest()
 
 

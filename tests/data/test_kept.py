@@ -117,6 +117,33 @@ def test_other_images_are_decoded(cache, tmp_path, touch):
     assert len([*cache.iterdir()]) == 2
 
 
+def test_folders_that_change_places_are_decoded(cache, tmp_path):
+    """Their files are of one size, and maybe of one time."""
+    photos = tmp_path / "photos"
+    for name, grey in [("a", 1), ("b", 2)]:
+        save(photos / name / "0.bmp", flat((grey,) * 3))
+        os.utime(photos / name / "0.bmp", (9, 9))
+    read(photos)
+    for old, new in ["ac", "ba", "cb"]:
+        (photos / old).rename(photos / new)
+    assert read(photos)[0][0].max() == 2
+
+
+def test_an_archive_that_is_replaced_while_it_is_read(cache, tmp_path):
+    places = []
+    for grey in (1, 2):
+        save(tmp_path / str(grey) / "a.bmp", flat((grey,) * 3))
+        packed = shutil.make_archive(tmp_path / str(grey), "zip", tmp_path / str(grey))
+        places.append(Path(packed))
+    (origin,) = sources.listing(places[0]).origins
+    header = decoding.look(origin)
+    places[1].replace(places[0])
+    options = {"color_mode": "rgb", "resize": "crop", "grey_range": (0, 255)}
+    one = kept.kept({origin: header}, (8, 8, 3), {"image_size": 8, **options})
+    assert one(origin).max() == 1  # of the open one
+    assert read(places[0])[0].max() == 2
+
+
 @pytest.mark.parametrize(
     "options",
     [{"image_size": 9}, {"color_mode": "grey"}, {"resize": "stretch"}],
