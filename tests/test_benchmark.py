@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 import flags
-from benchmarks import curves, hosts, lower
+from benchmarks import curves, hosts, lower, pipeline
 from benchmarks.step import step_flops
 from coopnets_tf import (
     AlgorithmD,
@@ -19,6 +19,7 @@ from coopnets_tf import (
     Langevin,
     networks,
 )
+from coopnets_tf.data import kept
 from tests import helpers
 from tests.helpers import make_descriptor_model, make_generator_model, make_model
 
@@ -202,3 +203,17 @@ def test_what_jax_makes_of_a_lowered_step(tmp_path, monkeypatch):
                 atol=1e-4,
                 err_msg=name,
             )
+
+
+def test_the_pipeline_is_measured_on_what_it_makes(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(kept, "WORTH", kept.WORTH)
+    monkeypatch.setattr(kept, "SETTLED", -1e9)
+    (tmp_path / "photos").mkdir()
+    pipeline.make_photographs(tmp_path / "photos", number=3)
+    with Image.open(tmp_path / "photos" / "000.jpg") as image:
+        assert image.size == (1152, 864)
+    found = pipeline.measure(tmp_path / "photos")
+    assert found["found"] == "photos: 3 images" and found["kilobytes_a_file"] > 100
+    rates = [found[what]["images_per_cpu_second"] for what in ("decoded", "kept")]
+    assert 0 < rates[0] < rates[1]
