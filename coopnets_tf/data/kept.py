@@ -71,8 +71,7 @@ class Kept:
         if record[:CHECKSUM] == self._checksum(pixels):
             return np.frombuffer(pixels, np.uint8).reshape(self._shape)
         decoded = decoding.decode(origin, **self._options)
-        if not self._is_full:
-            self._write(origin, decoded.tobytes())
+        self._write(origin, decoded.tobytes())
         return decoded
 
     def _checksum(self, pixels):
@@ -85,13 +84,16 @@ class Kept:
         return b""
 
     def _write(self, origin, pixels):
-        try:
-            with self._lock:
+        record = self._checksum(pixels) + pixels
+        with self._lock:
+            if self._is_full:
+                return
+            try:
                 self._file.seek(self._places[origin])
-                self._file.write(self._checksum(pixels) + pixels)
-        except OSError as error:
-            self._is_full = True
-            _warn(error)
+                self._file.write(record)
+            except OSError as error:
+                self._is_full = True
+                _warn(error)
 
 
 def kept(
