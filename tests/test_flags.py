@@ -78,7 +78,7 @@ class Recorder(dict):
 
 
 # What main.py itself asks for, whatever the mode.
-BY_MAIN = {"mode", "debug", "deterministic", "print_config"}
+BY_MAIN = {"mode", "debug", "deterministic", "precision", "print_config"}
 
 
 @pytest.fixture
