@@ -18,14 +18,12 @@ import contextlib
 import json
 import math
 import os
-import platform
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from importlib import metadata
 
 from absl import app
 
@@ -34,12 +32,10 @@ import surroundings
 from benchmarks.step import (
     NUM_STEPS,
     ROOT,
-    commit,
-    device,
+    facts,
     finish,
     image_shape,
     median_seconds,
-    processor,
     random_batch,
 )
 
@@ -211,12 +207,7 @@ def measure(settings):
         "batch_size": settings["batch_size"],
         "num_chains": settings["num_chains"],
         "descriptor_num_steps": settings["descriptor_num_steps"],
-        "device": device(),
-        "machine": f"{platform.machine()} {processor()}",
-        "tensorflow": metadata.version("tensorflow"),
-        "keras": metadata.version("keras"),
-        "commit": commit(),
-        "date": time.strftime("%Y-%m-%d"),
+        **facts(),
     }
 
 

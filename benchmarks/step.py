@@ -41,23 +41,39 @@ def layers(net, prefix):
     return [layer for layer in net.network.layers if layer.name.startswith(prefix)]
 
 
+def flops(net, found, maps, shape):
+    """Operations of some layers, each with its kernel at all places of a map.
+
+    Args:
+      found: layers.
+      maps: of each layer, one that the network makes.
+      shape: of what the network takes.
+    """
+    import keras
+
+    shapes = keras.Model(net.network.inputs, maps).compute_output_shape((1, *shape))
+    return [
+        2 * math.prod(layer.kernel.shape) * math.prod(shape[1:-1])
+        for layer, shape in zip(found, shapes, strict=True)
+    ]
+
+
 def descriptor_flops(descriptor):
     """Operations of one image on its way up, by layer."""
-    flops, shape = [], (None, *descriptor.image_shape)
-    for conv in layers(descriptor, "conv_"):
-        shape = conv.compute_output_shape(shape)
-        flops.append(2 * math.prod(conv.kernel.shape) * shape[1] * shape[2])
-    (top,) = layers(descriptor, "outputs_sum")
-    return [*flops, 2 * math.prod(top.kernel.shape)]
+    convs = layers(descriptor, "conv_")
+    maps = [layer.output for layer in convs]
+    tops = layers(descriptor, "outputs_sum")
+    return [
+        *flops(descriptor, convs, maps, descriptor.image_shape),
+        *(2 * math.prod(top.kernel.shape) for top in tops),
+    ]
 
 
 def generator_flops(generator):
-    """Operations of one latent vector on its way down, by layer."""
-    flops, places = [], 1
-    for deconv in layers(generator, "deconv_"):
-        flops.append(2 * math.prod(deconv.kernel.shape) * places)
-        places = deconv.output_size[0] * deconv.output_size[1]
-    return flops
+    """Operations of the latents of one image on their way down, by layer."""
+    deconvs = layers(generator, "deconv_")
+    maps = [layer.input for layer in deconvs]
+    return flops(generator, deconvs, maps, generator.latent_shape)
 
 
 def step_flops(model, batch_size):
@@ -67,18 +83,18 @@ def step_flops(model, batch_size):
     learning needs no gradient of a net's own input. In CoopNets G2 reuses the pass of
     G0 unless G1 has moved the latents.
     """
-    flops, chains = 0, batch_size
+    number, chains = 0, batch_size
     if model.descriptor:
         up, chains = descriptor_flops(model.descriptor), model.num_chains
-        flops += chains * model.revision_steps * 2 * sum(up)
-        flops += (batch_size + chains) * (3 * sum(up) - up[0])
+        number += chains * model.revision_steps * 2 * sum(up)
+        number += (batch_size + chains) * (3 * sum(up) - up[0])
     if model.generator:
         down, inference = generator_flops(model.generator), model.generator.inference
-        flops += chains * inference.num_steps * 2 * sum(down)
-        flops += chains * (3 * sum(down) - down[0])
+        number += chains * inference.num_steps * 2 * sum(down)
+        number += chains * (3 * sum(down) - down[0])
         if model.descriptor and inference.num_steps:
-            flops += chains * sum(down)
-    return flops
+            number += chains * sum(down)
+    return number
 
 
 def random_batch(model, batch_size):
@@ -94,8 +110,9 @@ def image_shape(settings):
     from commands import build
 
     channels = 3 if settings["color_mode"] == "rgb" else 1
-    size = build.image_size(settings)
-    return IMAGE_SHAPES.get(settings["network"], (*size, channels))
+    frames = [settings["num_frames"]] if settings["num_frames"] else []
+    shape = (*frames, *build.image_size(settings), channels)
+    return IMAGE_SHAPES.get(settings["network"], shape)
 
 
 def median_seconds(functions, number):
@@ -144,18 +161,29 @@ def checkpoint_seconds(model, number=5):
         return median_seconds([lambda: checkpoints.save(next(steps))], number)[0]
 
 
-def measure():
-    settings = flags.settings()
+def built(settings):
+    """The model that main.py would train, random images for it, and its step."""
     surroundings.load_tensorflow()
-    import tensorflow as tf
-
-    from commands import build
+    from commands import build, train
     from coopnets_tf.runs.training import build_step
 
     batch_size = settings["batch_size"]
+    settings = train.planned(settings, steps_per_epoch=1)
     model = build.model(settings, image_shape(settings), batch_size)
-    batch = random_batch(model, batch_size)
-    step_fn = build_step(model)
+    return model, random_batch(model, batch_size), build_step(model)
+
+
+def peak_memory():
+    """The most memory that this process has had, MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def measure():
+    settings = flags.settings()
+    model, batch, step_fn = built(settings)
+    import tensorflow as tf
+
+    batch_size = settings["batch_size"]
     start = time.perf_counter()
     step_fn.get_concrete_function(batch)
     trace_seconds = time.perf_counter() - start
@@ -166,23 +194,23 @@ def measure():
         [lambda: finish(step_fn(batch)), lambda: float(product())],
         NUM_STEPS.value,
     )
-    flops = step_flops(model, batch_size)
-    gflops = flops / step_seconds / 1e9
-    checkpoint_share = checkpoint_seconds(model) / settings["checkpoint_every"]
+    number = step_flops(model, batch_size)
+    gflops = number / step_seconds / 1e9
+    save_seconds = checkpoint_seconds(model)
+    checkpoint_share = save_seconds / settings["checkpoint_every"]
     guard_share = guard_seconds(model, settings["log_every"]) / step_seconds
     matmul_gflops = 2 * MATRIX**3 / matmul_seconds / 1e9
     return {
         "step_seconds": round(step_seconds, 4),
-        "flops_per_step": flops,
+        "flops_per_step": number,
         "gflops": round(gflops, 1),
         "matmul_gflops": round(matmul_gflops, 1),
         "ratio": round(gflops / matmul_gflops, 3),
         "guard_share": round(guard_share, 6),
         "checkpoint_share": round(checkpoint_share / step_seconds, 6),
+        "checkpoint_seconds": round(save_seconds, 4),
         "trace_seconds": round(trace_seconds, 2),
-        "peak_memory_mb": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        ),
+        "peak_memory_mb": peak_memory(),
         "algorithm": settings["algorithm"],
         "network": settings["network"],
         "batch_size": batch_size,
@@ -192,6 +220,13 @@ def measure():
         "langevin_loop": settings["langevin_loop"],
         "precision": settings["precision"],
         "jit_compile": settings["jit_compile"],
+        **facts(),
+    }
+
+
+def facts():
+    """Where, of what and when something is measured."""
+    return {
         "device": device(),
         "machine": f"{platform.machine()} {processor()}",
         "tensorflow": metadata.version("tensorflow"),

@@ -41,6 +41,26 @@ from tests.helpers import make_descriptor_model, make_generator_model, make_mode
             [1_024 * 4_800, 256 * 73_728, 256 * 294_912, 6_553_600],
             [819_200, 16 * 3_276_800, 64 * 819_200, 256 * 204_800, 1_024 * 4_800],
         ),
+        # 22 x 22 places going up, all of whose answers are summed; 2 x 2 latents.
+        (
+            "texture",
+            (64, 64, 3),
+            [484 * 67_500, 484 * 567_000, 484 * 102_900],
+            [
+                4 * 1_280_000,
+                16 * 3_276_800,
+                64 * 819_200,
+                256 * 204_800,
+                1_024 * 4_800,
+            ],
+        ),
+        # Of 32 frames 16, 8 and 4 going up, from latents of 2 frames to 6, 16 and 32.
+        (
+            "moving_texture_small",
+            (32, 64, 64, 3),
+            [16_384 * 15_000, 8 * 4_096_000, 4 * 1_000],
+            [2 * 64_000, 6 * 10_485_760, 4_096 * 256_000, 32_768 * 4_800],
+        ),
     ],
 )
 @pytest.mark.parametrize("inference_steps", [0, 2])
@@ -49,11 +69,13 @@ def test_step_flops(name, shape, up, down, inference_steps):
         networks.descriptor(name, shape),
         revision=Langevin(15, 0.002),
         reference_stddev=0.016,
+        image_shape=shape,
     )
     generator = Generator(
         networks.generator(name, shape),
         inference=Langevin(inference_steps, 0.1),
         residual_stddev=0.3,
+        latent_shape=networks.latent_shape_of(name, shape, (100,)),
     )
     model = CoopNets(descriptor, generator, num_chains=144)
     expected = 144 * 15 * 2 * sum(up) + 244 * (3 * sum(up) - up[0])
