@@ -41,6 +41,7 @@ def exports(request):
         training.export = lambda model, directory, dataset=None: None
     yield
     training.export = original
+    gc.collect()  # models and graphs are cycles, of gigabytes by the end
 
 
 @pytest.fixture
