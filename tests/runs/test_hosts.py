@@ -97,9 +97,11 @@ def test_several_hosts_train_as_one_does(tmp_path, number, algorithm):
     for name, value in one.items():
         if "save_counter" in name or any(bias in name for bias in WITHOUT_GRADIENT):
             continue
-        # Sums in another order; a step of Adam is at most its rate, up to 0.003.
+        # Sums in another order; a step of Adam is at most its rate, up to 0.003, and
+        # a moment is near to one of its own array's size.
+        near = 1e-3 * max(float(np.abs(value).max()), 0.1)
         np.testing.assert_allclose(
-            several[name], value, rtol=1e-3, atol=1e-4, err_msg=name
+            several[name], value, rtol=1e-3, atol=near, err_msg=name
         )
 
 
