@@ -33,7 +33,7 @@ STYLES = {"generator": "--", "descriptor": "-"}
 def prepared(run_dir):
     """The training step of a run as a function without arguments; its operations."""
     from commands import build
-    from coopnets_tf.runs.training import build_step
+    from coopnets_tf.runs.stepping import build_step
 
     flags.parse(["curves", f"--flagfile={run_dir / flags.SAVED}"])
     settings = flags.settings()

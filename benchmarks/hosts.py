@@ -141,7 +141,7 @@ def together(settings, strategy):
 def alone(settings):
     """Seconds of the same step, all of it in this process."""
     from commands import build
-    from coopnets_tf.runs.training import build_step
+    from coopnets_tf.runs.stepping import build_step
 
     batch_size = settings["batch_size"]
     model = build.model(settings, image_shape(settings), batch_size)

@@ -165,7 +165,7 @@ def built(settings):
     """The model that main.py would train, random images for it, and its step."""
     surroundings.load_tensorflow()
     from commands import build, train
-    from coopnets_tf.runs.training import build_step
+    from coopnets_tf.runs.stepping import build_step
 
     batch_size = settings["batch_size"]
     settings = train.planned(settings, steps_per_epoch=1)

@@ -137,7 +137,7 @@ def divergences(place, rng, number):
     """Every training is spoilt once, at another step."""
     from commands import build, train
     from coopnets_tf.data import datasets
-    from coopnets_tf.runs import training
+    from coopnets_tf.runs import stepping
 
     logging.disable(logging.WARNING)
     survived = 0
@@ -145,7 +145,7 @@ def divergences(place, rng, number):
         flags.parse(["", *SMALL, "--num_iterations=40", f"--seed={seed}"])
         settings, dataset = flags.settings(), datasets.load("digits")
         model = build.model(settings, dataset.image_shape, dataset.num_images)
-        with spoilt_at(rng.randrange(1, 30), training):
+        with spoilt_at(rng.randrange(1, 30), stepping):
             with contextlib.redirect_stdout(io.StringIO()):
                 run_dir = place / f"diverging-{seed}"
                 run_dir.mkdir()
@@ -157,9 +157,9 @@ def divergences(place, rng, number):
 
 
 @contextlib.contextmanager
-def spoilt_at(step, training):
+def spoilt_at(step, stepping):
     """Multiplies the descriptor's last weights by NaN, once, after a step."""
-    original, left = training.build_step, [True]
+    original, left = stepping.build_step, [True]
 
     def build(model):
         step_fn = original(model)
@@ -174,11 +174,11 @@ def spoilt_at(step, training):
 
         return spoiling
 
-    training.build_step = build
+    stepping.build_step = build
     try:
         yield
     finally:
-        training.build_step = original
+        stepping.build_step = original
 
 
 def mutate(content, rng):

@@ -1,5 +1,6 @@
 """Trains the nets, in a new run folder or on with `--resume`."""
 
+import functools
 import os
 import platform
 import shlex
@@ -35,28 +36,17 @@ def train(settings: dict[str, Any]) -> Path:
     )
     hosts = Hosts(strategy)
     with hosts.watched():
-        if hosts.leads:
-            return lead(settings, strategy, hosts)
-        return follow(settings, strategy, hosts)
+        return (lead if hosts.leads else follow)(settings, strategy, hosts)
 
 
 def lead(
     settings: dict[str, Any], strategy: tf.distribute.Strategy, hosts: Hosts
 ) -> Path:
     """Trains on the host that writes, or on the only one."""
+    settings, dataset, hooks, model, file = prepared(
+        settings, strategy, tell=functools.partial(print, flush=True)
+    )
     run_dir = Path(settings["workdir"]) if settings["resume"] else None
-    file = build.network_file(settings, run_dir)
-    dataset, hooks = data_and_evaluations(settings)
-    settings = planned(settings, dataset.steps_per_epoch(settings["batch_size"]))
-    if dataset.found:
-        print(dataset.found)
-        if dataset.found.grey_range:
-            settings |= {"grey_range": dataset.found.grey_range}
-    model = shared_model(settings, strategy, dataset, file)
-    print(headline(model, dataset, settings, file), flush=True)
-    begun = run_dir and checkpoints.last_step(run_dir) is not None
-    if settings["init_from"] and not begun:
-        print(init_from(model, settings["init_from"]), flush=True)
     refuse_different(hosts, settings, dataset)
     if not run_dir:
         run_dir = folder.create_run(settings["workdir"], name=run_name(settings))
@@ -84,14 +74,7 @@ def follow(
     settings: dict[str, Any], strategy: tf.distribute.Strategy, hosts: Hosts
 ) -> Path:
     """Trains on a host that writes nothing, as the one that leads does."""
-    run_dir = Path(settings["workdir"]) if settings["resume"] else None
-    file = build.network_file(settings, run_dir)
-    dataset, _ = data_and_evaluations(settings | {"evaluate_every": None})
-    settings = planned(settings, dataset.steps_per_epoch(settings["batch_size"]))
-    model = shared_model(settings, strategy, dataset, file)
-    begun = run_dir and checkpoints.last_step(run_dir) is not None
-    if settings["init_from"] and not begun:
-        init_from(model, settings["init_from"])
+    settings, dataset, _, model, file = prepared(settings, strategy)
     refuse_different(hosts, settings, dataset)
     run_dir = Path(hosts.told(""))
     print(
@@ -118,24 +101,50 @@ def refuse_different(hosts: Hosts, settings: Settings, dataset: ImageDataset) ->
         for name, value in flags.saved(settings).items()
         if not flags.FACTS[name].path
     }
-    if not hosts.agree(f"{sorted(own.items())} {dataset.fingerprint()}"):
+    if not hosts.have_same(f"{sorted(own.items())} {dataset.fingerprint()}"):
         raise RunError(
             "The hosts were given different flags, or have different images. Give all "
             "the same but for `host_index`."
         )
 
 
-def shared_model(
-    settings: Settings,
+def prepared(
+    settings: dict[str, Any],
     strategy: tf.distribute.Strategy,
-    dataset: ImageDataset,
-    file: NetworkFile | None,
-) -> ImageModel:
-    """The compiled model of a training, whose step the strategy's devices share."""
+    tell: Callable[[str], None] | None = None,
+) -> tuple[
+    dict[str, Any],
+    ImageDataset,
+    list[training.Hook],
+    ImageModel,
+    NetworkFile | None,
+]:
+    """What all hosts make alike: the settings with what the images say, the images, the
+    evaluations, and the compiled model, whose step the strategy's devices share, with
+    the file of its networks.
+
+    Args:
+      tell: of the host that leads, prints what was found; only there are evaluations.
+    """
+    run_dir = Path(settings["workdir"]) if settings["resume"] else None
+    file = build.network_file(settings, run_dir)
+    evaluated = settings if tell else {**settings, "evaluate_every": None}
+    dataset, hooks = data_and_evaluations(evaluated)
+    settings = planned(settings, dataset.steps_per_epoch(settings["batch_size"]))
+    tell = tell or (lambda text: None)
+    if dataset.found:
+        tell(str(dataset.found))
+        if dataset.found.grey_range:
+            settings |= {"grey_range": dataset.found.grey_range}
     number = strategy.num_replicas_in_sync
     replicas.refuse_uneven(number, batch_size=settings["batch_size"])
     with strategy.scope():
-        return build.model(settings, dataset.image_shape, dataset.num_images, file)
+        model = build.model(settings, dataset.image_shape, dataset.num_images, file)
+    tell(headline(model, dataset, settings, file))
+    begun = run_dir and checkpoints.last_step(run_dir) is not None
+    if settings["init_from"] and not begun:
+        tell(init_from(model, settings["init_from"]))
+    return settings, dataset, hooks, model, file
 
 
 def batches(

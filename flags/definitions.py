@@ -217,7 +217,7 @@ run.string(
     good=lambda value: bool(re.fullmatch(r"all|[1-9][0-9]*", value)),
     choices=("all",),
     modes=("train", "sample", "evaluate"),
-    own=("sample", "evaluate"),
+    own=USES,
     may_change=True,
 )
 

@@ -26,7 +26,7 @@ from coopnets_tf import (
     networks,
 )
 from coopnets_tf.data import datasets, images
-from coopnets_tf.runs import saving, training
+from coopnets_tf.runs import saving, stepping, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.folder import Run
 from flags import definitions
@@ -247,7 +247,7 @@ def new_model():
 
 def poison(monkeypatch, step, value=np.nan, times=1):
     """Spoils the descriptor once the given step is done, `times` times in all."""
-    original, left = training.build_step, [times]
+    original, left = stepping.build_step, [times]
 
     def build(model):
         step_fn = original(model)
@@ -262,7 +262,7 @@ def poison(monkeypatch, step, value=np.nan, times=1):
 
         return spoiling
 
-    monkeypatch.setattr(training, "build_step", build)
+    monkeypatch.setattr(stepping, "build_step", build)
 
 
 # What a run leaves.

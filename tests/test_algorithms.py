@@ -20,7 +20,7 @@ from coopnets_tf import (
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import DatasetError
 from coopnets_tf.frozen import Statistics
-from coopnets_tf.runs.training import build_step
+from coopnets_tf.runs.stepping import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests import helpers, oracle
 from tests.helpers import (

@@ -66,6 +66,7 @@ ROOMS = {
         "export",
         "saving",
         "hosts",
+        "stepping",
         "training",
     ],
     "commands": [

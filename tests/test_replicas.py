@@ -11,7 +11,7 @@ from commands import devices
 from coopnets_tf import AlgorithmG, Generator, Langevin, learner, replicas, seeds
 from coopnets_tf.errors import ArgumentError, NetworkError
 from coopnets_tf.optimizers import CappedAdam
-from coopnets_tf.runs import saving, training
+from coopnets_tf.runs import saving, stepping
 from tests import helpers
 from tests.helpers import make_descriptor_model, make_generator_model, make_model
 
@@ -97,7 +97,7 @@ def made(make, *, shared):
 def trained(make, *, shared, steps=3):
     """A model after some steps, and the metrics' means over them."""
     model = made(make, shared=shared)
-    step, data = training.build_step(model), batch()
+    step, data = stepping.build_step(model), batch()
     if model.descriptor:
         data.pop("visible")
     for _ in range(steps):
@@ -233,11 +233,11 @@ def test_what_cannot_be_shared_is_refused():
         clipping = keras.optimizers.Adam(0.001, clipnorm=1.0)
         model.compile(clipping, helpers.adam(0.001))
     with pytest.raises(ArgumentError, match="`batch_size`.* 9. Give 8 or 12"):
-        training.build_step(model)(batch(9)["images"])
+        stepping.build_step(model)(batch(9)["images"])
     with pytest.raises(ArgumentError, match="clipnorm=1.0"):
-        training.build_step(model)(batch(8)["images"])
+        stepping.build_step(model)(batch(8)["images"])
     with pytest.raises(ArgumentError, match="`steps_per_call`=2 is for one device"):
-        training._announced(model, 2)
+        stepping.announced(model, 2)
 
 
 def test_a_batch_norm_of_ones_own_is_refused():

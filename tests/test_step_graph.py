@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import tensorflow as tf
 
-from coopnets_tf.runs.training import build_step
+from coopnets_tf.runs.stepping import build_step
 from tests import helpers
 from tests.helpers import make_descriptor_model, make_generator_model, make_model
 

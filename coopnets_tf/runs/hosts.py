@@ -63,7 +63,7 @@ class Hosts:
         whence = step, rollbacks
         return stop > 0, None if whence == NOWHERE else whence
 
-    def agree(self, text: str) -> bool:
+    def have_same(self, text: str) -> bool:
         """Whether all hosts have the same text: all call this."""
         digest = hashlib.blake2b(text.encode(), digest_size=7).digest()  # of 56 bits
         own = int.from_bytes(digest)

@@ -13,10 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import replicas
 from coopnets_tf.data import images
 from coopnets_tf.errors import (
-    ArgumentError,
     DatasetError,
     Diverged,
     NotFinite,
@@ -27,9 +25,9 @@ from coopnets_tf.errors import (
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import check_batch, stable_paths
+from coopnets_tf.learner import stable_paths
 from coopnets_tf.progress import say
-from coopnets_tf.runs import folder, saving
+from coopnets_tf.runs import folder, saving, stepping
 from coopnets_tf.runs.checkpoints import Checkpoints, step_of
 from coopnets_tf.runs.export import export
 from coopnets_tf.runs.folder import Run
@@ -37,8 +35,8 @@ from coopnets_tf.runs.hosts import Hosts
 from coopnets_tf.runs.logs import RunLog
 from coopnets_tf.seeds import Purpose, draw_seed
 
-# SIGHUP comes when the terminal is closed; Windows has none.
 EARLY = 100  # steps in which a divergence is no accident
+# SIGHUP comes when the terminal is closed; Windows has none.
 STOP_SIGNALS = [
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
@@ -69,98 +67,6 @@ class Hook(NamedTuple):
     act: Callable[[Moment], None]
     at_end: bool = True
     at_start: Callable[[Moment], None] | None = None
-
-
-def build_step(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """The compiled training step: a batch -> means of the metrics, by name.
-
-    A model built in the scope of a `tf.distribute` strategy has a step that all its
-    replicas share.
-    """
-    strategy = model.distribute_strategy
-    # No Python branch depends on a tensor, so nothing needs AutoGraph's translation.
-    if model.num_replicas == 1:
-        return tf.function(
-            model.train_step, autograph=False, jit_compile=model.jit_compile or None
-        )
-    run = tf.function(
-        lambda batch: strategy.run(model.train_step, [batch]), autograph=False
-    )
-
-    def step(batch):
-        metrics = run(replicas.distributed(strategy, batch))
-        return {
-            name: strategy.experimental_local_results(value)[0]
-            for name, value in metrics.items()
-        }
-
-    return step
-
-
-def build_steps(model: ImageModel) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """Several compiled training steps: batches -> means of the metrics, by name.
-
-    One call of a graph, so that nothing waits for Python between two steps. The batches
-    are stacked, [steps, batch, ...].
-    """
-
-    def steps(batches):
-        def step(index, _):
-            batch = tf.nest.map_structure(lambda rows: rows[index], batches)
-            return index + 1, model.train_step(batch)
-
-        number = tf.shape(tf.nest.flatten(batches)[0])[0]
-        metrics = dict.fromkeys(model.means, tf.constant(0.0))
-        return tf.while_loop(
-            lambda index, _: index < number, step, (0, metrics), parallel_iterations=1
-        )[1]
-
-    # A number of steps that changes is no reason to trace anew.
-    return tf.function(
-        steps,
-        autograph=False,
-        jit_compile=model.jit_compile or None,
-        reduce_retracing=True,
-    )
-
-
-def _announced(model, steps_per_call):
-    """Steps on a list of batches, of which the first call says why it takes long."""
-    calls, several = itertools.count(), steps_per_call > 1
-    if several and model.num_replicas > 1:
-        raise ArgumentError(
-            f"`steps_per_call`={steps_per_call} is for one device. Received: "
-            f"{model.num_replicas}. Leave it out."
-        )
-    step_fn = build_steps(model) if several else build_step(model)
-
-    def steps(batches):
-        if next(calls) == 0:
-            check_batch(batches[0])
-            say("Compiling the training step")
-        if not several:
-            return step_fn(batches[0])
-        return step_fn(tf.nest.map_structure(lambda *rows: np.stack(rows), *batches))
-
-    return steps
-
-
-def _calls(upcoming, first_step, run, hooks):
-    """The batches of each call of the steps: until one is due, or as many as fit."""
-    every = [run.log_every, run.checkpoint_every, *(hook.every for hook in hooks)]
-    step = first_step
-    while step < run.num_iterations:
-        due = [run.num_iterations - step, *(each - step % each for each in every)]
-        batches: list[Any] = []
-        try:
-            for _ in range(min(run.steps_per_call, *due)):
-                batches.append(next(upcoming))
-        except DatasetError:
-            if batches:
-                yield batches
-            raise
-        step += len(batches)
-        yield batches
 
 
 def train(
@@ -223,7 +129,7 @@ def _lead(model, batches, run, hooks, hosts, received):
         checkpoints.restore()
         saving.describe(model, run)
         model.rollbacks.assign(len(folder.rollbacks(run.folder)))
-        step_fn = _announced(model, run.steps_per_call)
+        step_fn = stepping.announced(model, run.steps_per_call)
         while True:
             hosts.agreed(begin=(int(model.step), int(model.rollbacks)))
             try:
@@ -241,7 +147,7 @@ def _lead(model, batches, run, hooks, hosts, received):
 
 def _follow(model, batches, run, hosts, received):
     """Trains on a host that writes nothing, the steps of the one that leads."""
-    checkpoints, step_fn = Checkpoints(model, run), build_step(model)
+    checkpoints, step_fn = Checkpoints(model, run), stepping.build_step(model)
     _, begin = hosts.agreed()
     while begin:
         (step, rollbacks), begin = begin, None
@@ -293,7 +199,8 @@ def _go_on(model, batches, run, hooks, checkpoints, step_fn, hosts, received):
         if first_step == 0:
             _begin(model, run, hooks, log)
             _save(checkpoints, log, 0)
-        step, calls = first_step, _calls(upcoming, first_step, run, hooks)
+        every = [run.log_every, run.checkpoint_every, *(hook.every for hook in hooks)]
+        step, calls = first_step, stepping.calls(upcoming, first_step, run, every)
         while step < run.num_iterations:
             try:
                 call = next(calls)

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 import coopnets_tf
+import flags
+from commands import devices, train
 from coopnets_tf.files import write_json
 from coopnets_tf.runs import saving
 from tests.data.files import save
@@ -46,6 +48,17 @@ def test_what_was_found_is_said_and_kept(place):
     )
     assert "--grey_range=0:4095" in (place / "run" / "flags.cfg").read_text()
     assert saving.dataset_of(place / "run")["grey_range"] == "0:4095"
+
+
+def test_all_hosts_prepare_the_same(place, monkeypatch):
+    """Also what the images say: hosts that differ in a flag are refused."""
+    monkeypatch.chdir(place)
+    flags.parse(["main.py", *TOY, *FOLDER])
+    settings, told = flags.settings(), []
+    leading, *_ = train.prepared(settings, devices.strategy(), tell=told.append)
+    following, *_ = train.prepared(settings, devices.strategy())
+    assert flags.saved(following) == flags.saved(leading)
+    assert leading["grey_range"] == "0:4095" and told[0] == FOUND
 
 
 def test_the_range_of_the_run_is_that_of_ones_own_images(place):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from coopnets_tf.errors import Diverged
 from coopnets_tf.optimizers import RateAfterRollbacks
-from coopnets_tf.runs import checkpoints, training
+from coopnets_tf.runs import checkpoints, stepping, training
 from tests.helpers import make_model, poison, read_lines, top, train
 
 LIMITS = {"displacement": 1.0}
@@ -132,7 +132,7 @@ def test_after_a_rollback_the_noise_is_another(observed):
     one, other = guarded_model(), guarded_model()
     other.rollbacks.assign(1)
     losses = [
-        float(training.build_step(model)(observed)["generator_loss"])
+        float(stepping.build_step(model)(observed)["generator_loss"])
         for model in (one, other)
     ]
     assert losses[0] != losses[1]
@@ -165,5 +165,5 @@ def test_a_rolled_back_run_resumes_exactly(tmp_path, monkeypatch):
 def test_without_limits_nothing_is_watched(observed):
     model = make_model(unroll=False)
     top(model.descriptor).bias.assign(np.full(7, np.nan))
-    training.build_step(model)(tf.constant(observed))
+    stepping.build_step(model)(tf.constant(observed))
     assert model.alarm() is None

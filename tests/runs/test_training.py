@@ -15,7 +15,7 @@ import coopnets_tf
 from coopnets_tf import AlgorithmD
 from coopnets_tf.data import datasets
 from coopnets_tf.errors import DatasetError, RunError
-from coopnets_tf.runs import logs, saving, training
+from coopnets_tf.runs import logs, saving, stepping, training
 from coopnets_tf.runs.checkpoints import last_step, listed
 from coopnets_tf.runs.folder import Run
 from tests import helpers
@@ -68,7 +68,7 @@ def test_a_line_is_the_mean_of_its_steps(trained):
     _, run_dir = trained
     line = json.loads(read_lines(run_dir)[1])
     model = make_model(unroll=False)
-    step_fn = training.build_step(model)
+    step_fn = stepping.build_step(model)
     batches = datasets.load("digits").batches(8, run_seed=0)(0)
     losses = []
     for _ in range(4):
@@ -261,7 +261,7 @@ def test_several_steps_a_call_are_the_same_steps(tmp_path, algorithm):
 
 def test_a_call_of_several_steps_stays_in_the_graph():
     model = helpers.make_model(num_steps=1)
-    steps = training.build_steps(model)
+    steps = stepping.build_steps(model)
     for number in (3, 2, 4):
         steps(tf.zeros([number, 4, 8, 8, 1]))
     assert int(model.step) == 9
@@ -286,7 +286,7 @@ def test_a_step_compiled_by_xla_is_the_same_step(several):
             revision_noise_until=0,
         )
         model.compile(helpers.adam(0.003), jit_compile=compiled)
-        step = (training.build_steps if several else training.build_step)(model)
+        step = (stepping.build_steps if several else stepping.build_step)(model)
         calls = [images] if several else images
         metrics = [step(call) for call in calls][-1]
         if compiled:  # which is refused of other functions
