@@ -103,7 +103,7 @@ def write(folder):
     most = max(min(IMAGES.value, dataset.num_images), number)
     chosen = np.arange(most // number * number)
     data = {"images": dataset[chosen]}
-    if not model.descriptor:
+    if "latents" in model.kept:
         data["numbers"] = chosen.astype(np.int32)
     batch = {name: tf.constant(value[:number]) for name, value in data.items()}
     (folder / "step.mlir").write_text(lowered(model, batch))

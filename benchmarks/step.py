@@ -81,19 +81,25 @@ def step_flops(model, batch_size):
 
     A pass down costs what the pass up does, for the inputs and for the weights each;
     learning needs no gradient of a net's own input. In CoopNets G2 reuses the pass of
-    G0 unless G1 has moved the latents.
+    G0 unless G1 has moved the latents; where latents are kept, G1 is of the observed
+    images.
     """
-    number, chains = 0, batch_size
+    number, kept = 0, "latents" in model.kept
     if model.descriptor:
         up, chains = descriptor_flops(model.descriptor), model.num_chains
         number += chains * model.revision_steps * 2 * sum(up)
         number += (batch_size + chains) * (3 * sum(up) - up[0])
     if model.generator:
-        down, inference = generator_flops(model.generator), model.generator.inference
-        number += chains * inference.num_steps * 2 * sum(down)
-        number += chains * (3 * sum(down) - down[0])
-        if model.descriptor and inference.num_steps:
-            number += chains * sum(down)
+        down, steps = (
+            generator_flops(model.generator),
+            model.generator.inference.num_steps,
+        )
+        drafts = model.num_chains if model.descriptor else 0
+        number += (batch_size if kept else drafts) * steps * 2 * sum(down)
+        learned = drafts + batch_size * kept
+        number += learned * (3 * sum(down) - down[0])
+        if steps and not kept:
+            number += drafts * sum(down)
     return number
 
 

@@ -57,6 +57,12 @@ def image_size(settings: Settings) -> tuple[int, int]:
     return sides[0], sides[-1]  # one number is a square
 
 
+def keeps_latents(settings: Settings) -> bool:
+    """Whether the training keeps latents of each image, which is not mirrored then."""
+    dual = settings["algorithm"] == "coopnets" and settings["data_teaching"] > 0
+    return dual or settings["algorithm"] == "generator"
+
+
 def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:
     """The images without the pixels that a training never sees."""
     if settings["algorithm"] != "generator" or settings["training_mask"] is None:
@@ -131,6 +137,9 @@ def model(
     elif algorithm == "generator":
         built = AlgorithmG(**options, num_images=num_images)
     else:
+        if keeps_latents(settings):
+            options["data_teaching"] = settings["data_teaching"]
+            options["num_images"] = num_images
         built = CoopNets(**options)
     rates = {f"{name}_optimizer": optimizer(name, settings, built) for name in needed}
     built.compile(**rates, jit_compile=settings["jit_compile"] == "on")
@@ -243,6 +252,7 @@ def limits(settings: Settings) -> dict[str, float] | None:
     return {
         "descriptor_loss": settings["max_loss"],
         "generator_loss": settings["max_loss"],
+        "reconstruction_loss": settings["max_loss"],
         "gradient_norm": settings["max_gradient_norm"],
         "latent_gradient_norm": settings["max_gradient_norm"],
         "displacement": settings["max_displacement"],

@@ -154,7 +154,7 @@ def batches(
     return dataset.batches(
         settings["batch_size"],
         run_seed=settings["seed"],
-        flip=settings["algorithm"] != "generator" and settings["flip"],
+        flip=settings["flip"] and not build.keeps_latents(settings),
     )
 
 
@@ -272,11 +272,13 @@ def headline(
 ) -> str:
     """Two lines: the machine and the nets; the data and the chains."""
     sizes = [f"{name} {net.count_params():,}" for name, net in model.nets.items()]
+    chains = []
     if model.descriptor:
-        chains = counted(model.num_chains, "chains")
-        chains += f" of {counted(model.revision_steps, 'steps')}"
-    elif model.generator:
-        chains = f"G1 with {counted(model.generator.inference.num_steps, 'steps')}"
+        number = counted(model.num_chains, "chains")
+        chains.append(f"{number} of {counted(model.revision_steps, 'steps')}")
+    if build.keeps_latents(settings):
+        number = model.generator.inference.num_steps
+        chains.append(f"G1 with {counted(number, 'steps')}")
     steps = dataset.steps_per_epoch(settings["batch_size"])
     networks = file.path.name if file else settings["network"]
     for name in set(model.nets) - set(network_files.functions(file) if file else NETS):
@@ -286,5 +288,5 @@ def headline(
         f"{device} | {networks} nets: {', '.join(sizes)} parameters\n"
         f"{dataset.name}: {counted(dataset.num_images, 'images')} "
         f"{'x'.join(map(str, dataset.image_shape))} | "
-        f"{counted(steps, 'steps an epoch')}, {chains}"
+        f"{', '.join([counted(steps, 'steps an epoch'), *chains])}"
     )

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import replicas, seeds
-from coopnets_tf.errors import DatasetError, refuse_below
+from coopnets_tf import image_latents
+from coopnets_tf.errors import refuse_below
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import as_batch
-from coopnets_tf.seeds import Purpose, draw_seed
+from coopnets_tf.seeds import Purpose
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
@@ -56,9 +56,7 @@ class AlgorithmG(ImageModel):
             **kwargs,
         )
         self.num_images = num_images
-        seed = draw_seed(self.run_seed, step=0, purpose=Purpose.LATENTS)
-        shape = [num_images, *generator.latent_shape]
-        self.latents = self.keep("latents", seeds.standard_normal(shape, seed=seed))
+        self.latents = image_latents.keep(self, num_images, Purpose.LATENTS)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm G. Result as for `CoopNets`.
@@ -66,25 +64,9 @@ class AlgorithmG(ImageModel):
         `data` is that of `learner.as_batch`, with the images' `numbers`, no two alike.
         """
         batch = as_batch(data, self.image_shape, incomplete=True)
-        if "numbers" not in batch:
-            raise DatasetError(
-                "Algorithm G learns from batches {images, numbers}, where an image's "
-                "number says which latents are its own. Received: "
-                f"{', '.join(batch)} alone."
-            )
         observed, visible = batch["images"], batch.get("visible")
-        numbers = tf.reshape(batch["numbers"], [-1])
         # G1: the generator infers the latents of the images (Langevin on latents).
-        latents, info = self.generator.infer(
-            tf.gather(self.latents, numbers),
-            observed,
-            seed=self.step_seed(Purpose.INFERENCE),
-            noise_scale=self.inference_noise_scale(),
-            training=True,
-            visible=visible,
-        )
-        inferred = tf.IndexedSlices(*replicas.gathered((latents, numbers)))
-        self.latents.scatter_update(inferred)
+        latents, info = image_latents.infer(self, batch, Purpose.INFERENCE)
         # G2: the generator learns to make the images of these latents.
         with tf.GradientTape() as tape:
             generated = self.generator(latents, training=True)
@@ -95,9 +77,7 @@ class AlgorithmG(ImageModel):
             {
                 "generator_loss": loss,
                 "latent_gradient_norm": tf.reduce_mean(info.gradient_norm),
-                "latent_rms": tf.sqrt(
-                    replicas.mean(tf.reduce_mean(tf.square(latents)))
-                ),
+                "latent_rms": image_latents.rms(latents),
             }
         )
 

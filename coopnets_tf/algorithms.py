@@ -1,16 +1,18 @@
 """The paper's three algorithms: each is the order in which the nets take their steps.
 
-step   what happens                                  D     G     CoopNets
-G0     the generator drafts images                               x
-D1     the descriptor revises images                 (a)         of G0
-G1     the generator infers latents of images              (b)   (c)
-D2     the descriptor learns: observed - revised     x           x
-G2     the generator learns: images given latents          x     x
+step   what happens                                  D     G     CoopNets   dual
+G0     the generator drafts images                               x          x
+D1     the descriptor revises images                 (a)         of G0      of G0
+G1     the generator infers latents of images              (b)   (c)        (b)
+D2     the descriptor learns: observed - revised     x           x          x
+G2     the generator learns: images given latents          x     x          (d)
 
 (a) from noise, observed images, or where the chains ended before
 (b) of observed images, from where their latents ended before
 (c) of revised images, from the latents of their drafts; without Langevin steps these
     latents are taken as they are, which is MCMC teaching
+(d) both revised drafts of their latents, by MCMC teaching, and observed images of
+    theirs: `CoopNets` with `data_teaching`, not of the paper
 
 They are in `algorithm_d`, `algorithm_g` and `coopnets`, and share `ImageModel`, what
 nets can do, and `Learner`, what every training has.

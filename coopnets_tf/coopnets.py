@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import replicas, seeds
+from coopnets_tf import energies, image_latents, replicas, seeds
 from coopnets_tf.algorithms import REVISION_METRICS, revision_metrics
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import refuse_below
@@ -13,6 +13,8 @@ from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import as_batch
 from coopnets_tf.seeds import Purpose
+
+DUAL_METRICS = ("reconstruction_loss", "latent_rms")
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
@@ -37,12 +39,26 @@ class CoopNets(ImageModel):
 
     Args:
       generator: with Langevin steps of its `inference` it infers the latents of revised
-        images (G1).
+        images (G1); in dual teaching those of observed images instead.
       num_chains: n~, parallel chains in one training step, whatever the batch size is.
+      data_teaching: w of dual teaching: in G2 the generator learns from observed
+        images, too, with w times Algorithm G's loss. 0: from revised drafts alone.
+      num_images: of the training, for dual teaching: `latents`, float32 [num_images,
+        *latent_shape], are kept from one epoch to the next, and a batch must have the
+        images' `numbers`.
       **kwargs: run_seed and limits of `Learner`, revision_noise_until and
         inference_noise_until of `ImageModel`.
 
-    The metrics are those of `revision_metrics`, and `generator_loss`.
+    The metrics are those of `revision_metrics`, and `generator_loss`; in dual teaching
+    also `reconstruction_loss`, that of observed images before G2, and `latent_rms`,
+    root mean square of their latents.
+
+    Raises:
+      ValueError: on a negative `data_teaching`, or one without what it needs.
+
+    Dual teaching: Cui and Han, Learning energy-based model via dual-MCMC teaching,
+    NeurIPS 2023; here the latents of an image go on where they ended, as in Algorithm
+    G, in place of an inference network.
     """
 
     descriptor: Descriptor
@@ -54,15 +70,32 @@ class CoopNets(ImageModel):
         generator: Generator,
         *,
         num_chains: int,
+        data_teaching: float = 0.0,
+        num_images: int | None = None,
         **kwargs: Any,
     ) -> None:
+        metrics = "descriptor_loss", "generator_loss", *REVISION_METRICS[1:]
         super().__init__(
             descriptor=descriptor,
             generator=generator,
-            metrics=("descriptor_loss", "generator_loss", *REVISION_METRICS[1:]),
+            metrics=(*metrics, *DUAL_METRICS) if data_teaching else metrics,
             **kwargs,
         )
         self.num_chains = num_chains
+        self.data_teaching = data_teaching
+        self.num_images = num_images
+        if not data_teaching >= 0:
+            raise ValueError(
+                f"`data_teaching` must be 0 or more. Received: {data_teaching}"
+            )
+        if data_teaching:
+            steps = generator.inference.num_steps
+            if not (num_images and steps):
+                raise ValueError(
+                    "`data_teaching` needs `num_images`, and a generator with Langevin "
+                    f"steps. Received: num_images={num_images}, num_steps={steps}"
+                )
+            image_latents.keep(self, num_images, Purpose.IMAGE_LATENTS)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm CoopNets on a batch, see `learner.as_batch`.
@@ -70,7 +103,8 @@ class CoopNets(ImageModel):
         Returns:
           The running means of the metrics since they were last reset, by name.
         """
-        observed = as_batch(data, self.image_shape)["images"]
+        batch = as_batch(data, self.image_shape)
+        observed = batch["images"]
         # G0: the generator drafts images from latents of the prior.
         with tf.GradientTape() as tape:
             latents, generated = self.generator.propose(
@@ -84,9 +118,40 @@ class CoopNets(ImageModel):
             seed=self.step_seed(Purpose.REVISION),
             noise_scale=self.noise_scale(),
         )
+        # D2: the descriptor shifts its score from revised to observed images.
+        descriptor_loss = self.descriptor.update(observed, revised)
+        # G1 and G2: the generator learns how the descriptor revised its drafts.
+        teach = self.teach_by_both if self.data_teaching else self.teach
+        return self.report(
+            {
+                **revision_metrics(
+                    self.descriptor, observed, generated, revised, info, descriptor_loss
+                ),
+                **teach(batch, latents, revised, recorded=(generated, tape)),
+            }
+        )
+
+    def teach(
+        self,
+        batch: dict[str, tf.Tensor],
+        latents: tf.Tensor,
+        revised: tf.Tensor,
+        *,
+        recorded: Any,
+    ) -> dict[str, tf.Tensor]:
+        """G1 and G2 of CoopNets.
+
+        Args:
+          batch: see `as_batch`; not looked at.
+          latents: [chains, *latent_shape], of the drafts.
+          revised: [chains, *image_shape], the drafts after D1.
+          recorded: the drafts, and the tape that saw the generator make them.
+
+        Returns:
+          The generator's metrics.
+        """
         # G1: the generator infers the latents of the revised images (Langevin on
         # latents). Where it makes no step, G2 reuses what G0 computed.
-        recorded: Any = generated, tape
         if self.generator.inference.num_steps:
             latents, _ = self.generator.infer(
                 latents,
@@ -96,24 +161,52 @@ class CoopNets(ImageModel):
                 training=True,
             )
             recorded = None
-        # D2: the descriptor shifts its score from revised to observed images.
-        descriptor_loss = self.descriptor.update(observed, revised)
-        # G2: the generator learns how the descriptor revised its drafts.
-        generator_loss = self.generator.update(latents, revised, recorded=recorded)
-        return self.report(
-            {
-                **revision_metrics(
-                    self.descriptor, observed, generated, revised, info, descriptor_loss
-                ),
-                "generator_loss": generator_loss,
-            }
-        )
+        # G2: the generator learns to make the revised images of these latents.
+        loss = self.generator.update(latents, revised, recorded=recorded)
+        return {"generator_loss": loss}
+
+    def teach_by_both(
+        self,
+        batch: dict[str, tf.Tensor],
+        latents: tf.Tensor,
+        revised: tf.Tensor,
+        *,
+        recorded: Any,
+    ) -> dict[str, tf.Tensor]:
+        """G1 and G2 of dual teaching; arguments and result as for `teach`.
+
+        The drafts keep their latents. Batch norm takes the statistics of drafts and of
+        observed images apart, and its averages move by the drafts', which are what
+        fresh images have.
+        """
+        generated, tape = recorded
+        sigma = self.generator.residual_stddev
+        # G1: the generator infers the latents of the observed images.
+        inferred, _ = image_latents.infer(self, batch, Purpose.OBSERVED_INFERENCE)
+        # G2: it learns from the revised drafts and from the observed images.
+        with tape:
+            loss = energies.generator_loss(
+                tf.stop_gradient(revised), generated, residual_stddev=sigma
+            )
+            reconstruction_loss = energies.generator_loss(
+                batch["images"],
+                self.generator.on_batch(inferred),
+                residual_stddev=sigma,
+            )
+            both = loss + self.data_teaching * reconstruction_loss
+        self.generator.learn(both, tape)
+        return {
+            "generator_loss": loss,
+            "reconstruction_loss": reconstruction_loss,
+            "latent_rms": image_latents.rms(inferred),
+        }
 
     def shown(
         self, num_images: int, *, seed: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """What a picture of the training shows, by name: drafts, and the same drafts
-        revised; and the latents that now belong to them.
+        revised; and the latents that now belong to them. In dual teaching also what the
+        first training images' latents are images of.
         """
         refuse_below(1, num_images=num_images)
         latents, generated = self.generator.propose(num_images, seed=seed)
@@ -126,7 +219,16 @@ class CoopNets(ImageModel):
             seed=seeds.fold_in(seed, 1),
             noise_scale=self.inference_noise_scale(),
         )
-        return {"generator": generated, "descriptor": revised}, latents
+        images = {"generator": generated, "descriptor": revised}
+        if self.data_teaching:
+            kept = self.kept["latents"][:num_images]
+            images["reconstructed"] = self.generator(kept)
+        return images, latents
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_chains": self.num_chains}
+        return {
+            **super().get_config(),
+            "num_chains": self.num_chains,
+            "data_teaching": self.data_teaching,
+            "num_images": self.num_images,
+        }

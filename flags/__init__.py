@@ -158,6 +158,7 @@ def _refuse_wrong(values, typed, run):
     rules.hosts(values)
     rules.other_algorithms(values, _names_in_presets())
     rules.impossible_chains(values)
+    rules.dual_teaching(values)
     rules.missing_places(values, typed, in_run=run is not None)
     for name, value in saved(values).items():
         pages.line(name, value)  # refuses what could not be saved

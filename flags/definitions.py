@@ -5,6 +5,7 @@ Paper symbols: Y image, X latent vector, delta step size, l number of Langevin s
 n images of one step, n~ chains, s and sigma standard deviations.
 """
 
+import math
 import re
 from typing import Any
 
@@ -97,6 +98,10 @@ def _is_guarded(settings):
 
 def _guards_revision(settings):
     return settings["guard"] and settings["algorithm"] != "generator"
+
+
+def _teaches_by_data(settings):
+    return settings["algorithm"] == "coopnets" and settings["data_teaching"] > 0
 
 
 def _goes_to_hub(settings):
@@ -350,10 +355,12 @@ data.string(
 data.boolean(
     "flip",
     False,
-    "In training mirror each observed image, left to right, with probability 1/2.",
+    "In training mirror each observed image, left to right, with probability 1/2. Not "
+    "where latents are kept for each image.",
     modes=("train",),
     fixed=(),
     algorithms=WITH_DESCRIPTOR,
+    when=lambda settings: not _teaches_by_data(settings),
 )
 data.integer(
     "num_held_out",
@@ -538,6 +545,17 @@ generator.integer(
     "l_G, Langevin steps of G1. 0: none.",
     basic="Langevin steps that infer latents",
     low=0,
+)
+generator.number(
+    "data_teaching",
+    0.0,
+    "w of dual teaching, in which the generator learns from the observed images, too: "
+    "G2 adds w times Algorithm G's loss, for latents that G1 infers, and that are kept "
+    "for each image. The drafts keep theirs. 0: it learns from revised drafts alone.",
+    basic="weight of observed images for the generator",
+    good=lambda value: 0 <= value < math.inf,
+    must="0 or a positive number",
+    algorithms=("coopnets",),
 )
 generator.positive(
     "generator_step_size",

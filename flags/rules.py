@@ -103,6 +103,21 @@ def impossible_chains(settings: Settings) -> None:
             )
 
 
+def dual_teaching(settings: Settings) -> None:
+    if settings["algorithm"] != "coopnets" or not settings["data_teaching"]:
+        return
+    if settings["generator_num_steps"] == 0:
+        raise Refused(
+            "--data_teaching learns from latents that G1 infers. Give "
+            "--generator_num_steps=1 or more. Received: 0."
+        )
+    if settings["flip"]:
+        raise Refused(
+            "--data_teaching keeps latents of each image, not of mirrored ones. Leave "
+            "out --flip."
+        )
+
+
 def pairs(settings: Settings) -> None:
     if (settings["export_format"] == "hub") != (settings["hub"] is not None):
         raise Refused("--export_format=hub and --hub=user/name go together.")

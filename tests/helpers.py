@@ -137,6 +137,8 @@ def make_model(
     inference_noise_until=None,
     run_seed=0,
     limits=None,
+    data_teaching=0.0,
+    num_images=None,
     **descriptor,
 ):
     """A small cooperative model, compiled."""
@@ -153,9 +155,21 @@ def make_model(
         inference_noise_until=inference_noise_until,
         run_seed=run_seed,
         limits=limits,
+        data_teaching=data_teaching,
+        num_images=num_images,
     )
     model.compile(adam(0.003), adam(0.001))
     return model
+
+
+def make_dual_model(*, num_images=10, inference_steps=2, **options):
+    """A small model of dual teaching, compiled."""
+    return make_model(
+        data_teaching=0.5,
+        num_images=num_images,
+        inference_steps=inference_steps,
+        **options,
+    )
 
 
 def make_descriptor_model(

@@ -37,12 +37,13 @@ BEFORE_NORM = (["deconv_0", "bias"], ["deconv_1", "bias"])
 
 
 TABLE = networks.TABLES["oracle"]
-make_model, make_descriptor_model, make_generator_model = (
+make_model, make_descriptor_model, make_generator_model, make_dual_model = (
     functools.partial(make, network="oracle")
     for make in (
         helpers.make_model,
         helpers.make_descriptor_model,
         helpers.make_generator_model,
+        helpers.make_dual_model,
     )
 )
 
@@ -126,13 +127,22 @@ def oracle_revision(model, net, images, step):
     return states
 
 
-def oracle_inference(model, net, latents, images, step, visible=1.0, noise_scale=1.0):
+def oracle_inference(
+    model,
+    net,
+    latents,
+    images,
+    step,
+    visible=1.0,
+    noise_scale=1.0,
+    purpose=Purpose.INFERENCE,
+):
     """G1 from its formula."""
     delta, sigma = model.generator.inference.step_size, model.generator.residual_stddev
     for index in range(model.generator.inference.num_steps):
         residual = visible * (images - net.images(latents)) / sigma**2
         slope, _ = net.gradients(latents, residual)
-        noise = langevin_noise(model, step, index, Purpose.INFERENCE, latents.shape)
+        noise = langevin_noise(model, step, index, purpose, latents.shape)
         noise = noise_scale * delta * noise
         latents = latents + delta**2 / 2 * (slope - latents) + noise
     return latents
@@ -349,6 +359,63 @@ def test_four_steps_of_algorithm_g_equal_numpy(observed, unroll, hidden, noise_s
         moving.assert_equal()
 
 
+@pytest.mark.parametrize("unroll", [True, False])
+def test_three_steps_of_dual_teaching_equal_numpy(observed, unroll):
+    """Ten images of which each step sees eight, with other weights of both losses."""
+    model = sharpen(make_dual_model(unroll=unroll))
+    sigma, weight = model.generator.residual_stddev, model.data_teaching
+    seed = draw_seed(0, step=0, purpose=Purpose.IMAGE_LATENTS)
+    table = double(seeds.standard_normal([10, 6], seed=seed))
+    moving_d = Moving(model.descriptor, 0.003)
+    moving_g = Moving(model.generator, 0.001)
+    batch, rng, step_fn = double(observed), np.random.default_rng(2), build_step(model)
+    for step in range(3):
+        numbers = rng.permutation(10)[:8]
+        net_d = oracle_descriptor(model.descriptor)
+        net_g = oracle_generator(model.generator)
+        latents = draft(model, step)  # G0
+        generated = net_g.images(latents)
+        revised = oracle_revision(model, net_d, generated, step)[-1]  # D1
+        _, up = net_d.gradients(revised, np.full(5, 1 / 5))  # D2
+        _, down = net_d.gradients(batch, np.full(8, -1 / 8))
+        moving_d.move([one + other for one, other in zip(up, down, strict=True)])
+        purpose = Purpose.OBSERVED_INFERENCE  # G1
+        inferred = oracle_inference(
+            model, net_g, table[numbers], batch, step, purpose=purpose
+        )
+        table[numbers] = inferred
+        taught, again = generated - revised, net_g.images(inferred) - batch  # G2
+        _, first = net_g.gradients(latents, taught / sigma**2 / 5)
+        _, second = net_g.gradients(inferred, again / sigma**2 / 8)
+        moving_g.move(
+            [one + weight * other for one, other in zip(first, second, strict=True)]
+        )
+
+        model.reset_metrics()
+        metrics = step_fn({"images": observed, "numbers": numbers})
+        losses = [(one**2).sum() / (2 * sigma**2) / len(one) for one in (taught, again)]
+        np.testing.assert_allclose(metrics["generator_loss"], losses[0], **CLOSE)
+        np.testing.assert_allclose(metrics["reconstruction_loss"], losses[1], **CLOSE)
+        rms = np.sqrt((inferred**2).mean())
+        np.testing.assert_allclose(metrics["latent_rms"], rms, **CLOSE)
+        np.testing.assert_allclose(model.kept["latents"], table, **CLOSE)
+        moving_d.assert_equal()
+        moving_g.assert_equal()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"data_teaching": -1.0}, "0 or more. Received: -1.0"),
+        ({"data_teaching": 1.0, "inference_steps": 2}, "num_images=None"),
+        ({"data_teaching": 1.0, "num_images": 9}, "num_steps=0"),
+    ],
+)
+def test_impossible_dual_teaching_is_refused(options, text):
+    with pytest.raises(ValueError, match=text):
+        make_model(**options)
+
+
 def test_algorithm_g_moves_the_averages_by_the_statistics_of_g2(observed):
     model = sharpen(make_generator_model())
     build_step(model)(numbered(observed))
@@ -361,10 +428,11 @@ def test_algorithm_g_moves_the_averages_by_the_statistics_of_g2(observed):
     np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-3, atol=1e-7)
 
 
-def test_algorithm_g_needs_the_numbers_of_its_images(observed):
+@pytest.mark.parametrize("make", [make_generator_model, make_dual_model])
+def test_kept_latents_need_the_numbers_of_their_images(make, observed):
     for batch in (tf.constant(observed), {"images": observed}):
         with pytest.raises(DatasetError, match="{images, numbers}.*: images alone"):
-            make_generator_model().train_step(batch)
+            make().train_step(batch)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +500,9 @@ def test_a_generator_recovers_without_revision(observed):
     np.testing.assert_array_equal(found, np.where(visible > 0, observed, made))
 
 
-@pytest.mark.parametrize("make", [make_descriptor_model, make_generator_model])
+@pytest.mark.parametrize(
+    "make", [make_descriptor_model, make_generator_model, make_dual_model]
+)
 def test_config_and_kept_variables_survive_a_file(make, tmp_path, observed):
     model = make()
     build_step(model)(numbered(observed))
@@ -569,12 +639,18 @@ def test_g2_with_recorded_drafts_equals_g2_without(observed):
     assert_same(one.generator.get_weights(), other.generator.get_weights())
 
 
-@pytest.mark.parametrize("inference_steps", [0, 3])
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (make_model, {}),
+        (make_model, {"inference_steps": 3}),
+        (make_dual_model, {}),
+    ],
+)
 def test_moving_averages_move_once_per_step_by_the_drafts_statistics(
-    observed, inference_steps
+    make, options, observed
 ):
-    model = make_model(inference_steps=inference_steps, num_steps=1, unroll=False)
-    sharpen(model)
+    model = sharpen(make(num_steps=1, unroll=False, **options))
     net = oracle_generator(model.generator)
     latents = draft(model, 0)
     kernel, bias = net.rows[0][:2]
@@ -583,7 +659,7 @@ def test_moving_averages_move_once_per_step_by_the_drafts_statistics(
     )
     mean = (maps + bias).mean(axis=(0, 1, 2))
     variance = maps.var(axis=(0, 1, 2), ddof=1)
-    build_step(model)(observed)
+    build_step(model)(numbered(observed))
     norm = layers(model.generator, "norm")[0]
     np.testing.assert_allclose(norm.moving_mean, 0.001 * mean, rtol=1e-3, atol=1e-7)
     np.testing.assert_allclose(

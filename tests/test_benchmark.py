@@ -21,7 +21,12 @@ from coopnets_tf import (
 )
 from coopnets_tf.data import kept
 from tests import helpers
-from tests.helpers import make_descriptor_model, make_generator_model, make_model
+from tests.helpers import (
+    make_descriptor_model,
+    make_dual_model,
+    make_generator_model,
+    make_model,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,13 @@ def test_step_flops(name, shape, up, down, inference_steps):
     alone = AlgorithmG(generator, num_images=3)
     expected = 100 * (inference_steps * 2 * sum(down) + 3 * sum(down) - down[0])
     assert step_flops(alone, 100) == 2 * expected
+    if inference_steps:  # dual teaching
+        both = CoopNets(
+            descriptor, generator, num_chains=144, data_teaching=1.0, num_images=3
+        )
+        expected += 144 * 15 * 2 * sum(up) + 244 * (3 * sum(up) - up[0])
+        expected += 144 * (3 * sum(down) - down[0])
+        assert step_flops(both, 100) == 2 * expected
 
 
 def report(step, split, *, distance, seed=0):
@@ -175,15 +187,17 @@ def lowering(name):
         model = make_descriptor_model(chain_init="noise")
     elif name == "G":
         model = make_generator_model()
+    elif name == "dual":
+        model = make_dual_model()
     else:
         model = make_model(network=name, inference_steps=1)
     batch = {"images": tf.zeros([4, 8, 8, 1])}
-    if not model.descriptor:
+    if "latents" in model.kept:
         batch["numbers"] = tf.range(4)
     return lower.lowered(model, batch)
 
 
-@pytest.mark.parametrize("name", ["toy", "D", "G"])
+@pytest.mark.parametrize("name", ["toy", "D", "G", "dual"])
 def test_a_lowered_step_stays_on_the_device(name):
     text = lowering(name)
     assert "stablehlo.convolution" in text

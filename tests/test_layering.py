@@ -19,7 +19,7 @@ LEVELS = [
     {"descriptor", "generator", "endpoints"},
     {"learner"},
     {"image_model"},
-    {"algorithms"},
+    {"algorithms", "image_latents"},
     {"algorithm_d", "algorithm_g", "coopnets"},
     {"evaluation"},
     {"runs"},

@@ -1,6 +1,9 @@
-"""Four devices learn, draw and report what one does."""
+"""Four devices, or two, learn, draw and report what one does."""
 
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -15,7 +18,7 @@ from coopnets_tf.runs import saving, stepping
 from tests import helpers
 from tests.helpers import make_descriptor_model, make_generator_model, make_model
 
-NUMBER = 4  # parts of the CPU, see helpers
+NUMBER = int(os.environ.get("NUM_REPLICAS", 4))  # parts of the CPU, see helpers
 # A bias in front of batch norm, and a constant in all scores, have a gradient of zero
 # but for rounding, of which Adam makes steps of the usual size.
 WITHOUT_GRADIENT = ("deconv_0_bias", "dense_bias", "outputs_sum_bias")
@@ -84,6 +87,7 @@ MODELS = {
         num_chains=8, refresh_probability=0.4
     ),
     "G": lambda: make_generator_model(num_images=8),
+    "dual teaching": lambda: helpers.make_dual_model(num_images=8, num_chains=8),
 }
 
 
@@ -118,7 +122,7 @@ def values(model):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_four_devices_learn(name):
+def test_what_devices_learn(name):
     one, expected = trained(MODELS[name], shared=False)
     four, metrics = trained(MODELS[name], shared=True)
     for metric, value in expected.items():
@@ -133,7 +137,9 @@ def test_what_four_devices_learn(name):
         )
 
 
-@pytest.mark.parametrize("name", ["coopnets with G1", "D that persists", "G"])
+@pytest.mark.parametrize(
+    "name", ["coopnets with G1", "D that persists", "G", "dual teaching"]
+)
 def test_all_devices_hold_the_same(name):
     model, _ = trained(MODELS[name], shared=True)
     for variable in [*(one.value for one in model.variables), *model.kept.values()]:
@@ -216,6 +222,18 @@ def test_samples_need_not_be_shared_as_a_training_is(tmp_path):
         with strategy.scope():
             samples.append(saving.load(tmp_path).sample(9, seed=1))
     np.testing.assert_array_equal(*samples)
+
+
+@pytest.mark.slow
+def test_two_devices_do_the_same():
+    """In a process of their own: TensorFlow bears one strategy in each."""
+    chosen = "learn or hold or draw or goes_on"
+    command = [sys.executable, "-m", "pytest", "-q", "-k", chosen, __file__]
+    options = {"env": {**os.environ, "NUM_REPLICAS": "2"}, "cwd": helpers.ROOT}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, **options
+    )
+    assert ended.returncode == 0, ended.stdout
 
 
 def test_what_cannot_be_shared_is_refused():

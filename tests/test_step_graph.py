@@ -7,7 +7,12 @@ import tensorflow as tf
 
 from coopnets_tf.runs.stepping import build_step
 from tests import helpers
-from tests.helpers import make_descriptor_model, make_generator_model, make_model
+from tests.helpers import (
+    make_descriptor_model,
+    make_dual_model,
+    make_generator_model,
+    make_model,
+)
 
 ON_HOST = ("PyFunc", "Print", "Send", "Recv", "Feed", "Fetch", "Iterator", "Stack")
 
@@ -15,7 +20,7 @@ ON_HOST = ("PyFunc", "Print", "Send", "Recv", "Feed", "Fetch", "Iterator", "Stac
 def batches(model, number=3):
     for seed in range(number):
         batch = {"images": tf.constant(helpers.noise(4, 8, 8, 1, seed=seed))}
-        if not model.descriptor:
+        if "latents" in model.kept:
             batch["numbers"] = tf.range(4) + seed
         yield batch
 
@@ -111,7 +116,8 @@ def test_a_loop_holds_one_langevin_step():
 
 
 @pytest.mark.parametrize(
-    "make", [make_model, make_descriptor_model, make_generator_model]
+    "make",
+    [make_model, make_descriptor_model, make_generator_model, make_dual_model],
 )
 @pytest.mark.parametrize("unroll", [True, False])
 def test_a_step_is_traced_once_and_stays_on_the_device(make, unroll):

@@ -45,6 +45,10 @@ CURVES = {
         "loss/generator",
         "Mean of |images - g(latents)|^2 / (2 sigma^2); G2 descends it.",
     ),
+    "reconstruction_loss": Curve(
+        "loss/reconstruction",
+        "The same of observed images, given the latents kept for each.",
+    ),
     "energy_gap": Curve(
         "chains/energy_gap", "Mean energy of revised minus observed images."
     ),
