@@ -35,7 +35,7 @@ DRIVER = Path(__file__).with_name("lowered.py")
 
 def state_of(model):
     """The variables that a training step depends on, by name."""
-    from coopnets_tf.learner import named_slots, named_variables
+    from coopnets_tf.variables import named_slots, named_variables
 
     named = {"step": model.step.value, "rollbacks": model.rollbacks.value}
     for part, net in model.nets.items():

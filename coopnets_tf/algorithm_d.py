@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from coopnets_tf import replicas, seeds
 from coopnets_tf.algorithms import CHAIN_INITS, REVISION_METRICS, revision_metrics
+from coopnets_tf.batches import as_batch
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import ArgumentError, refuse_below
 from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import as_batch
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
 

@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import image_latents
+from coopnets_tf.batches import as_batch
 from coopnets_tf.errors import refuse_below
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import as_batch
 from coopnets_tf.seeds import Purpose
 
 
@@ -61,7 +61,7 @@ class AlgorithmG(ImageModel):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm G. Result as for `CoopNets`.
 
-        `data` is that of `learner.as_batch`, with the images' `numbers`, no two alike.
+        `data` is that of `batches.as_batch`, with the images' `numbers`, no two alike.
         """
         batch = as_batch(data, self.image_shape, incomplete=True)
         observed, visible = batch["images"], batch.get("visible")

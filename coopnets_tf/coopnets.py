@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from coopnets_tf import energies, image_latents, replicas, seeds
 from coopnets_tf.algorithms import REVISION_METRICS, revision_metrics
+from coopnets_tf.batches import as_batch
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import refuse_below
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import as_batch
 from coopnets_tf.seeds import Purpose
 
 DUAL_METRICS = ("reconstruction_loss", "latent_rms")
@@ -98,7 +98,7 @@ class CoopNets(ImageModel):
             image_latents.keep(self, num_images, Purpose.IMAGE_LATENTS)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One iteration of Algorithm CoopNets on a batch, see `learner.as_batch`.
+        """One iteration of Algorithm CoopNets on a batch, see `batches.as_batch`.
 
         Returns:
           The running means of the metrics since they were last reset, by name.

@@ -28,7 +28,7 @@ def infer(
     """G1 of observed images, from where their latents ended before; keeps the result.
 
     Args:
-      batch: see `learner.as_batch`, with the images' `numbers`, no two alike.
+      batch: see `batches.as_batch`, with the images' `numbers`, no two alike.
       purpose: of the noise.
 
     Returns:

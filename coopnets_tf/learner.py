@@ -1,187 +1,27 @@
 """What every training has: steps, metrics, a guard, optimizers, a checkpoint."""
 
-import itertools
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import replicas
+from coopnets_tf import batches, replicas
 from coopnets_tf.descriptor import Descriptor
-from coopnets_tf.errors import ArgumentError, DatasetError, NetworkError
+from coopnets_tf.errors import ArgumentError
 from coopnets_tf.frozen import synchronise
 from coopnets_tf.generator import Generator
 from coopnets_tf.layers import FLOAT
 from coopnets_tf.seeds import Purpose, draw_seed
+from coopnets_tf.variables import named_slots, named_variables
 
 NETS = ("descriptor", "generator")
-RANGE = "Images must be float32 in [-1, 1]."
-SCALE = "Give pixels / 127.5 - 1."
-ROUNDING = 1e-3  # by which images may leave their range
 # Variables that have one value on all replicas.
 ALIKE: dict[str, Any] = {"trainable": False, "aggregation": "only_first_replica"}
 RENAMED = {  # since version 0.1
     "num_noise_steps": "revision_noise_until",
     "num_inference_noise_steps": "inference_noise_until",
 }
-
-
-def named_variables(net: keras.Model) -> dict[str, tf.Variable]:
-    """The variables of a net by name, such as `conv_0_kernel`; see `stable_paths`.
-
-    Raises:
-      NetworkError: if two variables have one name: a checkpoint would lose one of them.
-    """
-    named = {}
-    for path, variable in zip(stable_paths(net), net.variables, strict=True):
-        name = path.replace("/", "_")
-        if name in named:
-            raise NetworkError(
-                f"Two weights of the {net.name}'s network are called {name}. Give "
-                "their layers different names."
-            )
-        named[name] = variable.value
-    return named
-
-
-def stable_paths(net: keras.Model) -> list[str]:
-    """The paths of a net's variables, such as `conv_0/kernel`.
-
-    Names that Keras numbers within a process (`conv2d_7`) are numbered within the net
-    instead, so that the same net has the same names in every process.
-    """
-    split = [_path(variable, net).split("/") for variable in net.variables]
-    seen: dict[str, list[str]] = {}
-    for layer in (layer for path in split for layer in path[:-1]):
-        stem = re.sub(r"_\d+$", "", layer)
-        if layer not in seen.setdefault(stem, []):
-            seen[stem].append(layer)
-    stable: dict[str, str] = {}
-    for stem, layers in seen.items():
-        own = f"{stem}_0" in layers  # Keras counts from 1; somebody chose these names
-        for number, layer in enumerate(layers):
-            counted = f"{stem}_{number}" if number else stem
-            own = own or counted in stable.values()
-            stable[layer] = layer if own else counted
-    return ["/".join([*(stable[one] for one in path[:-1]), path[-1]]) for path in split]
-
-
-def _path(variable, net):
-    """A variable's path, with the name of the Sequential model that it is in: Keras
-    leaves that out when it builds the model from its configuration.
-    """
-    inside = [
-        layer.name
-        for layer in net._flatten_layers()  # the innermost model comes last
-        if isinstance(layer, keras.Sequential)
-        and any(variable is own for own in layer.variables)
-    ]
-    prefix = f"{inside[-1]}/" if inside else ""
-    return prefix + variable.path.removeprefix(prefix)
-
-
-def named_slots(part: str, net: keras.Model) -> dict[str, tf.Variable]:
-    """The variables of a net's optimizer by name, such as `iteration`, and
-    `descriptor_conv_0_kernel_momentum` of a weight.
-    """
-    stable = {
-        variable.path.replace("/", "_"): name
-        for variable, name in zip(net.variables, named_variables(net), strict=True)
-    }
-    named = {}
-    for variable in net.optimizer.variables:
-        name = variable.path.partition("/")[2]
-        weights = [one for one in stable if name.startswith(f"{one}_")]
-        if weights:
-            weight = max(weights, key=len)
-            name = f"{part}_{stable[weight]}{name.removeprefix(weight)}"
-        named[name] = variable.value
-    return named
-
-
-def as_batch(
-    data: Any, image_shape: tuple[int, ...], *, incomplete: bool = False
-) -> dict[str, tf.Tensor]:
-    """A batch as the training steps take it.
-
-    Args:
-      data: a dict, or images alone; or a tuple that begins with either, as Keras' `fit`
-        has it. By name: `images`, float [batch, *image_shape] in [-1, 1], and where
-        there are any `numbers`, int [batch]; `visible`, as `images`, 1 where a pixel is
-        known and 0 where not; `labels`, int [batch].
-      incomplete: whether the algorithm learns from incomplete images.
-
-    Raises:
-      DatasetError: on images of another shape, of integers, or incomplete ones.
-    """
-    batch = _by_name(data)
-    images = tf.convert_to_tensor(batch["images"])
-    if not images.dtype.is_floating:
-        raise DatasetError(f"{RANGE} Received: {images.dtype.name}. {SCALE}")
-    shape = images.shape[1:]
-    if not shape.is_compatible_with(image_shape):
-        raise DatasetError(
-            f"The nets are for images of shape {list(image_shape)}. Received: "
-            f"{list(shape)}."
-        )
-    if "visible" in batch and not incomplete:
-        raise DatasetError(
-            "Only Algorithm G learns from incomplete images. Received: a batch with "
-            "`visible`."
-        )
-    return {**batch, "images": tf.cast(images, tf.float32)}
-
-
-def check_batch(data: Any) -> None:
-    """Looks at what only the values of a batch tell; costs a pass over its images.
-
-    Args:
-      data: see `as_batch`; the images may be of any number. Hidden pixels, those with
-        `visible` 0, may hold anything.
-
-    Raises:
-      DatasetError: if images are of integers, contain NaN, or leave [-1, 1].
-    """
-    batch = _by_name(data)
-    images = batch["images"]
-    pixels = images.numpy() if tf.is_tensor(images) else np.asarray(images)
-    if "visible" in batch:
-        pixels = pixels[np.broadcast_to(batch["visible"], pixels.shape) > 0]
-    low, high = map(float, (pixels.min(), pixels.max()) if pixels.size else (0, 0))
-    dtype = tf.as_dtype(pixels.dtype)
-    if dtype.is_floating and max(-low, high) <= 1 + ROUNDING:  # not where it is NaN
-        return
-    found = f", from {low:g} to {high:g}. {SCALE}"
-    if not np.isfinite([low, high]).all():
-        found = " with NaN or infinity in it."
-    raise DatasetError(f"{RANGE} Received: {dtype.name}{found}")
-
-
-def _by_name(data):
-    """A batch as a dict, whatever form it comes in; see `as_batch`."""
-    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    return images if isinstance(images, dict) else {"images": images}
-
-
-def _checked(data):
-    """Data for `fit`, whose first batch, or all that is an array, has been checked."""
-    if isinstance(data, keras.utils.PyDataset):
-        first = [data[0]]
-    elif isinstance(data, tf.data.Dataset):
-        first = list(data.take(1))
-    elif isinstance(data, Iterator):
-        first = list(itertools.islice(data, 1))
-        data = (batch for batch in itertools.chain(first, data))
-    elif isinstance(data, dict) or hasattr(data, "dtype"):
-        first = [data]
-    else:  # for Keras to judge
-        first = []
-    for batch in first:
-        check_batch(batch)
-    return data
 
 
 class StepMean(keras.metrics.Mean):
@@ -331,15 +171,15 @@ class Learner(keras.Model):
                 )
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Keras' `fit`, which first looks at a batch; see `check_batch`.
+        """Keras' `fit`, which first looks at a batch; see `batches.check_batch`.
 
         With several devices all batches must be of one size, which they can share.
         """
-        return super().fit(_checked(x), *args, **kwargs)
+        return super().fit(batches.checked(x), *args, **kwargs)
 
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `train_on_batch`, which first looks at it; see `check_batch`."""
-        check_batch(x)
+        """Keras' `train_on_batch`, which looks at it; see `batches.check_batch`."""
+        batches.check_batch(x)
         return super().train_on_batch(x, *args, **kwargs)
 
     @property

@@ -14,7 +14,7 @@ LEVELS = [
     {"replicas"},
     {"seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
-    | {"sizes"},
+    | {"sizes", "batches", "variables"},
     {"data", "frozen", "networks", "network_checks", "network_files"},
     {"descriptor", "generator", "endpoints"},
     {"learner"},

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from coopnets_tf import Descriptor, Generator, Langevin, layers, networks
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.learner import named_slots
+from coopnets_tf.variables import named_slots
 from tests import helpers
 
 SHAPE = (8, 8, 1)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from commands import devices
-from coopnets_tf import AlgorithmG, Generator, Langevin, learner, replicas, seeds
+from coopnets_tf import AlgorithmG, Generator, Langevin, replicas, seeds, variables
 from coopnets_tf.errors import ArgumentError, NetworkError
 from coopnets_tf.optimizers import CappedAdam
 from coopnets_tf.runs import saving, stepping
@@ -113,7 +113,7 @@ def values(model):
     """Weights, statistics, averages, chains and latents, by their names."""
     found = dict(model.kept)
     for name, net in model.nets.items():
-        found |= learner.named_variables(net) | learner.named_slots(name, net)
+        found |= variables.named_variables(net) | variables.named_slots(name, net)
     return {
         name: variable.numpy()
         for name, variable in found.items()

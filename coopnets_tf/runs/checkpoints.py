@@ -20,9 +20,10 @@ import tensorflow as tf
 
 from coopnets_tf.errors import NotSaved, RunError
 from coopnets_tf.files import write_json, write_whole
-from coopnets_tf.learner import Learner, named_variables
+from coopnets_tf.learner import Learner
 from coopnets_tf.runs import logs
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.variables import named_variables
 
 PATTERN = set("[\\")  # with one of them in its path TensorFlow finds no file
 KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # of a variable in a checkpoint's file

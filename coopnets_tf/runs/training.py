@@ -25,7 +25,6 @@ from coopnets_tf.errors import (
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import stable_paths
 from coopnets_tf.progress import say
 from coopnets_tf.runs import folder, saving, stepping
 from coopnets_tf.runs.checkpoints import Checkpoints, step_of
@@ -34,6 +33,7 @@ from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.hosts import Hosts
 from coopnets_tf.runs.logs import RunLog
 from coopnets_tf.seeds import Purpose, draw_seed
+from coopnets_tf.variables import stable_paths
 
 EARLY = 100  # steps in which a divergence is no accident
 # SIGHUP comes when the terminal is closed; Windows has none.
@@ -99,7 +99,7 @@ def train(
     Args:
       model: `CoopNets`, `AlgorithmD` or `AlgorithmG`, compiled.
       batches: function of the number of steps done that returns the batches of the
-        steps to come (see `learner.as_batch`), such as `ImageDataset.batches`. To go on
+        steps to come (see `batches.as_batch`), such as `ImageDataset.batches`. To go on
         exactly, it must give a step the same batch every time.
       hooks: such as `pictures` and `evaluations`, called in their order.
 
