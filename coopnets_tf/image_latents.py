@@ -4,6 +4,8 @@ Algorithm G and dual teaching go on with the latents of an image where they ende
 it was last seen.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from coopnets_tf import replicas, seeds
@@ -17,8 +19,9 @@ def keep(model: ImageModel, num_images: int, purpose: Purpose) -> tf.Variable:
     """Draws latents of each image from their prior, for the model to keep: float32
     [num_images, *latent_shape].
     """
+    generator: Any = model.generator  # these models have one
     seed = draw_seed(model.run_seed, step=0, purpose=purpose)
-    shape = [num_images, *model.generator.latent_shape]
+    shape = [num_images, *generator.latent_shape]
     return model.keep("latents", seeds.standard_normal(shape, seed=seed))
 
 
@@ -43,8 +46,9 @@ def infer(
             "an image's number says which latents are its own. Received: "
             f"{', '.join(batch)} alone."
         )
+    generator: Any = model.generator
     numbers, kept = tf.reshape(batch["numbers"], [-1]), model.kept["latents"]
-    latents, info = model.generator.infer(
+    latents, info = generator.infer(
         tf.gather(kept, numbers),
         batch["images"],
         seed=model.step_seed(purpose),

@@ -8,8 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 import flags
-from benchmarks import curves, hosts, lower, pipeline
-from benchmarks.step import step_flops
+from benchmarks import curves, hosts, lower, pipeline, run, step
 from coopnets_tf import (
     AlgorithmD,
     AlgorithmG,
@@ -87,20 +86,20 @@ def test_step_flops(name, shape, up, down, inference_steps):
     expected += 144 * (3 * sum(down) - down[0])
     if inference_steps:
         expected += 144 * (2 * 2 * sum(down) + sum(down))
-    assert step_flops(model, 100) == 2 * expected
+    assert step.step_flops(model, 100) == 2 * expected
     alone = AlgorithmD(descriptor, num_chains=144, chain_init="noise")
     expected = 144 * 15 * 2 * sum(up) + 244 * (3 * sum(up) - up[0])
-    assert step_flops(alone, 100) == 2 * expected
+    assert step.step_flops(alone, 100) == 2 * expected
     alone = AlgorithmG(generator, num_images=3)
     expected = 100 * (inference_steps * 2 * sum(down) + 3 * sum(down) - down[0])
-    assert step_flops(alone, 100) == 2 * expected
+    assert step.step_flops(alone, 100) == 2 * expected
     if inference_steps:  # dual teaching
         both = CoopNets(
             descriptor, generator, num_chains=144, data_teaching=1.0, num_images=3
         )
         expected += 144 * 15 * 2 * sum(up) + 244 * (3 * sum(up) - up[0])
         expected += 144 * (3 * sum(down) - down[0])
-        assert step_flops(both, 100) == 2 * expected
+        assert step.step_flops(both, 100) == 2 * expected
 
 
 def report(step, split, *, distance, seed=0):
@@ -201,6 +200,16 @@ def lowering(name):
 def test_a_lowered_step_stays_on_the_device(name):
     text = lowering(name)
     assert "stablehlo.convolution" in text
+    assert not [call for call in HOST_CALLS if call in text]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*run.NETWORKS, "object"])
+def test_a_lowered_step_of_a_built_in_network_does_so_too(name):
+    scene = run.NETWORKS["scene"]
+    arguments = run.NETWORKS.get(name, [*scene, f"--network={name}"])
+    model, batch, _ = step.built(run.settings_of(arguments))
+    text = lower.lowered(model, batch)
     assert not [call for call in HOST_CALLS if call in text]
 
 

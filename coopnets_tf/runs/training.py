@@ -1,6 +1,7 @@
 """The training loop: steps, metrics, checkpoints, and hooks for all else."""
 
 import contextlib
+import dataclasses
 import itertools
 import logging
 import math
@@ -130,12 +131,11 @@ def _lead(model, batches, run, hooks, hosts, received):
         saving.describe(model, run)
         model.rollbacks.assign(len(folder.rollbacks(run.folder)))
         step_fn = stepping.announced(model, run.steps_per_call)
+        leader = _Leader(model, run, hooks, checkpoints, step_fn, hosts, received)
         while True:
             hosts.agreed(begin=(int(model.step), int(model.rollbacks)))
             try:
-                _go_on(
-                    model, batches, run, hooks, checkpoints, step_fn, hosts, received
-                )
+                leader.go_on(batches)
                 break
             except Diverged as error:
                 _roll_back(model, run, checkpoints, error)
@@ -191,58 +191,90 @@ def evaluations(every: int, evaluate: Callable[[ImageModel], Any]) -> Hook:
     return Hook(every, lambda moment: _evaluate(moment, evaluate), at_end=False)
 
 
-def _go_on(model, batches, run, hooks, checkpoints, step_fn, hosts, received):
-    """Trains from the model's step to the last, or until a signal was received."""
-    first_step = int(model.step)
-    log = RunLog(run, first_step=first_step)
-    with log, _open(batches, first_step) as upcoming:
-        if first_step == 0:
-            _begin(model, run, hooks, log)
-            _save(checkpoints, log, 0)
-        every = [run.log_every, run.checkpoint_every, *(hook.every for hook in hooks)]
-        step, calls = first_step, stepping.calls(upcoming, first_step, run, every)
-        while step < run.num_iterations:
-            try:
-                call = next(calls)
-            except DatasetError:
-                _refuse_alarm(model)
-                _save(checkpoints, log, step, needed=True)
+@dataclasses.dataclass(frozen=True)
+class _Leader:
+    """The steps of the host that writes, and all that is due between them."""
+
+    model: ImageModel
+    run: Run
+    hooks: Sequence[Hook]
+    checkpoints: Checkpoints
+    step_fn: Callable
+    hosts: Hosts
+    received: list[int]  # signals to stop
+
+    def go_on(self, batches):
+        """Trains from the model's step to the last, or until a signal was received."""
+        run, first_step = self.run, int(self.model.step)
+        log = RunLog(run, first_step=first_step)
+        with log, _open(batches, first_step) as upcoming:
+            if first_step == 0:
+                self._begin(log)
+            every = [run.log_every, run.checkpoint_every]
+            every += [hook.every for hook in self.hooks]
+            step, calls = first_step, stepping.calls(upcoming, first_step, run, every)
+            while step < run.num_iterations:
+                try:
+                    call = next(calls)
+                except DatasetError:
+                    _refuse_alarm(self.model)
+                    self._save(log, step, needed=True)
+                    raise
+                metrics = self.step_fn(call)
+                if step == first_step:
+                    log.started(step + len(call))
+                step += len(call)
+                self._after(log, step, metrics, batch_size=_size(call[0]))
+
+    def _begin(self, log):
+        """What a run shows before its first step, and its first checkpoint."""
+        log.settings(self.run.settings)
+        for hook in self.hooks:
+            if hook.at_start:
+                hook.at_start(Moment(self.model, self.run, log, 0))
+        self._save(log, 0)
+
+    def _after(self, log, step, metrics, *, batch_size):
+        """All that is due after a step: the guard, metrics, hooks, a checkpoint."""
+        model, run = self.model, self.run
+        last = step == run.num_iterations
+        to_log, to_save = (
+            last or step % every == 0 for every in (run.log_every, run.checkpoint_every)
+        )
+        due = [
+            hook
+            for hook in self.hooks
+            if step % hook.every == 0 or last and hook.at_end
+        ]
+        if to_log or due or to_save or self.received or self.hosts.number > 1:
+            _refuse_alarm(self.model)
+        if to_log:
+            metrics = {name: float(value) for name, value in metrics.items()}
+            log.metrics(step, metrics | _learning_rates(model), batch_size=batch_size)
+        if step % run.log_every == 0:  # not after the last line: it may go on
+            model.reset_metrics()
+        for hook in due:
+            hook.act(Moment(model, run, log, step))
+        stopping, _ = self.hosts.agreed(stopping=bool(self.received))
+        if to_save or stopping:  # at the end: what it holds has been shown
+            self._save(log, step, needed=stopping or last)
+        if stopping:
+            raise Stopped(self.received[0] if self.received else signal.SIGTERM, step)
+
+    def _save(self, log, step, *, needed=False):
+        """Writes a checkpoint. One that is not needed may fail: another will come."""
+        log.flush()
+        try:
+            self.checkpoints.save(step)
+        except NotSaved as error:
+            if needed:
                 raise
-            metrics = step_fn(call)
-            if step == first_step:
-                log.started(step + len(call))
-            step += len(call)
-            last = step == run.num_iterations
-            to_log, to_save = (
-                last or step % every == 0
-                for every in (run.log_every, run.checkpoint_every)
-            )
-            due = [
-                hook for hook in hooks if step % hook.every == 0 or last and hook.at_end
-            ]
-            if to_log or due or to_save or received or hosts.number > 1:
-                _refuse_alarm(model)
-            if to_log:
-                metrics = {name: float(value) for name, value in metrics.items()}
-                metrics |= _learning_rates(model)
-                log.metrics(step, metrics, batch_size=_size(call[0]))
-            if step % run.log_every == 0:  # not after the last line: it may go on
-                model.reset_metrics()
-            for hook in due:
-                hook.act(Moment(model, run, log, step))
-            stopping, _ = hosts.agreed(stopping=bool(received))
-            if to_save or stopping:  # at the end: what it holds has been shown
-                _save(checkpoints, log, step, needed=stopping or last)
-            if stopping:
-                raise Stopped(received[0] if received else signal.SIGTERM, step)
+            logging.warning("%s. Training goes on; free some space.", error)
 
 
-def _begin(model, run, hooks, log):
-    """What a run shows before its first step."""
-    log.settings(run.settings)
-    for hook in hooks:
-        if hook.at_start:
-            hook.at_start(Moment(model, run, log, 0))
+def _refuse_alarm(model):
+    if alarm := model.alarm():
+        raise Diverged(*alarm)
 
 
 @contextlib.contextmanager
@@ -267,23 +299,6 @@ def _ended():
 def _size(batch):
     """Observed images of a batch."""
     return len(tf.nest.flatten(batch)[0])
-
-
-def _refuse_alarm(model):
-    alarm = model.alarm()
-    if alarm:
-        raise Diverged(*alarm)
-
-
-def _save(checkpoints, log, step, *, needed=False):
-    """Writes a checkpoint; one that is not needed may fail, for another will come."""
-    log.flush()
-    try:
-        checkpoints.save(step)
-    except NotSaved as error:
-        if needed:
-            raise
-        logging.warning("%s. Training goes on; free some space.", error)
 
 
 def _roll_back(model, run, checkpoints, error):
