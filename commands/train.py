@@ -154,7 +154,7 @@ def batches(
     return dataset.batches(
         settings["batch_size"],
         run_seed=settings["seed"],
-        flip=settings["flip"] and not build.keeps_latents(settings),
+        flip=not build.keeps_latents(settings) and settings["flip"],
     )
 
 

@@ -2,53 +2,22 @@
 
 A network for `Descriptor` turns images into scores or maps, whose sum is f; one for
 `Generator` turns latents into images. Any Keras model that does so will do; these are
-those of the paper's experiments, and one for small digits.
+those of the paper's experiments, one for small digits, and a residual pair.
 """
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.layers import (
-    FLOAT,
-    LAST,
-    BatchNorm,
-    ConvTranspose,
-    ImageConv,
-    SummedOutputs,
-    leaky_relu,
-)
+from coopnets_tf.layers import FLOAT, LAST, BatchNorm, SummedOutputs
+from coopnets_tf.network_rows import Conv, Deconv, Doubling, Halving, Options, each
 from coopnets_tf.wording import by, nearest
 
 DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
-Lengths = int | tuple[int | None, ...]  # of a layer, for all axes or for each
-
-
-class Conv(NamedTuple):
-    """One convolution, "same" padding. Where `size` is None, the filter spans the map,
-    and there is one answer along that axis.
-    """
-
-    size: Lengths
-    strides: int | tuple[int, ...]
-    filters: int
-    activation: Callable | str | None = leaky_relu
-
-
-class Deconv(NamedTuple):
-    """One transposed convolution, "same" padding. Where `size` is None, the filter
-    spans the map that it makes, out of one place along that axis; the other axes then
-    have "valid" padding.
-    """
-
-    size: Lengths | None
-    strides: int | tuple[int, ...]
-    filters: int | None  # None: the channels of the images
-    activation: Callable | str = leaky_relu
 
 
 class Table(NamedTuple):
@@ -61,17 +30,17 @@ class Table(NamedTuple):
     Nets without a filter that spans its map take images of any size.
     """
 
-    descriptor: list[Conv]
-    generator: list[Deconv]
+    descriptor: Sequence[Conv | Halving]
+    generator: Sequence[Deconv | Doubling]
     sums_all: bool = False
     axes: tuple[str, ...] = ("height", "width")
-    stddev: float = DESCRIPTOR_STDDEV  # of the descriptor's initial kernels
+    stddev: float | None = DESCRIPTOR_STDDEV  # of the descriptor's kernels; None: He's
 
     @property
     def any_size(self) -> bool:
-        sizes: list[Any] = [row.size for row in self.descriptor]
-        sizes += [row.size for row in self.generator]
-        return self.sums_all and not any(None in _each(size, 1) for size in sizes)
+        rows: list[Any] = [*self.descriptor, *self.generator]
+        sizes = [row.size for row in rows if not isinstance(row, Halving)]
+        return self.sums_all and not any(None in each(size, 1) for size in sizes)
 
 
 _COLOUR_CONVS = [Conv(5, 2, 64), Conv(3, 2, 128), Conv(3, 1, 256)]
@@ -110,6 +79,17 @@ TABLES = {
         [Conv(4, 2, 64, "relu"), Conv(2, 1, 128, "relu")],
         _SCENE_DECONVS,
     ),
+    "residual": Table(
+        [Conv(5, 2, 64, "silu"), Halving(112), Halving(160), Halving(192)],
+        [
+            Deconv(None, 1, 256, "silu"),
+            Doubling(160),
+            Doubling(128),
+            Doubling(64),
+            Deconv(5, 2, None),
+        ],
+        stddev=None,
+    ),
     "texture": Table(
         [Conv(15, 3, 100, "relu"), Conv(9, 1, 70, "relu"), Conv(7, 1, 30, "relu")],
         [Deconv(5, 2, 512), *_SCENE_DECONVS[1:]],
@@ -145,11 +125,6 @@ TABLES = {
     ),
 }
 LARGEST = {"digits": 16, "mnist": 28, "cifar": 32}  # sides of images, pixels
-
-
-def _each(lengths: Any, number: int) -> tuple:
-    """Of an axis each, what may be given as one for all."""
-    return lengths if isinstance(lengths, tuple) else (lengths,) * number
 
 
 def table(name: str, image_shape: tuple[int, ...]) -> Table:
@@ -213,45 +188,22 @@ def descriptor(
     found = table(name, image_shape)
     shape = [None] * len(found.axes) if found.any_size else image_shape[:-1]
     images = maps = keras.Input((*shape, image_shape[-1]), **FLOAT)
-    for position, conv in enumerate(found.descriptor):
-        maps = _conv(conv, maps, found.stddev, position, convolutions)
+    for position, row in enumerate(found.descriptor):
+        options = {**LAST, "dtype": convolutions}
+        options["kernel_initializer"] = _initial(found.stddev)  # draws once
+        maps = row.of(maps, position, options)
     if not found.sums_all:
-        top = SummedOutputs(
-            num_outputs, stddev=found.stddev, name="outputs_sum", **FLOAT
-        )
+        stddev = found.stddev or DESCRIPTOR_STDDEV
+        top = SummedOutputs(num_outputs, stddev=stddev, name="outputs_sum", **FLOAT)
         maps = top(maps)
     return keras.Model(images, maps, name=f"{name}_descriptor")
 
 
-def _conv(row, maps, stddev, position, dtype):
-    """The maps of one row of a descriptor."""
-    options = {
-        "activation": row.activation,
-        "kernel_initializer": keras.initializers.RandomNormal(stddev=stddev),
-        "name": f"conv_{position}",
-        **{**LAST, "dtype": dtype},
-    }
-    rank = len(maps.shape) - 2
-    size, strides = _each(row.size, rank), _each(row.strides, rank)
-    if None in size:
-        return _spanning_conv(row.filters, size[0], strides[0], maps, options)
-    kind = keras.layers.Conv2D if rank == 2 else keras.layers.Conv3D
-    if position == 0 and rank == 2:
-        # The gradient with respect to the image is taken in every Langevin step.
-        kind = ImageConv
-    return kind(row.filters, size, strides, padding="same", **options)(maps)
-
-
-def _spanning_conv(filters, size, strides, maps, options):
-    """Filters over some frames and all their pixels, half a filter of zeros before and
-    after the first and last frame: [batch, frames, height, width, channels] to [batch,
-    fewer frames, 1, 1, filters]. Pixels are taken as channels, which is twice as fast.
-    """
-    frames, *pixels = maps.shape[1:]
-    flat = keras.layers.Reshape((frames, 1, math.prod(pixels)), **FLOAT)(maps)
-    padded = keras.layers.ZeroPadding2D((size // 2, 0), **LAST)(flat)
-    found = keras.layers.Conv2D(filters, (size, 1), (strides, 1), **options)(padded)
-    return keras.layers.Reshape((found.shape[1], 1, 1, filters), **FLOAT)(found)
+def _initial(stddev):
+    """The distribution of the initial kernels."""
+    if stddev is None:
+        return "he_normal"
+    return keras.initializers.RandomNormal(stddev=stddev)
 
 
 def generator(
@@ -285,21 +237,15 @@ def generator(
     latents = maps = keras.Input(any_map if found.any_size else latent_shape, **FLOAT)
     if vector:
         maps = keras.layers.Reshape((1, 1, *latent_shape), **FLOAT)(latents)
+    options: Options = {"stddev": GENERATOR_STDDEV, "dtype": convolutions}
     for position, (row, size) in enumerate(
         zip(found.generator, sizes[1:], strict=True)
     ):
-        kernel = _each(row.size, len(size))
-        maps = ConvTranspose(
-            row.filters or image_shape[-1],
-            tuple(side or whole for side, whole in zip(kernel, size, strict=True)),
-            row.strides,
-            None if found.any_size else size,
-            padding="valid" if None in kernel else "same",
-            stddev=GENERATOR_STDDEV,
-            name=f"deconv_{position}",
-            dtype=convolutions,
-        )(maps)
-        if row is found.generator[-1]:
+        options["output_size"] = None if found.any_size else size
+        if row.filters is None:
+            options["filters"] = image_shape[-1]
+        maps = row.onto(size, maps, position, options)
+        if position == len(found.generator) - 1:
             break
         maps = BatchNorm(name=f"norm_{position}", **FLOAT)(maps)
         maps = keras.layers.Activation(row.activation, **FLOAT)(maps)
@@ -354,14 +300,16 @@ def latent_shape_of(
 
 def _factor(found):
     """How much larger than the latent map the images of a table are."""
-    return math.prod(_each(row.strides, 1)[0] for row in found.generator)
+    return math.prod(each(row.strides, 1)[0] for row in found.generator)
 
 
-def map_sizes(image_size: tuple[int, ...], rows: list[Deconv]) -> list[tuple[int, ...]]:
+def map_sizes(
+    image_size: tuple[int, ...], rows: Sequence[Deconv | Doubling]
+) -> list[tuple[int, ...]]:
     """Sizes of a generator's maps, from the latents to the image."""
     sizes = [tuple(image_size)]
     for row in reversed(rows):
-        kernel = _each(row.size, len(image_size))
+        kernel = each(row.size, len(image_size))
         sizes.insert(
             0,
             tuple(
@@ -369,7 +317,7 @@ def map_sizes(image_size: tuple[int, ...], rows: list[Deconv]) -> list[tuple[int
                 for side, lost, stride in zip(
                     sizes[0],
                     _lost(kernel, sizes[0]),
-                    _each(row.strides, len(image_size)),
+                    each(row.strides, len(image_size)),
                     strict=True,
                 )
             ),

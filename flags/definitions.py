@@ -18,6 +18,7 @@ NETWORKS = (
     "cifar",
     "scene",
     "object",
+    "residual",
     "texture",
     "moving_texture",
     "moving_texture_small",

@@ -15,6 +15,7 @@ LEVELS = [
     {"seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
     | {"sizes", "batches", "variables"},
+    {"network_rows"},
     {"data", "frozen", "networks", "network_checks", "network_files"},
     {"descriptor", "generator", "endpoints"},
     {"learner"},

@@ -110,6 +110,61 @@ def test_nets_of_moving_textures_have_the_published_sizes():
     assert trainable == 168_813_059
 
 
+def silu(values):
+    return values / (1 + np.exp(-values))
+
+
+def part_of(network, begin, end):
+    """The layers of a network after one, up to another, as a function."""
+    inside = keras.Model(network.get_layer(begin).output, network.get_layer(end).output)
+    return lambda maps: inside(maps).numpy()
+
+
+def test_a_residual_block_that_halves():
+    network = networks.descriptor("residual", (16, 16, 3))
+    network.get_layer("conv_1_1").bias.assign(noise(112, seed=1))
+    maps = noise(2, 8, 8, 64, seed=2)
+    pooled = maps.reshape(2, 4, 2, 4, 2, 64).mean(axis=(2, 4))
+
+    def conv(maps, kind):
+        layer = network.get_layer(f"conv_1_{kind}")
+        return tf.nn.conv2d(maps, layer.kernel, 1, "SAME").numpy() + layer.bias.numpy()
+
+    expected = silu(conv(silu(conv(pooled, 0)), 1) + conv(pooled, "beside"))
+    (end,) = [one.name for one in network.layers if "activation" in one.name][:1]
+    found = part_of(network, "conv_0", end)(maps)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0.1
+
+
+def test_a_residual_block_that_doubles():
+    network = networks.generator("residual", (32, 32, 3))
+    for layer in network.layers:
+        if layer.name.startswith("deconv_1"):  # so that the numbers differ
+            layer.kernel.assign(layer.kernel * 20)
+    begin = network.layers[network.layers.index(network.get_layer("norm_0")) + 1]
+    maps = noise(3, 2, 2, 256, seed=2)
+
+    def up(maps, kind, strides):
+        kernel = network.get_layer(f"deconv_1_{kind}").kernel
+        return tf.nn.conv2d_transpose(maps, kernel, (3, 4, 4, 160), strides).numpy()
+
+    found = up(maps, 0, 2) / np.sqrt(1 + 1e-3)  # as the averages are at first
+    expected = up(silu(found), 1, 1) + up(maps, "beside", 2)
+    (end,) = [one.name for one in network.layers if one.name.startswith("add")][:1]
+    found = part_of(network, begin.name, end)(maps)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0.1
+
+
+def test_residual_nets_are_for_any_image():
+    for shape in ((32, 32, 3), (64, 48, 1), (28, 28, 1)):
+        scores = networks.descriptor("residual", shape)
+        assert scores(np.zeros((2, *shape))).shape == (2,)
+        images = networks.generator("residual", shape, (7,))
+        assert images(np.zeros((2, 7))).shape == (2, *shape)
+
+
 def test_filters_over_all_pixels_are_convolutions_over_frames():
     network = networks.descriptor("moving_texture_small", (26, 8, 8, 1))
     first, second = (network.get_layer(name) for name in ("conv_0", "conv_1"))
@@ -182,12 +237,13 @@ STILL = [name for name, one in networks.TABLES.items() if len(one.axes) == 2]
 
 
 @pytest.mark.parametrize("name", STILL)
-def test_negative_answers_are_cut_off_in_nets_of_objects_and_textures_alone(name):
+def test_how_the_first_layers_answer_where_the_bias_is_negative(name):
     network = networks.descriptor(name, (8, 8, 1), num_outputs=2)
     first = network.get_layer("conv_0")
     first.bias.assign(-np.ones(first.filters))
     maps = first(np.zeros((1, 8, 8, 1)))
-    expected = 0 if name in ("object", "texture") else -0.2
+    answers = {"object": 0, "texture": 0, "residual": silu(-1.0)}
+    expected = answers.get(name, -0.2)
     np.testing.assert_allclose(maps, np.full(maps.shape, expected), rtol=1e-6)
 
 

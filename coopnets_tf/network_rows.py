@@ -1,0 +1,146 @@
+"""The rows of the networks' tables, and the layers that each stands for."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from coopnets_tf.layers import (
+    FLOAT,
+    LAST,
+    BatchNorm,
+    ConvTranspose,
+    ImageConv,
+    leaky_relu,
+)
+
+Lengths = int | tuple[int | None, ...]  # of a layer, for all axes or for each
+Options = dict[str, Any]  # of layers
+
+
+def each(lengths: Any, number: int) -> tuple:
+    """Of an axis each, what may be given as one for all."""
+    return lengths if isinstance(lengths, tuple) else (lengths,) * number
+
+
+class Conv(NamedTuple):
+    """One convolution of a descriptor, "same" padding. Where `size` is None, the filter
+    spans the map, and there is one answer along that axis.
+    """
+
+    size: Lengths
+    strides: int | tuple[int, ...]
+    filters: int
+    activation: Callable | str | None = leaky_relu
+
+    def of(self, maps: tf.Tensor, position: int, options: Options) -> tf.Tensor:
+        """The answers to a map.
+
+        Args:
+          position: of the row in its table.
+          options: of the convolutions.
+        """
+        name = f"conv_{position}"
+        options = {"activation": self.activation, "name": name, **options}
+        rank = len(maps.shape) - 2
+        size, strides = each(self.size, rank), each(self.strides, rank)
+        if None in size:
+            return _spanning_conv(self.filters, size[0], strides[0], maps, options)
+        kind = keras.layers.Conv2D if rank == 2 else keras.layers.Conv3D
+        if position == 0 and rank == 2:
+            # The gradient with respect to the image is taken in every Langevin step.
+            kind = ImageConv
+        return kind(self.filters, size, strides, padding="same", **options)(maps)
+
+
+class Halving(NamedTuple):
+    """A residual block of a descriptor that halves its map: of the mean of every 2x2,
+    two 3x3 convolutions beside one of 1x1, with He's initial kernels.
+    """
+
+    filters: int
+    activation: Callable | str = "silu"
+
+    def of(self, maps: tf.Tensor, position: int, options: Options) -> tf.Tensor:
+        """As for `Conv`."""
+
+        def conv(size, kind, **more):
+            more |= {"padding": "same", "name": f"conv_{position}_{kind}", **options}
+            more["kernel_initializer"] = "he_normal"
+            return keras.layers.Conv2D(self.filters, size, **more)
+
+        pooled = keras.layers.AveragePooling2D(2, padding="same", **LAST)(maps)
+        found = conv(3, 1)(conv(3, 0, activation=self.activation)(pooled))
+        found = keras.layers.Add(**FLOAT)([found, conv(1, "beside")(pooled)])
+        return keras.layers.Activation(self.activation, **FLOAT)(found)
+
+
+class Deconv(NamedTuple):
+    """One transposed convolution of a generator, "same" padding. Where `size` is None,
+    the filter spans the map that it makes, out of one place along that axis; the other
+    axes then have "valid" padding.
+    """
+
+    size: Lengths | None
+    strides: int | tuple[int, ...]
+    filters: int | None  # None: the channels of the images
+    activation: Callable | str = leaky_relu
+
+    def onto(
+        self, size: tuple[int, ...], maps: tf.Tensor, position: int, options: Options
+    ) -> tf.Tensor:
+        """The map of a size that it makes of another, without norm and activation.
+
+        Arguments as for `Conv.of`.
+        """
+        kernel = each(self.size, len(size))
+        layer = ConvTranspose(
+            kernel_size=tuple(
+                side or whole for side, whole in zip(kernel, size, strict=True)
+            ),
+            strides=self.strides,
+            padding="valid" if None in kernel else "same",
+            name=f"deconv_{position}",
+            **{"filters": self.filters, **options},
+        )
+        return layer(maps)
+
+
+class Doubling(NamedTuple):
+    """A residual block of a generator that doubles its map: a transposed convolution of
+    4x4 and a 3x3 one, beside a transposed one of 2x2.
+    """
+
+    filters: int
+    activation: Callable | str = "silu"
+    size: int = 4
+    strides: int = 2
+
+    def onto(
+        self, size: tuple[int, ...], maps: tf.Tensor, position: int, options: Options
+    ) -> tf.Tensor:
+        """As for `Deconv`."""
+
+        def up(side, strides, kind):
+            name = f"deconv_{position}_{kind}"
+            more = {"padding": "same", "name": name, **options}
+            return ConvTranspose(self.filters, (side, side), strides, **more)
+
+        found = up(self.size, self.strides, 0)(maps)
+        found = BatchNorm(name=f"norm_{position}_0", **FLOAT)(found)
+        found = up(3, 1, 1)(keras.layers.Activation(self.activation, **FLOAT)(found))
+        return keras.layers.Add(**FLOAT)([found, up(2, self.strides, "beside")(maps)])
+
+
+def _spanning_conv(filters, size, strides, maps, options):
+    """Filters over some frames and all their pixels, half a filter of zeros before and
+    after the first and last frame: [batch, frames, height, width, channels] to [batch,
+    fewer frames, 1, 1, filters]. Pixels are taken as channels, which is twice as fast.
+    """
+    frames, *pixels = maps.shape[1:]
+    flat = keras.layers.Reshape((frames, 1, math.prod(pixels)), **FLOAT)(maps)
+    padded = keras.layers.ZeroPadding2D((size // 2, 0), **LAST)(flat)
+    found = keras.layers.Conv2D(filters, (size, 1), (strides, 1), **options)(padded)
+    return keras.layers.Reshape((found.shape[1], 1, 1, filters), **FLOAT)(found)
