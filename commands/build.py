@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+import flags
 from coopnets_tf import (
     AlgorithmD,
     AlgorithmG,
@@ -55,12 +56,6 @@ def image_size(settings: Settings) -> tuple[int, int]:
     """Height and width of the images of a place, or of the windows of a picture."""
     sides = lengths(settings["image_size"])
     return sides[0], sides[-1]  # one number is a square
-
-
-def keeps_latents(settings: Settings) -> bool:
-    """Whether the training keeps latents of each image, which is not mirrored then."""
-    dual = settings["algorithm"] == "coopnets" and settings["data_teaching"] > 0
-    return dual or settings["algorithm"] == "generator"
 
 
 def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:
@@ -137,7 +132,7 @@ def model(
     elif algorithm == "generator":
         built = AlgorithmG(**options, num_images=num_images)
     else:
-        if keeps_latents(settings):
+        if flags.keeps_latents(settings):
             options["data_teaching"] = settings["data_teaching"]
             options["num_images"] = num_images
         built = CoopNets(**options)

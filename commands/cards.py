@@ -73,6 +73,9 @@ A generator, trained on `{dataset}` by Algorithm G of
 [arXiv:1609.09408](https://arxiv.org/abs/1609.09408), alternating back-propagation. It
 makes an image from {num_latents} normal random numbers.""",
 }
+DUAL = """ The
+generator also learned from the training images themselves, with {data_teaching:g} times
+Algorithm G's loss (dual teaching)."""
 METRICS = """
 Metrics at step {step:,}, means since the line before in the run's record:
 
@@ -101,10 +104,13 @@ def card(
     """
     facts = metadata(model, Path(dataset or "images of its owner").name)
     *size, channels = facts["image_shape"]
+    weight = getattr(model, "data_teaching", 0)
+    story = STORIES[facts["algorithm"]] + (DUAL if weight else "")
     text = TEXT.format(
         **facts,
-        story=STORIES[facts["algorithm"]].format(
+        story=story.format(
             **facts,
+            data_teaching=weight,
             num_latents=math.prod(facts["latent_shape"] or []),
             revisions=counted(facts["revision_steps"] or 0, "steps"),
         ),

@@ -154,7 +154,7 @@ def batches(
     return dataset.batches(
         settings["batch_size"],
         run_seed=settings["seed"],
-        flip=not build.keeps_latents(settings) and settings["flip"],
+        flip=not flags.keeps_latents(settings) and settings["flip"],
     )
 
 
@@ -276,9 +276,8 @@ def headline(
     if model.descriptor:
         number = counted(model.num_chains, "chains")
         chains.append(f"{number} of {counted(model.revision_steps, 'steps')}")
-    if model.generator and build.keeps_latents(settings):
-        inference = model.generator.inference
-        chains.append(f"G1 with {counted(inference.num_steps, 'steps')}")
+    if model.generator and (inferring := model.generator.inference.num_steps):
+        chains.append(f"G1 with {counted(inferring, 'steps')}")
     steps = dataset.steps_per_epoch(settings["batch_size"])
     networks = file.path.name if file else settings["network"]
     for name in set(model.nets) - set(network_files.functions(file) if file else NETS):

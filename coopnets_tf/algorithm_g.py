@@ -66,7 +66,7 @@ class AlgorithmG(ImageModel):
         batch = as_batch(data, self.image_shape, incomplete=True)
         observed, visible = batch["images"], batch.get("visible")
         # G1: the generator infers the latents of the images (Langevin on latents).
-        latents, info = image_latents.infer(self, batch, Purpose.INFERENCE)
+        latents, info = image_latents.infer(self, batch)
         # G2: the generator learns to make the images of these latents.
         with tf.GradientTape() as tape:
             generated = self.generator(latents, training=True)

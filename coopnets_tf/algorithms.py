@@ -1,4 +1,5 @@
-"""The paper's three algorithms: each is the order in which the nets take their steps.
+"""The paper's three algorithms, and dual teaching: each is the order in which the nets
+take their steps.
 
 step   what happens                                  D     G     CoopNets   dual
 G0     the generator drafts images                               x          x

@@ -1,5 +1,6 @@
 """Algorithm CoopNets: a descriptor and a generator, each teaching the other."""
 
+import math
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.seeds import Purpose
 
-DUAL_METRICS = ("reconstruction_loss", "latent_rms")
+DUAL_METRICS = ("reconstruction_loss", "latent_gradient_norm", "latent_rms")
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
@@ -50,11 +51,12 @@ class CoopNets(ImageModel):
         inference_noise_until of `ImageModel`.
 
     The metrics are those of `revision_metrics`, and `generator_loss`; in dual teaching
-    also `reconstruction_loss`, that of observed images before G2, and `latent_rms`,
-    root mean square of their latents.
+    also `reconstruction_loss`, that of observed images before G2, and those of their
+    latents in Algorithm G, `latent_gradient_norm` and `latent_rms`.
 
     Raises:
-      ValueError: on a negative `data_teaching`, or one without what it needs.
+      ValueError: on a `data_teaching` that is negative or infinite, or without what it
+        needs.
 
     Dual teaching: Cui and Han, Learning energy-based model via dual-MCMC teaching,
     NeurIPS 2023; here the latents of an image go on where they ended, as in Algorithm
@@ -84,9 +86,10 @@ class CoopNets(ImageModel):
         self.num_chains = num_chains
         self.data_teaching = data_teaching
         self.num_images = num_images
-        if not data_teaching >= 0:
+        if not 0 <= data_teaching < math.inf:
             raise ValueError(
-                f"`data_teaching` must be 0 or more. Received: {data_teaching}"
+                f"`data_teaching` must be 0 or a positive number. Received: "
+                f"{data_teaching}"
             )
         if data_teaching:
             steps = generator.inference.num_steps
@@ -95,7 +98,7 @@ class CoopNets(ImageModel):
                     "`data_teaching` needs `num_images`, and a generator with Langevin "
                     f"steps. Received: num_images={num_images}, num_steps={steps}"
                 )
-            image_latents.keep(self, num_images, Purpose.IMAGE_LATENTS)
+            self.latents = image_latents.keep(self, num_images, Purpose.IMAGE_LATENTS)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm CoopNets on a batch, see `batches.as_batch`.
@@ -118,31 +121,30 @@ class CoopNets(ImageModel):
             seed=self.step_seed(Purpose.REVISION),
             noise_scale=self.noise_scale(),
         )
-        # D2: the descriptor shifts its score from revised to observed images.
+        # D2: the descriptor shifts its score from revised to observed images. It may
+        # come before G1, which looks at the generator alone.
         descriptor_loss = self.descriptor.update(observed, revised)
-        # G1 and G2: the generator learns how the descriptor revised its drafts.
-        teach = self.teach_by_both if self.data_teaching else self.teach
-        return self.report(
-            {
-                **revision_metrics(
-                    self.descriptor, observed, generated, revised, info, descriptor_loss
-                ),
-                **teach(batch, latents, revised, recorded=(generated, tape)),
-            }
+        metrics = revision_metrics(
+            self.descriptor, observed, generated, revised, info, descriptor_loss
         )
+        # G1 and G2: the generator learns.
+        recorded = generated, tape
+        if self.data_teaching:
+            metrics |= self.teach_by_both(latents, revised, batch, recorded=recorded)
+        else:
+            metrics |= self.teach(latents, revised, recorded=recorded)
+        return self.report(metrics)
 
     def teach(
         self,
-        batch: dict[str, tf.Tensor],
         latents: tf.Tensor,
         revised: tf.Tensor,
         *,
-        recorded: Any,
+        recorded: tuple[tf.Tensor, tf.GradientTape] | None,
     ) -> dict[str, tf.Tensor]:
-        """G1 and G2 of CoopNets.
+        """G1 and G2 of CoopNets: the generator learns how its drafts were revised.
 
         Args:
-          batch: see `as_batch`; not looked at.
           latents: [chains, *latent_shape], of the drafts.
           revised: [chains, *image_shape], the drafts after D1.
           recorded: the drafts, and the tape that saw the generator make them.
@@ -167,23 +169,26 @@ class CoopNets(ImageModel):
 
     def teach_by_both(
         self,
-        batch: dict[str, tf.Tensor],
         latents: tf.Tensor,
         revised: tf.Tensor,
+        batch: dict[str, tf.Tensor],
         *,
-        recorded: Any,
+        recorded: tuple[tf.Tensor, tf.GradientTape],
     ) -> dict[str, tf.Tensor]:
-        """G1 and G2 of dual teaching; arguments and result as for `teach`.
+        """G1 and G2 of dual teaching: the generator learns from observed images, too.
 
         The drafts keep their latents. Batch norm takes the statistics of drafts and of
         observed images apart, and its averages move by the drafts', which are what
         fresh images have.
+
+        Arguments and result as for `teach`; `batch`: see `batches.as_batch`.
         """
         generated, tape = recorded
         sigma = self.generator.residual_stddev
         # G1: the generator infers the latents of the observed images.
-        inferred, _ = image_latents.infer(self, batch, Purpose.OBSERVED_INFERENCE)
-        # G2: it learns from the revised drafts and from the observed images.
+        inferred, info = image_latents.infer(self, batch)
+        # G2: it learns to make the revised images of the drafts' latents, and the
+        # observed images of theirs.
         with tape:
             loss = energies.generator_loss(
                 tf.stop_gradient(revised), generated, residual_stddev=sigma
@@ -198,6 +203,7 @@ class CoopNets(ImageModel):
         return {
             "generator_loss": loss,
             "reconstruction_loss": reconstruction_loss,
+            "latent_gradient_norm": tf.reduce_mean(info.gradient_norm),
             "latent_rms": image_latents.rms(inferred),
         }
 
@@ -206,23 +212,24 @@ class CoopNets(ImageModel):
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """What a picture of the training shows, by name: drafts, and the same drafts
         revised; and the latents that now belong to them. In dual teaching also what the
-        first training images' latents are images of.
+        first training images' latents are images of, and these latents.
         """
         refuse_below(1, num_images=num_images)
         latents, generated = self.generator.propose(num_images, seed=seed)
         revised, _ = self.descriptor.revise(
             generated, seed=seeds.fold_in(seed, 0), noise_scale=self.noise_scale()
         )
+        images = {"generator": generated, "descriptor": revised}
+        if self.data_teaching:
+            latents = self.latents[:num_images]
+            images["reconstructed"] = self.generator(latents)
+            return images, latents
         latents, _ = self.generator.infer(
             latents,
             revised,
             seed=seeds.fold_in(seed, 1),
             noise_scale=self.inference_noise_scale(),
         )
-        images = {"generator": generated, "descriptor": revised}
-        if self.data_teaching:
-            kept = self.kept["latents"][:num_images]
-            images["reconstructed"] = self.generator(kept)
         return images, latents
 
     def get_config(self) -> dict[str, Any]:

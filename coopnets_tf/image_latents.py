@@ -18,6 +18,8 @@ from coopnets_tf.seeds import Purpose, draw_seed
 def keep(model: ImageModel, num_images: int, purpose: Purpose) -> tf.Variable:
     """Draws latents of each image from their prior, for the model to keep: float32
     [num_images, *latent_shape].
+
+    `purpose` is that of the draw.
     """
     generator: Any = model.generator  # these models have one
     seed = draw_seed(model.run_seed, step=0, purpose=purpose)
@@ -26,13 +28,12 @@ def keep(model: ImageModel, num_images: int, purpose: Purpose) -> tf.Variable:
 
 
 def infer(
-    model: ImageModel, batch: dict[str, tf.Tensor], purpose: Purpose
+    model: ImageModel, batch: dict[str, tf.Tensor]
 ) -> tuple[tf.Tensor, ChainInfo]:
     """G1 of observed images, from where their latents ended before; keeps the result.
 
     Args:
       batch: see `batches.as_batch`, with the images' `numbers`, no two alike.
-      purpose: of the noise.
 
     Returns:
       The inferred latents, [batch, *latent_shape], and what the chains met.
@@ -51,7 +52,7 @@ def infer(
     latents, info = generator.infer(
         tf.gather(kept, numbers),
         batch["images"],
-        seed=model.step_seed(purpose),
+        seed=model.step_seed(Purpose.INFERENCE),
         noise_scale=model.inference_noise_scale(),
         training=True,
         visible=batch.get("visible"),

@@ -56,8 +56,13 @@ class Conv(NamedTuple):
 
 
 class Halving(NamedTuple):
-    """A residual block of a descriptor that halves its map: of the mean of every 2x2,
-    two 3x3 convolutions beside one of 1x1, with He's initial kernels.
+    """A residual block of a descriptor that halves its map, rounding up:
+
+        pooled = mean of every 2x2 of the map
+        silu(conv3x3(silu(conv3x3(pooled))) + conv1x1(pooled))
+
+    with He's initial kernels. Source: the blocks of He et al., arXiv:1512.03385, with
+    the mean in place of strides.
     """
 
     filters: int
@@ -109,14 +114,23 @@ class Deconv(NamedTuple):
 
 
 class Doubling(NamedTuple):
-    """A residual block of a generator that doubles its map: a transposed convolution of
-    4x4 and a 3x3 one, beside a transposed one of 2x2.
+    """A residual block of a generator that doubles its map, by transposed convolutions:
+
+        conv3x3(silu(norm(up4x4(map)))) + up2x2(map)
+
+    Norm and activation follow, as after every row.
     """
 
     filters: int
     activation: Callable | str = "silu"
-    size: int = 4
-    strides: int = 2
+
+    @property
+    def size(self) -> int:
+        return 4
+
+    @property
+    def strides(self) -> int:
+        return 2
 
     def onto(
         self, size: tuple[int, ...], maps: tf.Tensor, position: int, options: Options

@@ -34,7 +34,9 @@ class Table(NamedTuple):
     generator: Sequence[Deconv | Doubling]
     sums_all: bool = False
     axes: tuple[str, ...] = ("height", "width")
-    stddev: float | None = DESCRIPTOR_STDDEV  # of the descriptor's kernels; None: He's
+    stddev: float | None = (
+        DESCRIPTOR_STDDEV  # of the descriptor's; None: He's, 0.01 on top
+    )
 
     @property
     def any_size(self) -> bool:
@@ -190,7 +192,8 @@ def descriptor(
     images = maps = keras.Input((*shape, image_shape[-1]), **FLOAT)
     for position, row in enumerate(found.descriptor):
         options = {**LAST, "dtype": convolutions}
-        options["kernel_initializer"] = _initial(found.stddev)  # draws once
+        # Each layer has its own: an initializer without a seed repeats its draw.
+        options["kernel_initializer"] = _initial(found.stddev)
         maps = row.of(maps, position, options)
     if not found.sums_all:
         stddev = found.stddev or DESCRIPTOR_STDDEV
@@ -237,10 +240,10 @@ def generator(
     latents = maps = keras.Input(any_map if found.any_size else latent_shape, **FLOAT)
     if vector:
         maps = keras.layers.Reshape((1, 1, *latent_shape), **FLOAT)(latents)
-    options: Options = {"stddev": GENERATOR_STDDEV, "dtype": convolutions}
     for position, (row, size) in enumerate(
         zip(found.generator, sizes[1:], strict=True)
     ):
+        options: Options = {"stddev": GENERATOR_STDDEV, "dtype": convolutions}
         options["output_size"] = None if found.any_size else size
         if row.filters is None:
             options["filters"] = image_shape[-1]

@@ -33,8 +33,7 @@ class Purpose(enum.IntEnum):
     DIAGNOSTICS = 6
     CHAINS = 7
     FLIPS = 8
-    IMAGE_LATENTS = 9  # of dual teaching
-    OBSERVED_INFERENCE = 10
+    IMAGE_LATENTS = 9  # those of dual teaching at first
 
 
 def fold_in(seed: tf.Tensor, data: Integer) -> tf.Tensor:

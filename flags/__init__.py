@@ -9,12 +9,21 @@ from absl import flags as absl_flags
 
 import flags.definitions  # noqa: F401, defines them
 from flags import pages, rules, runs, words
-from flags.facts import FACTS, Settings, acting, defaults
+from flags.facts import FACTS, Settings, acting, defaults, keeps_latents
 from flags.places import ARCHIVES, CLIPS, NAMED, TEXTURES
 from flags.runs import SAVED
 from flags.words import Given, Refused
 
-__all__ = ["FACTS", "SAVED", "acting", "parse", "save", "saved", "settings"]
+__all__ = [
+    "FACTS",
+    "SAVED",
+    "acting",
+    "keeps_latents",
+    "parse",
+    "save",
+    "saved",
+    "settings",
+]
 
 PRESETS = Path(__file__).parent
 FLAGS: Any = absl_flags.FLAGS

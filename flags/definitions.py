@@ -10,7 +10,16 @@ import re
 from typing import Any
 
 from flags import places
-from flags.facts import ALGORITHMS, MODES, NEED_DATA, USES, WITH_IMAGES, Group, nearest
+from flags.facts import (
+    ALGORITHMS,
+    MODES,
+    NEED_DATA,
+    USES,
+    WITH_IMAGES,
+    Group,
+    keeps_latents,
+    nearest,
+)
 
 NETWORKS = (
     "digits",
@@ -99,10 +108,6 @@ def _is_guarded(settings):
 
 def _guards_revision(settings):
     return settings["guard"] and settings["algorithm"] != "generator"
-
-
-def _teaches_by_data(settings):
-    return settings["algorithm"] == "coopnets" and settings["data_teaching"] > 0
 
 
 def _goes_to_hub(settings):
@@ -361,7 +366,7 @@ data.boolean(
     modes=("train",),
     fixed=(),
     algorithms=WITH_DESCRIPTOR,
-    when=lambda settings: not _teaches_by_data(settings),
+    when=lambda settings: not keeps_latents(settings),
 )
 data.integer(
     "num_held_out",
@@ -714,12 +719,11 @@ divergence.boolean(
     "finite or beyond its --max_...",
     when=lambda settings: True,
 )
-divergence.positive("max_loss", 1e9, "Size of either loss.")
+divergence.positive("max_loss", 1e9, "Size of any of the losses.")
 divergence.positive(
     "max_gradient_norm",
     1e8,
-    "Mean norm of the energy's gradient along the chains, of a generator alone those "
-    "on latents.",
+    "Mean norm of the energy's gradient along the chains, and along those on latents.",
 )
 divergence.positive(
     "max_displacement",

@@ -158,6 +158,15 @@ def acting(settings: Settings) -> list[str]:
     ]
 
 
+def keeps_latents(settings: Settings) -> bool:
+    """Whether a training keeps latents of each image, by Algorithm G or dual teaching.
+    Such images are never mirrored.
+    """
+    algorithm = settings["algorithm"]
+    dual = algorithm == "coopnets" and settings["data_teaching"] > 0
+    return dual or algorithm == "generator"
+
+
 def nearest(text: str, choices: Iterable[str]) -> str:
     """The end of a message: the choice most like a wrong one, if any."""
     found = difflib.get_close_matches(text.lower(), list(choices), n=1)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flags.facts import FACTS, Settings, acting
+from flags.facts import FACTS, Settings, acting, keeps_latents
 from flags.words import Given, Refused
 
 FEWEST = 20  # images that an evaluation can score
@@ -104,7 +104,7 @@ def impossible_chains(settings: Settings) -> None:
 
 
 def dual_teaching(settings: Settings) -> None:
-    if settings["algorithm"] != "coopnets" or not settings["data_teaching"]:
+    if settings["algorithm"] == "generator" or not keeps_latents(settings):
         return
     if settings["generator_num_steps"] == 0:
         raise Refused(

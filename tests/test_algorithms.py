@@ -1,4 +1,4 @@
-"""Whole steps of the three algorithms against float64 NumPy, and their rules."""
+"""Whole steps of all algorithms against float64 NumPy, and their rules."""
 
 import functools
 import json
@@ -127,22 +127,13 @@ def oracle_revision(model, net, images, step):
     return states
 
 
-def oracle_inference(
-    model,
-    net,
-    latents,
-    images,
-    step,
-    visible=1.0,
-    noise_scale=1.0,
-    purpose=Purpose.INFERENCE,
-):
+def oracle_inference(model, net, latents, images, step, visible=1.0, noise_scale=1.0):
     """G1 from its formula."""
     delta, sigma = model.generator.inference.step_size, model.generator.residual_stddev
     for index in range(model.generator.inference.num_steps):
         residual = visible * (images - net.images(latents)) / sigma**2
         slope, _ = net.gradients(latents, residual)
-        noise = langevin_noise(model, step, index, purpose, latents.shape)
+        noise = langevin_noise(model, step, index, Purpose.INFERENCE, latents.shape)
         noise = noise_scale * delta * noise
         latents = latents + delta**2 / 2 * (slope - latents) + noise
     return latents
@@ -379,9 +370,8 @@ def test_three_steps_of_dual_teaching_equal_numpy(observed, unroll):
         _, up = net_d.gradients(revised, np.full(5, 1 / 5))  # D2
         _, down = net_d.gradients(batch, np.full(8, -1 / 8))
         moving_d.move([one + other for one, other in zip(up, down, strict=True)])
-        purpose = Purpose.OBSERVED_INFERENCE  # G1
-        inferred = oracle_inference(
-            model, net_g, table[numbers], batch, step, purpose=purpose
+        inferred = oracle_inference(  # G1
+            model, net_g, table[numbers], batch, step
         )
         table[numbers] = inferred
         taught, again = generated - revised, net_g.images(inferred) - batch  # G2
@@ -398,7 +388,7 @@ def test_three_steps_of_dual_teaching_equal_numpy(observed, unroll):
         np.testing.assert_allclose(metrics["reconstruction_loss"], losses[1], **CLOSE)
         rms = np.sqrt((inferred**2).mean())
         np.testing.assert_allclose(metrics["latent_rms"], rms, **CLOSE)
-        np.testing.assert_allclose(model.kept["latents"], table, **CLOSE)
+        np.testing.assert_allclose(model.latents, table, **CLOSE)
         moving_d.assert_equal()
         moving_g.assert_equal()
 
@@ -406,7 +396,7 @@ def test_three_steps_of_dual_teaching_equal_numpy(observed, unroll):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"data_teaching": -1.0}, "0 or more. Received: -1.0"),
+        ({"data_teaching": -1.0}, "0 or a positive number. Received: -1.0"),
         ({"data_teaching": 1.0, "inference_steps": 2}, "num_images=None"),
         ({"data_teaching": 1.0, "num_images": 9}, "num_steps=0"),
     ],

@@ -204,7 +204,7 @@ def test_a_lowered_step_stays_on_the_device(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*run.NETWORKS, "object"])
+@pytest.mark.parametrize("name", [*run.NETWORKS, "object", "residual"])
 def test_a_lowered_step_of_a_built_in_network_does_so_too(name):
     scene = run.NETWORKS["scene"]
     arguments = run.NETWORKS.get(name, [*scene, f"--network={name}"])

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import coopnets_tf
+from coopnets_tf import coopnets
 from tests.helpers import TOY, called, checkpoint, metrics, names, refused
 
 EXPORTS = True
@@ -23,7 +24,7 @@ def test_a_run_goes_on_as_if_unbroken(place):
     called(*DUAL, "--num_iterations=2", "--workdir=part", cwd=place)
     called("--resume", "--workdir=part", "--num_iterations=4", cwd=place)
     whole = metrics(place / "whole")
-    assert {"reconstruction_loss", "latent_rms"} <= set(whole[-1])
+    assert set(coopnets.DUAL_METRICS) < set(whole[-1])
     assert metrics(place / "part") == whole
     whole, part = (checkpoint(place / name) for name in ("whole", "part"))
     assert any("latents" in name for name in whole)
@@ -40,7 +41,10 @@ def test_its_pictures_and_its_export_are_of_both_nets(place):
     called("--mode=sample", "--workdir=whole", cwd=place)
     assert names(place / "whole/sample-1") == {"generator.png", "descriptor.png"}
     model = coopnets_tf.load(place / "whole")
-    assert model.kept["latents"].shape == [1_200, 4]
+    assert model.latents.shape == [1_200, 4]
+    shown, latents = model.shown(3, seed=tf.constant([1, 2]))
+    np.testing.assert_array_equal(latents, model.latents[:3])
+    np.testing.assert_array_equal(shown["reconstructed"], model.generate(latents))
     exported = tf.saved_model.load(str(place / "whole" / "export"))
     samples = exported.sample(tf.constant(3), tf.constant(5))
     np.testing.assert_allclose(samples, model.sample(3, seed=5), atol=1e-5)
