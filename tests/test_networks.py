@@ -157,6 +157,14 @@ def test_a_residual_block_that_doubles():
     assert expected.std() > 0.1
 
 
+def test_residual_nets_begin_with_hes_kernels():
+    """Standard deviation sqrt(2 / fan-in), of 6e4 numbers or more: 3 % is ten s.d."""
+    network = networks.descriptor("residual", (64, 64, 3))
+    for name, inputs in (("conv_1_0", 9 * 64), ("conv_2_1", 9 * 160)):
+        kernel = network.get_layer(name).kernel
+        assert np.std(kernel) == pytest.approx(np.sqrt(2 / inputs), rel=0.03)
+
+
 def test_residual_nets_are_for_any_image():
     for shape in ((32, 32, 3), (64, 48, 1), (28, 28, 1)):
         scores = networks.descriptor("residual", shape)
