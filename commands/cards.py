@@ -196,7 +196,7 @@ def push(
         import huggingface_hub
     except ImportError as error:
         raise RunError(
-            "The hub's client is missing; install it by: pip install huggingface_hub"
+            f"hf://{name} is on the hub, which needs pip install huggingface_hub."
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         # Made first: a run whose card fails leaves nothing on the hub.

@@ -178,7 +178,7 @@ def _simple_fills(occluded, visible, training):
     try:
         fills["biharmonic"] = recovery.biharmonic_fill(*frames)
     except ImportError:
-        print("Without scikit-image there is no biharmonic baseline.")
+        print("The biharmonic baseline needs pip install scikit-image.")
     fills = {name: fill.reshape(shape) for name, fill in fills.items()}
     if training is not None:
         fills["mean image"] = recovery.mean_fill(occluded, visible, training)

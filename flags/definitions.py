@@ -289,7 +289,7 @@ data.string(
 data.integer(
     "num_frames",
     None,
-    "--dataset is one clip, a video (by pip install av), an animation, or a folder of "
+    "--dataset is one clip, a video (pip install av), an animation, or a folder of "
     "frames in the order of the numbers in their names; its images are all windows of "
     "so many consecutive frames. Default: still images, and that of "
     "flags/moving_texture.cfg for a video or a .gif.",

@@ -75,7 +75,7 @@ def main(argv=None):
     given = options.parse_args(argv)
     pythons = interpreters({name: getattr(given, f"{name}_python") for name in MODULES})
     for name in MODULES.keys() - pythons:
-        print(f"{name} cannot be imported; --{name}_python=PATH names who can.")
+        print(f"{name} is missing: pip install {name}, or --{name}_python=PATH of one.")
     rows, lines = [], []
     for network in given.networks:
         found, facts = measure(NETWORKS[network], pythons, given.steps)

@@ -113,21 +113,23 @@ def load(
 
 
 def _keras_file(path, trust_network):
-    if not path.startswith("hf://") and not Path(path).exists():
-        raise RunError(f"{path} does not exist.")
-    if trust_network:
-        beside = Path(path).parent
-        if path.startswith("hf://"):
+    beside = Path(path).parent
+    if path.startswith("hf://"):
+        try:
             import huggingface_hub
-
+        except ImportError as error:
+            raise RunError(
+                f"{path} is on the hub, which needs pip install huggingface_hub."
+            ) from error
+        if trust_network:
             name = path.removeprefix("hf://")
             beside = Path(huggingface_hub.snapshot_download(name))
-        if (beside / network_files.COPY).is_file():
-            network_files.functions(network_files.read(beside / network_files.COPY))
+    elif not Path(path).exists():
+        raise RunError(f"{path} does not exist.")
+    if trust_network and (beside / network_files.COPY).is_file():
+        network_files.functions(network_files.read(beside / network_files.COPY))
     try:
         model = keras.saving.load_model(path, safe_mode=not trust_network)
-    except ImportError:
-        raise  # Keras says what to install
     except Exception as error:  # another program's file fails in many ways
         raise RunError(
             f"{path} cannot be loaded: {error} If its networks come with Python code, "
