@@ -135,7 +135,7 @@ def _commands(flagfile):
         yield "# made in Python"
         return
     for line in flagfile.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# python "):
+        if line.startswith(("# python ", f"# {flags.program.COMMAND} ")):
             yield shlex.join(_without_folder(word) for word in _words(line[2:]))
         elif line.startswith("#"):
             yield line

@@ -4,7 +4,6 @@ import functools
 import os
 import platform
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib import metadata
@@ -59,13 +58,14 @@ def lead(
             raise OSError(f"{error}. It happened in {run_dir}") from error
     place = shlex.quote(str(run_dir))
     modes = "interpolate, reconstruct, " if model.generator else ""
+    program = flags.program.name()
     print(
         f"Done. Pictures of the nets: {run_dir}/samples; the nets, a SavedModel: "
         f"{run_dir}/export; curves: tensorboard --logdir {place}\n"
-        f"Use it: python main.py --mode=sample --workdir={place} (or {modes}recover, "
+        f"Use it: {program} --mode=sample --workdir={place} (or {modes}recover, "
         "evaluate, export)\n"
-        f"Longer: python main.py --resume --workdir={place} --num_iterations=N; once "
-        f"more from the start: python main.py --flagfile={place}/{flags.SAVED}"
+        f"Longer: {program} --resume --workdir={place} --num_iterations=N; once "
+        f"more from the start: {program} --flagfile={place}/{flags.SAVED}"
     )
     return run_dir
 
@@ -238,7 +238,7 @@ def train_in(
     versions = [f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras")]
     now = time.strftime("%Y-%m-%d %H:%M:%S %z")
     heading = [
-        shlex.join(["python", *sys.argv]),
+        flags.program.call(),
         f"{now}, Python {platform.python_version()}, {', '.join(versions)}",
     ]
     flags.save(run.folder / flags.SAVED, heading, settings)
@@ -254,7 +254,8 @@ def train_in(
     try:
         training.train(model, batches(dataset, settings), run, [shown, *hooks])
     except Stopped as stop:
-        print(f"{stop}. Go on with: python main.py --resume --workdir={place}")
+        program = flags.program.name()
+        print(f"{stop}. Go on with: {program} --resume --workdir={place}")
         raise
 
 

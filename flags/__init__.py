@@ -8,24 +8,25 @@ from typing import Any, NoReturn
 from absl import flags as absl_flags
 
 import flags.definitions  # noqa: F401, defines them
-from flags import pages, rules, runs, words
+from flags import pages, program, rules, runs, words
 from flags.facts import FACTS, Settings, acting, defaults, keeps_latents
 from flags.places import ARCHIVES, CLIPS, NAMED, TEXTURES
 from flags.runs import SAVED
-from flags.words import Given, Refused
+from flags.words import PRESETS, Given, Refused
 
 __all__ = [
     "FACTS",
+    "PRESETS",
     "SAVED",
     "acting",
     "keeps_latents",
     "parse",
+    "program",
     "save",
     "saved",
     "settings",
 ]
 
-PRESETS = Path(__file__).parent
 FLAGS: Any = absl_flags.FLAGS
 HELP = {
     **dict.fromkeys(["h", "help", "helpshort"], pages.first),
@@ -78,12 +79,14 @@ def parse(argv: list[str]) -> list[str]:
     With `--resume`, and in all modes but train, the flags of the run take the place of
     the presets; with `--resume` what would change its mathematics is refused.
 
-    What is wrong ends the program with one line; `--help` and `--print_config` end it
-    with what they print.
+    What is wrong ends the program with one line; `--help`, `--print_config` and
+    `--version` end it with what they print.
 
     Returns:
       The program's name alone, as `absl.app.run` wants it.
     """
+    if "version" in map(words.name_of, argv[1:]):
+        _show(program.versions())
     given = [word for word in argv[1:] if not _page(word)]
     page = next(filter(None, map(_page, argv[1:])), None)
     text = ""

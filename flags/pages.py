@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+from flags import program
 from flags.facts import FACTS, Settings, acting
 from flags.words import Refused
 
@@ -17,21 +18,24 @@ Trains cooperative networks, and uses what was trained. Two nets learn together:
 the generator drafts images, the descriptor revises them by Langevin dynamics.
 Each run fills a folder with metrics, pictures, checkpoints and the nets.
 
-  python main.py --dataset=mnist    trains on a data set, or your FOLDER
-  python main.py --mode=sample      uses the newest run; also interpolate,
+  {train:<34}trains on a data set, or your FOLDER
+  {use:<34}uses the newest run; also interpolate,
                                     reconstruct, recover, evaluate, export
 
 What matters most, with the values in effect:
 """
 LAST = """
 All flags: --helpfull. As a flagfile: --print_config. Of another data set,
-algorithm or mode: add it, as in --help --dataset=mnist or --help --mode=sample."""
+algorithm or mode: add it, as in --help --dataset=mnist or --help --mode=sample.
+What is installed: --version."""
 
 
 def first(settings: Settings) -> str:
     """The flags that matter most, with the values that they would have: one screen."""
     shown = [name for name in acting(settings) if FACTS[name].basic]
-    return "\n".join([FIRST, *(_row(name, settings[name]) for name in shown), LAST])
+    name = program.name()
+    top = FIRST.format(train=f"{name} --dataset=mnist", use=f"{name} --mode=sample")
+    return "\n".join([top, *(_row(name, settings[name]) for name in shown), LAST])
 
 
 def _row(name, value):
@@ -93,7 +97,7 @@ def config(settings: Settings, words: Sequence[str]) -> str:
         or settings[name] != FACTS[name].default
         if settings[name] is not None and name not in ("print_config", "trust_network")
     ]
-    comment = shlex.join(["python", "main.py", *words])
+    comment = " ".join([program.name(), *map(shlex.quote, words)])
     comment = comment.encode("utf-8", "backslashreplace").decode("utf-8")
     return "\n".join([*(f"# {one}" for one in comment.splitlines()), *lines])
 

@@ -10,6 +10,7 @@ from absl import flags as absl_flags
 from flags.facts import FACTS, nearest
 
 FLAGS: Any = absl_flags.FLAGS
+PRESETS = Path(__file__).parent
 OLD_NAMES = {  # the first two in flags.cfg of version 0.1
     "num_noise_steps": "descriptor_noise_until",
     "generator_num_noise_steps": "generator_noise_until",
@@ -127,7 +128,7 @@ def _lines(word, path, within):
     if path in within:
         raise word.refusal(f"--flagfile={path} is within itself.")
     try:
-        content = Path(path).expanduser().read_bytes()
+        content = _place(path).read_bytes()
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise word.refusal(f"--flagfile={path} cannot be read: {reason}.") from error
@@ -139,3 +140,10 @@ def _lines(word, path, within):
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.strip().startswith(("#", "//")):
             yield Word(line.strip(), path, number)
+
+
+def _place(path):
+    """A flagfile; where there is no flags/mnist_fast.cfg, that is the preset."""
+    place = Path(path).expanduser()
+    is_preset = place.parent == Path("flags") and not place.exists()
+    return PRESETS / place.name if is_preset else place

@@ -1,4 +1,6 @@
 import re
+import sys
+from importlib import metadata, util
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 from PIL import Image
 
 import commands
+import coopnets_tf
 import flags
 from commands import build
 from coopnets_tf import networks
@@ -684,6 +687,53 @@ def test_all_flags_fit_the_terminal(columns, capsys, monkeypatch):
     }
 
 
+def test_texts_name_the_program_as_it_was_called(capsys, monkeypatch):
+    arguments = ["--dataset=brick", "--workdir=a b", "--print_config"]
+    for called in ("/env/bin/coopnets", "coopnets.exe"):
+        monkeypatch.setattr(sys, "argv", [called, "--seed=3", "--workdir=a b"])
+        assert flags.program.call() == "coopnets --seed=3 '--workdir=a b'"
+        assert printed(capsys, *arguments).startswith(
+            "# coopnets --dataset=brick '--workdir=a b' --print_config\n"
+        )
+        text = printed(capsys, "--help")
+        assert "\n  coopnets --mode=sample            uses the newest" in text
+        assert "main.py" not in text
+    for called in ("main.py", "/home/me/main.py", "step.py"):
+        monkeypatch.setattr(sys, "argv", [called, "--seed=3"])
+        assert flags.program.call() == f"python {called} --seed=3"
+        text = printed(capsys, "--help")
+        assert "\n  python main.py --mode=sample      uses the newest" in text
+
+
+@pytest.mark.parametrize("others", [[], ["--mode=sample"], ["--zzz", "--help"]])
+def test_versions(others, capsys):
+    own = re.escape(coopnets_tf.__version__)
+    text = printed(capsys, *others, "--version")
+    number = r"\d+\.\d+\.\S+"
+    assert re.fullmatch(
+        rf"coopnets_tf {own}, TensorFlow {number}, Keras {number}, Python {number}\n",
+        text,
+    )
+
+
+def test_versions_of_what_is_missing(monkeypatch):
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    expected = "coopnets_tf missing, TensorFlow missing, Keras missing, Python 3"
+    assert flags.program.versions().startswith(expected)
+
+
+def test_presets_are_found_from_any_folder():
+    by_place = parsed(f"--flagfile={flags.PRESETS / 'mnist_fast.cfg'}")
+    assert parsed("--flagfile=flags/mnist_fast.cfg") == by_place
+    Path("flags").mkdir()
+    Path("flags/mnist_fast.cfg").write_text("--seed=7")
+    assert parsed("--flagfile=flags/mnist_fast.cfg")["seed"] == 7
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -739,6 +789,8 @@ def test_a_printed_config_gives_the_same_values(arguments, capsys):
         ("--zzz", "There is no flag --zzz. See --help."),
         ("typo --seed=3", "Flags begin with --. Received: typo."),
         ("--flagfile=nope", "--flagfile=nope cannot be read: No such file"),
+        ("--flagfile=flags/nope.cfg", "flags/nope.cfg cannot be read: No such file"),
+        ("--flagfile=mnist.cfg", "--flagfile=mnist.cfg cannot be read: No such file"),
         ("--flagfile=.", "--flagfile=. cannot be read: Is a directory"),
     ],
 )

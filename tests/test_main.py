@@ -106,7 +106,13 @@ except SystemExit:
     pass
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 """
-    for argument in ("--help", "--print_config", "--bach_size=4", "--dataset=typo"):
+    for argument in (
+        "--help",
+        "--version",
+        "--print_config",
+        "--bach_size=4",
+        "--dataset=typo",
+    ):
         result = subprocess.run(
             [sys.executable, "-c", program, argument],
             cwd=place,

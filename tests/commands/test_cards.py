@@ -30,6 +30,7 @@ FAKE = ROOT / "tests" / "fake_hub"
 FLAGS = """\
 # python /home/me/code/main.py '--workdir=/home/me/a b' --data_dir ~/c/d --seed=3
 # 2026-11-25 01:18:51 +0000, Python 3.11.7
+# coopnets --resume --workdir=/home/me/run
 # python main.py --dataset='unclosed
 --dataset=digits
 """
@@ -107,6 +108,7 @@ def test_card(run_dir):
         'coopnets_tf.load("hf://me/toy")',
         "float32 [64, 8, 8, 1]",
         "python main.py '--workdir=a b' --data_dir d --seed=3\n# 2026-11-25 01:18:51",
+        "\ncoopnets --resume --workdir=run\n",
         "Metrics at step 2,",
         "| epoch | 1 |\n| energy_gap | -1.235 |\n",
     ):
@@ -132,8 +134,10 @@ def test_a_push_that_fails_can_be_repeated(run_dir, hub):
 
 def test_without_the_client_there_is_a_way_out(run_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # its import fails
-    with pytest.raises(RunError, match="pip install huggingface_hub"):
+    with pytest.raises(RunError, match="hub, which needs pip install huggingface_hub"):
         cards.push(make_model(), run_dir, "me/toy", dataset="toy")
+    with pytest.raises(RunError, match="hub, which needs pip install huggingface_hub"):
+        coopnets_tf.load("hf://me/toy")
 
 
 def test_an_address_without_a_model_is_refused(hub):
