@@ -29,6 +29,7 @@ LEVELS = [
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 PACKAGE = sorted((ROOT / "coopnets_tf").rglob("*.py"))
 COMMANDS = sorted((ROOT / "commands").glob("*.py"))
+PROGRAM = [ROOT / "main.py", ROOT / "coopnets_tf_command.py"]
 # The order within the rooms that hold several modules: an import goes to the left.
 ROOMS = {
     "data": [
@@ -176,6 +177,7 @@ def test_what_running_needs_is_required_and_what_tests_need_is_not():
         "ruff",
         "mypy",
         "av",
+        "setuptools",
     }
     assert not listed & requirements("requirements-dev.txt")
 
@@ -190,7 +192,7 @@ def test_nothing_imports_late_but_what_is_optional():
     """TensorFlow in main.py, so that --help is quick; and what may not be there."""
     late = {
         (name_of(path), name.partition(".")[0])
-        for path in [*PACKAGE, *COMMANDS, ROOT / "main.py"]
+        for path in [*PACKAGE, *COMMANDS, *PROGRAM]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef)
         for inner in ast.walk(node)
@@ -198,6 +200,7 @@ def test_nothing_imports_late_but_what_is_optional():
         for name in [getattr(inner, "module", None) or inner.names[0].name]
     }
     assert late <= {
+        ("coopnets_tf_command", "main"),
         ("main", "tensorflow"),
         ("main", "PIL"),
         ("main", "commands"),
