@@ -91,6 +91,12 @@ def test_an_sdist_holds_the_same_and_what_it_is_built_by(sdist):
     assert not [name for name in names if name.startswith(strangers)]
 
 
+def test_what_is_cited_is_this_version():
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {__version__}" in lines
+    assert f"license: {PROJECT['project']['license']}" in lines
+
+
 def test_messages_name_what_the_extras_install():
     extras = PROJECT["project"]["optional-dependencies"]
     libraries = {
