@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -35,16 +35,16 @@ def train(settings: dict[str, Any]) -> Path:
     )
     hosts = Hosts(strategy)
     with hosts.watched():
-        return (lead if hosts.leads else follow)(settings, strategy, hosts)
+        if hosts.leads:
+            return lead(settings, strategy, hosts)
+        return follow(settings, strategy, hosts)
 
 
 def lead(
     settings: dict[str, Any], strategy: tf.distribute.Strategy, hosts: Hosts
 ) -> Path:
     """Trains on the host that writes, or on the only one."""
-    settings, dataset, hooks, model, file = prepared(
-        settings, strategy, tell=functools.partial(print, flush=True)
-    )
+    settings, dataset, hooks, model, file = prepared(settings, strategy, leads=True)
     run_dir = Path(settings["workdir"]) if settings["resume"] else None
     refuse_different(hosts, settings, dataset)
     if not run_dir:
@@ -74,7 +74,7 @@ def follow(
     settings: dict[str, Any], strategy: tf.distribute.Strategy, hosts: Hosts
 ) -> Path:
     """Trains on a host that writes nothing, as the one that leads does."""
-    settings, dataset, _, model, file = prepared(settings, strategy)
+    settings, dataset, _, model, file = prepared(settings, strategy, leads=False)
     refuse_different(hosts, settings, dataset)
     run_dir = Path(hosts.told(""))
     print(
@@ -108,30 +108,28 @@ def refuse_different(hosts: Hosts, settings: Settings, dataset: ImageDataset) ->
         )
 
 
-def prepared(
-    settings: dict[str, Any],
-    strategy: tf.distribute.Strategy,
-    tell: Callable[[str], None] | None = None,
-) -> tuple[
-    dict[str, Any],
-    ImageDataset,
-    list[training.Hook],
-    ImageModel,
-    NetworkFile | None,
-]:
-    """What all hosts make alike: the settings with what the images say, the images, the
-    evaluations, and the compiled model, whose step the strategy's devices share, with
-    the file of its networks.
+class Prepared(NamedTuple):
+    """What a host has before a training begins."""
 
-    Args:
-      tell: of the host that leads, prints what was found; only there are evaluations.
+    settings: dict[str, Any]  # with what the images say
+    dataset: ImageDataset
+    hooks: list[training.Hook]  # evaluations
+    model: ImageModel  # compiled; the strategy's devices share its step
+    file: NetworkFile | None  # of its networks
+
+
+def prepared(
+    settings: dict[str, Any], strategy: tf.distribute.Strategy, *, leads: bool
+) -> Prepared:
+    """What all hosts make alike; the one that leads also evaluates, and says what was
+    found.
     """
     run_dir = Path(settings["workdir"]) if settings["resume"] else None
     file = build.network_file(settings, run_dir)
-    evaluated = settings if tell else {**settings, "evaluate_every": None}
+    tell = functools.partial(print, flush=True) if leads else lambda text: None
+    evaluated = settings if leads else {**settings, "evaluate_every": None}
     dataset, hooks = data_and_evaluations(evaluated)
     settings = planned(settings, dataset.steps_per_epoch(settings["batch_size"]))
-    tell = tell or (lambda text: None)
     if dataset.found:
         tell(str(dataset.found))
         if dataset.found.grey_range:
@@ -144,7 +142,7 @@ def prepared(
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
         tell(init_from(model, settings["init_from"]))
-    return settings, dataset, hooks, model, file
+    return Prepared(settings, dataset, hooks, model, file)
 
 
 def batches(

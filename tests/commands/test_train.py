@@ -50,15 +50,17 @@ def test_what_was_found_is_said_and_kept(place):
     assert saving.dataset_of(place / "run")["grey_range"] == "0:4095"
 
 
-def test_all_hosts_prepare_the_same(place, monkeypatch):
+def test_all_hosts_prepare_the_same(place, monkeypatch, capsys):
     """Also what the images say: hosts that differ in a flag are refused."""
     monkeypatch.chdir(place)
     flags.parse(["main.py", *TOY, *FOLDER])
-    settings, told = flags.settings(), []
-    leading, *_ = train.prepared(settings, devices.strategy(), tell=told.append)
-    following, *_ = train.prepared(settings, devices.strategy())
+    settings, one = flags.settings(), devices.strategy()
+    leading = train.prepared(settings, one, leads=True).settings
+    assert capsys.readouterr().out.startswith(FOUND)
+    following = train.prepared(settings, one, leads=False).settings
+    assert not capsys.readouterr().out
     assert flags.saved(following) == flags.saved(leading)
-    assert leading["grey_range"] == "0:4095" and told[0] == FOUND
+    assert leading["grey_range"] == "0:4095"
 
 
 def test_the_range_of_the_run_is_that_of_ones_own_images(place):
