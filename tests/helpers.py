@@ -211,9 +211,11 @@ def top(descriptor):
     return descriptor.network.get_layer("outputs_sum")
 
 
-def sharpen(model):
-    """Images that differ from each other and a descriptor that has a say in them."""
-    for net, factor in ((model.generator, 20.0), (model.descriptor, 8.0)):
+def sharpen(model, descriptor=8.0):
+    """Images that differ from each other and a descriptor that has a say in them, whose
+    kernels are multiplied.
+    """
+    for net, factor in ((model.generator, 20.0), (model.descriptor, descriptor)):
         for weight in net.trainable_variables:
             if weight.path.endswith("kernel"):
                 weight.assign(factor * weight)

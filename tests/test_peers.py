@@ -54,11 +54,7 @@ def model(monkeypatch):
     )
     built = CoopNets(descriptor, generator, num_chains=8, revision_noise_until=0)
     built.compile(helpers.adam(0.003), helpers.adam(0.001))
-    for net, factor in ((built.descriptor, 60.0), (built.generator, 20.0)):
-        for weight in net.trainable_variables:
-            if weight.path.endswith("kernel"):
-                weight.assign(factor * weight)
-    return built
+    return helpers.sharpen(built, descriptor=60.0)
 
 
 def described(model):
