@@ -1,15 +1,18 @@
 """The Hugging Face hub: a trained model and the card that says what it is."""
 
+import json
 import math
 import re
 import shlex
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import flags
 from coopnets_tf.data import images
 from coopnets_tf.errors import RunError
+from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_whole
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.network_files import COPY
@@ -41,12 +44,12 @@ The picture shows `model.sample({num_samples}, seed=0)`, not chosen by hand.
 
 ## Use
 
-With {package} and `pip install huggingface_hub`:
+With {needed}:
 
 ```python
 import coopnets_tf
 
-model = coopnets_tf.load("hf://{name}"{consent})
+model = coopnets_tf.load("{address}"{consent})
 images = model.sample({num_samples}, seed=0)  # float32 {shape} in [-1, 1]
 ```
 
@@ -76,6 +79,15 @@ makes an image from {num_latents} normal random numbers.""",
 DUAL = """ The
 generator also learned from the training images themselves, with {data_teaching:g} times
 Algorithm G's loss (dual teaching)."""
+SCORES = """
+## Scores
+
+By `--mode=evaluate`; of a copy in half precision, before the weights were rounded:
+
+```
+{text}
+```
+"""
 METRICS = """
 Metrics at step {step:,}, means since the line before in the run's record:
 
@@ -88,7 +100,7 @@ Metrics at step {step:,}, means since the line before in the run's record:
 def card(
     model: ImageModel,
     run_dir: Path,
-    name: str,
+    address: str,
     *,
     dataset: str | None,
     license: str | None = None,
@@ -97,8 +109,8 @@ def card(
 
     Args:
       model: from a checkpoint of the run.
-      run_dir: its `flags.cfg` and `metrics.jsonl` are read.
-      name: "user/name" on the hub.
+      run_dir: its `flags.cfg`, `metrics.jsonl` and newest evaluation are read.
+      address: for `coopnets_tf.load`, such as "hf://user/name", or a folder's name.
       dataset: what the model was trained on. Of a path the last part is given.
       license: the hub's identifier, such as "mit".
     """
@@ -115,8 +127,9 @@ def card(
             revisions=counted(facts["revision_steps"] or 0, "steps"),
         ),
         These="These are the nets" if len(model.nets) > 1 else "This is the net",
-        title=name.split("/")[1],
-        name=name,
+        title=address.rpartition("/")[2],
+        address=address,
+        needed=" and ".join([facts["package"], *_clients(address)]),
         consent=", trust_network=True" if (run_dir / COPY).exists() else "",
         pixels="x".join(map(str, size)),
         channels=counted(channels, "channels"),
@@ -126,7 +139,28 @@ def card(
         commands="\n".join(_commands(run_dir / flags.SAVED)),
     )
     front = FRONT.format(license=f"license: {license}\n" if license else "")
-    return front + text + _metrics(run_dir / "metrics.jsonl", int(model.step))
+    step = int(model.step)
+    metrics = _metrics(run_dir / "metrics.jsonl", step)
+    return front + text + metrics + _scores(run_dir, step)
+
+
+def _clients(address):
+    return ["`pip install huggingface_hub`"] * address.startswith("hf://")
+
+
+def evaluation(run_dir: Path, step: int) -> dict[str, Any] | None:
+    """The report of the newest evaluation of a step of a run; None without one."""
+    paths = run_dir.glob("evaluate-*/report.json")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report["step"] == step and "protocol" in report:
+            return report
+    return None
+
+
+def _scores(run_dir, step):
+    report = evaluation(run_dir, step)
+    return SCORES.format(text=reports.text(report)) if report else ""
 
 
 def _commands(flagfile):
@@ -139,6 +173,15 @@ def _commands(flagfile):
             yield shlex.join(_without_folder(word) for word in _words(line[2:]))
         elif line.startswith("#"):
             yield line
+
+
+def flagfile(path: Path) -> str:
+    """A run's flagfile for others: of paths the last part is left."""
+    lines = [f"# {line.removeprefix('# ')}" for line in _commands(path)]
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("--") and not line.startswith("--data_dir="):
+            lines.append(_without_folder(line))
+    return "\n".join(lines) + "\n"
 
 
 def _words(command):
@@ -176,6 +219,21 @@ def _metrics(path, step):
     return METRICS.format(step=last, rows="\n".join(rows))
 
 
+def write(
+    model: ImageModel, run_dir: Path, folder: Path, address: str, **options: Any
+) -> None:
+    """Writes a card as `README.md`, and its picture.
+
+    Args:
+      folder: for both.
+      model, run_dir, address, **options: see `card`.
+    """
+    text = card(model, run_dir, address, **options)
+    write_whole(folder / "README.md", text.encode())
+    samples = images.grid(model.sample(NUM_SAMPLES, seed=0))
+    images.save_png(folder / "samples.png", samples)
+
+
 def push(
     model: ImageModel,
     run_dir: Path,
@@ -186,7 +244,9 @@ def push(
 ) -> None:
     """Writes a model to the hub by Keras's `hf://`, and replaces Keras's card.
 
-    Arguments as for `card`.
+    Args:
+      name: "user/name" on the hub.
+      model, run_dir, dataset, license: see `card`.
 
     Raises:
       RunError: if the hub's client is not installed.
@@ -200,10 +260,8 @@ def push(
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         # Made first: a run whose card fails leaves nothing on the hub.
-        text = card(model, run_dir, name, dataset=dataset, license=license)
-        write_whole(Path(folder) / "README.md", text.encode())
-        samples = images.grid(model.sample(NUM_SAMPLES, seed=0))
-        images.save_png(Path(folder) / "samples.png", samples)
+        address = f"hf://{name}"
+        write(model, run_dir, Path(folder), address, dataset=dataset, license=license)
         if (run_dir / COPY).exists():  # what its networks need
             shutil.copyfile(run_dir / COPY, Path(folder) / COPY)
         try:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from commands import cards, use
 from coopnets_tf.errors import RunError
+from coopnets_tf.files import write_json, write_whole
 from coopnets_tf.network_files import COPY
 from coopnets_tf.runs import export as exporting
-from coopnets_tf.runs import folder, saving
+from coopnets_tf.runs import folder, saving, trained
+from flags import SAVED
 
 
 def export(
@@ -26,7 +28,7 @@ def export(
       workdir, checkpoint, trust_network: see `use.opened`.
       output: new folder; default: the next free one in the run's, for a SavedModel its
         export/, whose content is replaced.
-      export_format: "savedmodel", "keras", "litert" or "hub".
+      export_format: "savedmodel", "keras", "litert", "run" or "hub".
       hub: "user/name" on the hub.
       license: of the nets, by the hub's name for it.
 
@@ -44,7 +46,7 @@ def export(
         print(f"Nets of step {int(model.step)} and their card: hf://{hub}")
         return
     if export_format == "savedmodel":
-        path = run_dir / "export"
+        path = trained.results(run_dir) / "export"
         if output:
             path = folder.new_output(output, run_dir, "export")
         exporting.export(model, path, dataset=dataset)
@@ -53,6 +55,15 @@ def export(
         model.save(path)
         if (run_dir / COPY).is_file():  # what its networks may need
             shutil.copyfile(run_dir / COPY, path.with_name(COPY))
+    elif export_format == "run":
+        path = folder.new_output(output, run_dir, "export")
+        exporting.export_run(model, run_dir, path)
+        if (run_dir / SAVED).is_file():
+            write_whole(path / SAVED, cards.flagfile(run_dir / SAVED).encode())
+        if report := cards.evaluation(run_dir, int(model.step)):
+            write_json(path / "evaluate-1" / "report.json", report)
+        cards.write(model, run_dir, path, path.name, dataset=dataset, license=license)
+        trained.seal(path)
     else:
         if model.generator is None:
             raise RunError(

@@ -114,6 +114,10 @@ def _goes_to_hub(settings):
     return settings["export_format"] == "hub"
 
 
+def _has_card(settings):
+    return settings["export_format"] in ("hub", "run")
+
+
 run = Group("run")
 run.enum(
     "mode",
@@ -168,8 +172,9 @@ run.string(
     "workdir",
     None,
     "Folder of this run. Default: a new runs/<dataset>-<number>, of one net alone "
-    "runs/<dataset>-<algorithm>-<number>.",
-    basic="folder of the run",
+    "runs/<dataset>-<algorithm>-<number>. To use trained nets that come with this "
+    "program: digits or mnist.",
+    basic="folder of the run; or digits, mnist",
     modes=MODES,
     path=True,
     saved=False,
@@ -991,10 +996,11 @@ use.string(
 use.enum(
     "export_format",
     "savedmodel",
-    ["savedmodel", "keras", "litert", "hub"],
+    ["savedmodel", "keras", "litert", "run", "hub"],
     "All endpoints for TensorFlow without this package; the nets for this package; "
-    "the generator for LiteRT; or the nets with a model card, pushed to --hub.",
-    basic="savedmodel, keras, litert or hub",
+    "the generator for LiteRT; a small copy of the run, the nets in half precision and "
+    "a model card; or the nets and the card, pushed to --hub.",
+    basic="savedmodel, keras, litert, run or hub",
     modes=("export",),
 )
 use.string(
@@ -1014,6 +1020,6 @@ use.string(
     "... Default: none is given.",
     must="a name of letters, digits, . and -, such as mit",
     good=lambda value: bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", value)),
-    when=_goes_to_hub,
+    when=_has_card,
     modes=("export",),
 )

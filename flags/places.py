@@ -4,6 +4,7 @@ with it, to follow `--flag=value`, or None.
 
 from pathlib import Path
 
+from flags import program
 from flags.facts import nearest
 
 # The named data sets; all others are folders or files of images.
@@ -19,6 +20,13 @@ def _state(path):
     if path.is_dir():
         return "is a folder"
     return "is a file" if path.exists() else "does not exist"
+
+
+def trained(name: str | None = None) -> list[Path]:
+    """The folders of trained nets that come with the program; those of a name."""
+    package = program.package()
+    folders = sorted(package.glob("trained/*/model.json")) if package else []
+    return [one.parent for one in folders if name in (None, one.parent.name)]
 
 
 def folder(value: str) -> str | None:
@@ -68,7 +76,9 @@ def extractor(value: str) -> str | None:
 def checkpoint(value: str) -> str | None:
     """Of a run's folder the newest one, else a file that has the ending .index."""
     path = Path(value)
-    if path.is_dir() or path.with_name(f"{path.name}.index").is_file():
+    if trained(value) or path.is_dir():
+        return None
+    if path.with_name(f"{path.name}.index").is_file():
         return None
     if path.suffix == ".index" and path.is_file():
         return None

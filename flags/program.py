@@ -27,17 +27,19 @@ def _is_command():
 
 def versions() -> str:
     """What is installed, in a line. Nothing is imported for it."""
-    package = util.find_spec("coopnets_tf")
-    if not package or not package.origin:
-        own = "missing"
-    else:  # a checkout need not be installed, and another version may be
-        own = runpy.run_path(str(Path(package.origin).with_name("version.py")))[
-            "__version__"
-        ]
+    own = "missing"
+    if place := package():  # a checkout need not be installed
+        own = runpy.run_path(str(place / "version.py"))["__version__"]
     return (
         f"coopnets_tf {own}, TensorFlow {_version('tensorflow')}, "
         f"Keras {_version('keras')}, Python {platform.python_version()}"
     )
+
+
+def package() -> Path | None:
+    """The folder of the package, which is not imported for it; None without one."""
+    found = util.find_spec("coopnets_tf")
+    return Path(found.origin).parent if found and found.origin else None
 
 
 def _version(distribution):

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flags import words
-from flags.facts import FACTS
+from flags import places, words
+from flags.facts import FACTS, nearest
 from flags.words import Refused
 
 SAVED = "flags.cfg"  # in the folder of a run that main.py made
@@ -33,6 +33,7 @@ def begun(workdir: str | None, *, resume: bool) -> Begun:
     """The run in a folder, by default the newest one.
 
     Args:
+      workdir: also the name of trained nets that come with the program, to use them.
       resume: it is to go on, as only one can that main.py made; else it is to be used.
 
     Raises:
@@ -41,8 +42,13 @@ def begun(workdir: str | None, *, resume: bool) -> Begun:
     folder = Path(workdir) if workdir else newest_run()
     if folder is None:
         raise Refused("runs/ holds no run. Name the folder of one by --workdir.")
+    if not folder.exists() and not resume:
+        folder = next(iter(places.trained(workdir)), folder)
     if not folder.exists():
-        raise Refused(f"--workdir={folder} does not exist.")
+        known = [] if resume else [one.name for one in places.trained()]
+        raise Refused(
+            f"--workdir={folder} does not exist.{nearest(str(workdir), known)}"
+        )
     needed = SAVED if resume else DESCRIPTION
     if not (folder / needed).is_file():
         python = " One made in Python goes on there, by coopnets_tf.train."

@@ -64,6 +64,8 @@ def contents(*patterns):
 
 def test_a_wheel_holds_the_program_and_nothing_else(wheel):
     package = contents("coopnets_tf/**/*.py", "coopnets_tf/py.typed")
+    nets = contents("coopnets_tf/trained/**/*")
+    package |= {name for name in nets if (ROOT / name).is_file()}
     program = contents("commands/*.py", "flags/*.py", "flags/*.cfg")
     program |= {"main.py", "surroundings.py"}
     with zipfile.ZipFile(wheel) as archive:
@@ -155,5 +157,7 @@ def test_the_command_far_from_a_checkout(wheel, tmp_path):
     first = (place / "runs/digits-1/flags.cfg").read_text().partition("\n")[0]
     assert first == f"# coopnets {' '.join(TINY)}"
     assert (place / "runs/digits-1/export/saved_model.pb").exists()
+    coopnets("--mode=sample", "--workdir=digits", "--num_images=4")  # comes along
+    assert (place / "runs/digits/sample-1/descriptor.png").exists()
     coopnets("--mode=sample", "--num_images=4", "--format=npz")
     assert list((place / "runs/digits-1/sample-1").glob("*.npz"))

@@ -62,11 +62,12 @@ ROOMS = {
         "textures",
     ],
     "runs": [
+        "trained",
         "folder",
         "logs",
         "checkpoints",
-        "export",
         "saving",
+        "export",
         "hosts",
         "stepping",
         "training",

@@ -21,7 +21,7 @@ import tensorflow as tf
 from coopnets_tf.errors import NotSaved, RunError
 from coopnets_tf.files import write_json, write_whole
 from coopnets_tf.learner import Learner
-from coopnets_tf.runs import logs
+from coopnets_tf.runs import logs, trained
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.variables import named_variables
 
@@ -245,13 +245,14 @@ def find(source: Path | str, which: str | int = "newest") -> Path:
     """The checkpoint meant by a path, without an ending.
 
     Args:
-      source: a run, or a checkpoint, such as `runs/mnist-1/checkpoints/ckpt-500`.
+      source: a run, the name of one that comes with the package, or a checkpoint, such
+        as `runs/mnist-1/checkpoints/ckpt-500`.
       which: of a run, "newest", "best" (by `keep_best`) or the number of a step.
 
     Raises:
       RunError: if there is none.
     """
-    path = Path(source).expanduser().resolve()
+    path = trained.place(source).resolve()
     if path.suffix == ".index":
         path = path.with_suffix("")
     if path.with_name(f"{path.name}.index").is_file():
@@ -294,6 +295,7 @@ def load_networks(
       RunError: if there is no checkpoint, it cannot be read, or no weight fits.
     """
     path = find(source)
+    trained.check(path.parent.parent)
     try:
         with readable(path) as place:
             reader = tf.train.load_checkpoint(place)
@@ -303,7 +305,7 @@ def load_networks(
     if not fitting:
         raise RunError(f"No weight of {path} fits the networks. {'; '.join(misfits)}")
     for variable, value in fitting:
-        variable.assign(value)
+        variable.assign(tf.cast(value, variable.dtype))  # copies have halves
     return path, misfits
 
 

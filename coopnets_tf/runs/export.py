@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import endpoints
+from coopnets_tf import endpoints, network_files
+from coopnets_tf.errors import RunError
+from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
+from coopnets_tf.runs import saving
 from coopnets_tf.runs.checkpoints import PATTERN
+from coopnets_tf.runs.folder import DATA
 from coopnets_tf.sizes import takes_any
+from coopnets_tf.variables import named_variables
 from coopnets_tf.version import __version__
 
 FILES = {"assets", "fingerprint.pb", "metadata.json", "saved_model.pb", "variables"}
@@ -113,6 +119,49 @@ def export_litert(generator: Generator, path: Path) -> None:
     generator.export(
         str(path), format="litert", input_signature=[latents], verbose=False
     )
+
+
+def export_run(model: ImageModel, run_dir: Path, place: Path) -> None:
+    """Writes a copy of a run for others: its description, and the nets in half
+    precision, with averaged weights, to compute in float32 anywhere.
+
+    Of paths in the description the last part is left.
+
+    Args:
+      model: of the run, see `saving.load`.
+      place: a folder.
+
+    Raises:
+      RunError: if a weight is too large for half precision.
+    """
+    found = saving.description(run_dir)
+    if found.get("dataset"):
+        dataset = saving.dataset_of(run_dir)
+        name = Path(dataset["dataset"]).name
+        found["dataset"] = {**dataset, "dataset": name, "data_dir": None}
+    # Not every processor has bfloat16.
+    found = json.loads(json.dumps(found).replace("mixed_bfloat16", "float32"))
+    write_json(place / RUN_DESCRIPTION, found)
+    for name in (DATA, network_files.COPY):
+        if (run_dir / name).is_file():
+            shutil.copyfile(run_dir / name, place / name)
+    parts = {name: named_variables(net) for name, net in model.nets.items()}
+    halves = {
+        part: {name: tf.Variable(_half(name, value)) for name, value in named.items()}
+        for part, named in {**parts, "kept": model.kept}.items()
+    }
+    path = place / "checkpoints" / f"ckpt-{int(model.step)}"
+    path.parent.mkdir()
+    tf.train.Checkpoint(**halves).write(str(path))
+
+
+def _half(name, variable):
+    if not variable.dtype.is_floating:
+        return variable
+    half = tf.cast(variable, tf.float16)
+    if not np.isfinite(half).all():
+        raise RunError(f"{name} is too large for half precision. Take keras.")
+    return half
 
 
 def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:

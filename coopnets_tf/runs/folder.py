@@ -14,6 +14,7 @@ from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.network_files import NetworkFile
+from coopnets_tf.runs import trained
 
 ROLLBACKS = "rollbacks.json"
 DATA = "data.json"
@@ -124,7 +125,8 @@ def new_output(
     """The folder for the results of a mode; never one that is in use.
 
     Args:
-      chosen: None for the next free `<mode>-<number>` in the run's folder.
+      chosen: None for the next free `<mode>-<number>` in the run's folder, or where
+        `trained.results` has it.
       mode: what is done with the run.
       argument: what the caller calls `chosen`.
 
@@ -134,7 +136,7 @@ def new_output(
     refuse_used(chosen, argument=argument)
     try:
         if chosen is None:
-            return _next_run(run_dir, mode)
+            return _next_run(trained.results(run_dir), mode)
         folder = Path(chosen).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

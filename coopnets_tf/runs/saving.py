@@ -89,8 +89,9 @@ def load(
 
     Args:
       path: the folder of a run, a checkpoint of a run such as
-        `runs/digits-1/checkpoints/ckpt-3000`, a `.keras` file, or an address of the
-        Hugging Face hub, `hf://user/name`.
+        `runs/digits-1/checkpoints/ckpt-3000`, a `.keras` file, an address of the
+        Hugging Face hub, `hf://user/name`, or the name of nets that come with the
+        package, "digits" or "mnist".
       checkpoint: of a run, "newest", "best" or the number of a step.
       trust_network: run Python code that comes with the model, `network.py` beside it
         and Lambda layers. Of a run, a `network.py` that this user has run before needs

@@ -79,7 +79,9 @@ def test_what_the_command_pushes_can_be_loaded(run_dir, hub):
     assert commits == ["Save model using Keras.", "Add the card of the training run."]
     text = (hub / "me/toy/README.md").read_text()
     model = coopnets_tf.load(run_dir)
-    assert text == cards.card(model, run_dir, "me/toy", dataset="digits", license="mit")
+    assert text == cards.card(
+        model, run_dir, "hf://me/toy", dataset="digits", license="mit"
+    )
     with Image.open(hub / "me/toy/samples.png") as picture:
         assert picture.size[0] == picture.size[1] > 8 * 8
     loaded = coopnets_tf.load("hf://me/toy")
@@ -94,7 +96,7 @@ def test_what_the_command_pushes_can_be_loaded(run_dir, hub):
 def test_card(run_dir):
     model = make_model()
     model.step.assign(3)
-    text = cards.card(model, run_dir, "me/toy", dataset="/home/me/photos")
+    text = cards.card(model, run_dir, "hf://me/toy", dataset="/home/me/photos")
     front, body = text.removeprefix("---\n").split("---\n", 1)
     assert "library_name: keras\n" in front and "license" not in front
     assert body.startswith("\n# toy\n")

@@ -1,0 +1,60 @@
+"""Copies of runs for others, some of which come with the package.
+
+Such a copy is the folder of a run with its nets alone, in half precision, and with the
+sums of its files, `SHA256SUMS`, as `sha256sum -c` reads them. It is used like any run.
+"""
+
+import hashlib
+from pathlib import Path
+
+from coopnets_tf.errors import RunError
+from coopnets_tf.files import RUN_DESCRIPTION, write_whole
+
+FOLDER = Path(__file__).parent.parent / "trained"
+SUMS = "SHA256SUMS"
+
+
+def names() -> list[str]:
+    """Of the trained nets that come with the package."""
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{RUN_DESCRIPTION}"))
+
+
+def place(path: Path | str) -> Path:
+    """A path; where nothing is, that of the nets of its name that come with the package."""
+    here = Path(path).expanduser()
+    return FOLDER / here if not here.exists() and str(path) in names() else here
+
+
+def results(run_dir: Path) -> Path:
+    """Where results of a run go: into its folder, but of nets that came with the
+    package `runs/<name>`.
+    """
+    return Path("runs", run_dir.name) if run_dir.parent == FOLDER else run_dir
+
+
+def seal(folder: Path) -> None:
+    """Writes the sums of all files in a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{_sum(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    write_whole(folder / SUMS, "".join(lines).encode())
+
+
+def check(folder: Path) -> None:
+    """Stops where a file of a sealed folder is missing or was changed; others pass.
+
+    Raises:
+      RunError: with the name of that file.
+    """
+    if not (folder / SUMS).is_file():
+        return
+    for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
+        known, _, name = line.partition("  ")
+        if not (folder / name).is_file() or _sum(folder / name) != known:
+            raise RunError(
+                f"{folder / name} is not as it was made: its sum is not that in "
+                f"{SUMS}. Install the package, or copy the folder, again."
+            )
+
+
+def _sum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
