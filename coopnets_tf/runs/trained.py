@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def place(path: Path | str) -> Path:
-    """A path; where nothing is, that of the nets of its name that come with the package."""
+    """A path; where nothing is, that of nets of its name that come with the package."""
     here = Path(path).expanduser()
     return FOLDER / here if not here.exists() and str(path) in names() else here
 
