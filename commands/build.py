@@ -18,6 +18,7 @@ from coopnets_tf import (
     networks,
     optimizers,
 )
+from coopnets_tf.conditional import Shares
 from coopnets_tf.data import masks, named
 from coopnets_tf.data.datasets import ImageDataset
 from coopnets_tf.errors import NetworkError
@@ -45,6 +46,7 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
     names = ["color_mode", "resize", "skip_bad_images", "grey_range", "num_frames"]
     names.append("keep_decoded")
     options |= {name: settings[name] for name in names}
+    options["class_folders"] = settings["conditional"]
     if settings["mode"] != "train" or settings["resume"]:
         run_dir = Path(settings["workdir"])
         if options["grey_range"] is None and (run_dir / RUN_DESCRIPTION).is_file():
@@ -99,11 +101,13 @@ def model(
     image_shape: tuple[int, ...],
     num_images: int,
     file: NetworkFile | None = None,
+    class_shares: Shares | None = None,
 ) -> ImageModel:
     """The compiled model of a training on `num_images` images.
 
     Args:
       file: of the networks, see `network_file`.
+      class_shares: of nets that are told classes, see `Conditional`.
 
     Raises:
       NetworkError: if a network cannot be built, or is not for these images.
@@ -116,7 +120,8 @@ def model(
             f"function that `algorithm`={algorithm} needs."
         )
     options = {"run_seed": settings["seed"], "limits": limits(settings)}
-    options |= {name: NETS[name](settings, image_shape, file) for name in needed}
+    for name in needed:
+        options[name] = NETS[name](settings, image_shape, file, class_shares)
     if "descriptor" in needed:
         options["num_chains"] = settings["num_chains"]
         options["revision_noise_until"] = settings["descriptor_noise_until"]
@@ -141,17 +146,18 @@ def model(
     return built
 
 
-def _network(settings, file, kind, *shapes, **options):
+def _network(settings, file, kind, *shapes, class_shares, **options):
     """The file's network; where it has none, the built-in one for such images."""
+    classes = [len(class_shares)] if class_shares else []
     policy = POLICIES.get(settings["precision"], "float32")
     if not (file and kind in network_files.functions(file)):
         name = _built_in(settings, file, shapes[0])
-        options["convolutions"] = policy
+        options |= {"convolutions": policy, "num_classes": sum(classes)}
         return getattr(networks, kind)(name, *shapes, **options)
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)  # of layers that do not say theirs
     try:
-        return network_files.build(file, kind, *shapes)
+        return network_files.build(file, kind, *shapes, *classes)
     finally:
         keras.config.set_dtype_policy(usual)
 
@@ -162,12 +168,20 @@ def _built_in(settings, file, image_shape):
 
 
 def descriptor(
-    settings: Settings, image_shape: tuple[int, ...], file: NetworkFile | None
+    settings: Settings,
+    image_shape: tuple[int, ...],
+    file: NetworkFile | None,
+    class_shares: Shares | None,
 ) -> Descriptor:
     # Initial weights: a seed for each net, so that they do not depend on the other.
     keras.utils.set_random_seed(2 * settings["seed"])
     network = _network(
-        settings, file, "descriptor", image_shape, num_outputs=settings["num_outputs"]
+        settings,
+        file,
+        "descriptor",
+        image_shape,
+        class_shares=class_shares,
+        num_outputs=settings["num_outputs"],
     )
     return Descriptor(
         network,
@@ -181,11 +195,15 @@ def descriptor(
         reference_stddev=settings["reference_stddev"],
         penalty=settings["energy_penalty"] or 0.0,
         image_shape=image_shape,
+        class_shares=class_shares,
     )
 
 
 def generator(
-    settings: Settings, image_shape: tuple[int, ...], file: NetworkFile | None
+    settings: Settings,
+    image_shape: tuple[int, ...],
+    file: NetworkFile | None,
+    class_shares: Shares | None,
 ) -> Generator:
     keras.utils.set_random_seed(2 * settings["seed"] + 1)
     latent_shape = lengths(settings["latent_size"])
@@ -193,7 +211,14 @@ def generator(
         latent_shape = networks.latent_shape_of(
             _built_in(settings, file, image_shape), image_shape, latent_shape
         )
-    network = _network(settings, file, "generator", image_shape, latent_shape)
+    network = _network(
+        settings,
+        file,
+        "generator",
+        image_shape,
+        latent_shape,
+        class_shares=class_shares,
+    )
     built = Generator(
         network,
         inference=Langevin(
@@ -203,6 +228,7 @@ def generator(
         ),
         residual_stddev=settings["residual_stddev"],
         latent_shape=latent_shape,
+        class_shares=class_shares,
     )
     if built.image_shape != image_shape:
         raise NetworkError(

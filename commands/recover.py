@@ -31,13 +31,14 @@ def reconstruct(
     num_images: int = 64,
     infer_steps: int = 300,
     infer_step_size: float | None = None,
+    label: str | None = None,
     seed: int = 0,
 ) -> Errors:
     """Original, reconstruction and their difference (black: none), side by side.
 
     Args:
       workdir, checkpoint, trust_network, output: see `use.sample`.
-      images, data, resize, normalize, grey_range: see `use.chosen_images`.
+      images, data, resize, normalize, grey_range, label: see `use.chosen_images`.
       num_images: at most that many.
       infer_steps, infer_step_size, seed: of G1, see `use.opened`.
 
@@ -51,7 +52,7 @@ def reconstruct(
         generator_for="`mode`=reconstruct",
         infer_step_size=infer_step_size,
     )
-    originals, _ = use.chosen_images(
+    originals, labels, _ = use.chosen_images(
         model,
         run_dir,
         num_images,
@@ -60,9 +61,12 @@ def reconstruct(
         resize=resize,
         normalize=normalize,
         grey_range=grey_range,
+        label=label,
     )
     place = folder.new_output(output, run_dir, "reconstruct")
-    found = model.reconstruct(originals, num_steps=infer_steps, seed=seed).numpy()
+    found = model.reconstruct(
+        originals, num_steps=infer_steps, seed=seed, labels=labels
+    ).numpy()
     difference = np.abs(originals - found) - 1
     columns = {
         "original": originals,
@@ -96,13 +100,14 @@ def recover(
     infer_step_size: float | None = None,
     revise_steps: int | None = None,
     num_draws: int = 1,
+    label: str | None = None,
     seed: int = 0,
 ) -> dict[str, Errors]:
     """Original, occluded and recovered images side by side, and their errors.
 
     Args:
       workdir, checkpoint, trust_network, output: see `use.sample`.
-      images, data, resize, normalize, grey_range: see `use.chosen_images`.
+      images, data, resize, normalize, grey_range, label: see `use.chosen_images`.
       mask: see `masks.hide`; or "training", what `training_mask` hid in training.
       training_mask: see `masks.training_masks`.
       num_images: at most that many.
@@ -123,11 +128,12 @@ def recover(
     )
     training = None
     if mask == "training":
-        originals, visible, occluded = _training_images(
+        originals, visible, occluded, labels = _training_images(
             run_dir, num_images, use.data_of(run_dir, data), training_mask
         )
+        labels = labels if model.class_shares else None
     else:
-        originals, training = use.chosen_images(
+        originals, labels, training = use.chosen_images(
             model,
             run_dir,
             num_images,
@@ -136,12 +142,14 @@ def recover(
             resize=resize,
             normalize=normalize,
             grey_range=grey_range,
+            label=label,
         )
         visible, occluded = masks.hide(originals, mask, seed=seed)
     place = folder.new_output(output, run_dir, "recover")
     steps = {"infer_steps": infer_steps, "num_draws": num_draws}
-    filled = model.recover(occluded, visible, revise_steps=0, seed=seed, **steps)
-    fills = _by_the_nets(model, filled, visible, revise_steps, seed)
+    own: Any = {"seed": seed, "labels": labels}
+    filled = model.recover(occluded, visible, revise_steps=0, **steps, **own)
+    fills = _by_the_nets(model, filled, visible, revise_steps, own)
     columns = {
         "original": originals,
         "occluded": occluded,
@@ -158,14 +166,14 @@ def recover(
     return errors
 
 
-def _by_the_nets(model, filled, visible, revise_steps, seed):
+def _by_the_nets(model, filled, visible, revise_steps, own):
     """What all nets of a model make of hidden pixels that the generator has filled, if
     there is one; of two nets also the generator's.
     """
     best = " and ".join(model.nets)
     if not model.descriptor:
         return {best: filled.numpy()}
-    revised = model.revise(filled, num_steps=revise_steps, seed=seed, visible=visible)
+    revised = model.revise(filled, num_steps=revise_steps, visible=visible, **own)
     alone = {"generator alone": filled.numpy()} if model.generator else {}
     return {best: revised.numpy(), **alone}
 
@@ -199,7 +207,9 @@ def _table(errors):
 
 
 def _training_images(run_dir, number, data, training_mask):
-    """Training images, their pixels that were seen, and images of those alone."""
+    """Training images, their pixels that were seen, images of those alone, and their
+    classes, if they have any.
+    """
     whole = datasets.load(**data)
     seen = whole.incomplete(masks.training_masks(training_mask, whole.image_shape))
     folder.check_data(
@@ -214,7 +224,8 @@ def _training_images(run_dir, number, data, training_mask):
     masks.refuse_extremes(
         visible, f"`training_mask`={training_mask}", "Take fewer `num_images`."
     )
-    return whole[first], visible, seen[first]
+    labels = None if whole.labels is None else whole.labels[first]
+    return whole[first], visible, seen[first], labels
 
 
 def _save_compared(path, columns):

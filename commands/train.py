@@ -136,8 +136,11 @@ def prepared(
             settings |= {"grey_range": dataset.found.grey_range}
     number = strategy.num_replicas_in_sync
     replicas.refuse_uneven(number, batch_size=settings["batch_size"])
+    shares = dataset.class_shares() if settings["conditional"] else None
     with strategy.scope():
-        model = build.model(settings, dataset.image_shape, dataset.num_images, file)
+        model = build.model(
+            settings, dataset.image_shape, dataset.num_images, file, shares
+        )
     tell(headline(model, dataset, settings, file))
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
@@ -207,6 +210,7 @@ def run_of(
         steps_per_call=settings["steps_per_call"],
         max_rollbacks=settings["max_rollbacks"] if settings["guard"] else 0,
         dataset=build.data_options(settings),
+        classes=dataset.class_names if settings["conditional"] else None,
         steps_per_epoch=dataset.steps_per_epoch(settings["batch_size"]),
         settings=flags.saved(settings),
         network_file=file,

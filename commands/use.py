@@ -4,12 +4,14 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from commands.devices import strategy
+from coopnets_tf import conditional
 from coopnets_tf import interpolation as paths
 from coopnets_tf.data import datasets, folders
 from coopnets_tf.data import images as pictures
@@ -18,7 +20,7 @@ from coopnets_tf.errors import DatasetError, RunError
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.progress import batches_on_a_bar
 from coopnets_tf.runs import folder, saving
-from coopnets_tf.wording import counted, lengths
+from coopnets_tf.wording import counted, lengths, nearest
 
 GRID = 100  # images of a grid, at most
 NUM_PATHS = 8  # of an interpolation, one a row
@@ -90,6 +92,7 @@ def sample(
     image_size: str | None = None,
     latent_size: str | None = None,
     animation: str | None = None,
+    label: str | None = None,
     devices: str = "1",
 ) -> Path:
     """Grids of the nets' samples, of clips films, too; by `format` the images also.
@@ -106,10 +109,12 @@ def sample(
       revise_steps: of D1, see `ImageModel.sample`.
       seed: image k depends on (seed, k) alone.
       format: "png", one file each, of clips one of each frame; "npy" or "npz" (key
-        `images`), uint8 [num_images, *image_shape]. None: no images but the grids.
+        `images`, with classes also `labels`), uint8 [num_images, *image_shape]. None:
+        no images but the grids.
       image_size, latent_size: of the samples, one of the two, such as "448x448" or
         "14x14"; see `ImageModel.of_size`. Default: as in training.
       animation: of clips, "gif", as None is, or "webp".
+      label: see `labels_for`; "all" for as many of each class, in their order.
       devices: that share the work, see `opened`.
 
     Raises:
@@ -132,23 +137,57 @@ def sample(
             "`animation` is for clips, and samples of this run are still images. Leave "
             "it out, or take `mode`=interpolate."
         )
+    labels = model.labels_drawn(num_images, seed=seed)
+    if label:
+        labels = labels_for(run_dir, model, label, num_images)
     place = folder.new_output(output, run_dir, "sample")
     steps: dict[str, int | None] = {"generator": 0} if model.generator else {}
     if model.descriptor and (revise_steps != 0 or not model.generator):
         steps["descriptor"] = revise_steps
     for net, number in steps.items():
-        shown = model.sample(min(num_images, GRID), seed=seed, num_steps=number).numpy()
+        few = min(num_images, GRID)
+        own = labels if labels is None else labels[:few]
+        shown = model.sample(few, seed=seed, num_steps=number, labels=own).numpy()
         pictures.save_png(place / f"{net}.png", pictures.grid(shown))
         if num_frames(model):
             frames = [pictures.grid(one) for one in shown[:CLIPS].swapaxes(0, 1)]
             path = place / f"{net}.{animation or 'gif'}"
             _save_film(path, frames, CLIP_MILLISECONDS)
     if format:
-        batches = model.sample_batches(num_images, seed=seed, num_steps=revise_steps)
+        batches = model.sample_batches(
+            num_images, seed=seed, num_steps=revise_steps, labels=labels
+        )
         pixels = (pictures.to_uint8(batch) for batch in batches)
-        _save_images(place, batches_on_a_bar(pixels, num_images), format)
+        _save_images(place, batches_on_a_bar(pixels, num_images), format, labels)
     print(f"Samples of step {int(model.step)}: {place}")
     return place
+
+
+def labels_for(run_dir: Path, model: ImageModel, label: str, number: int) -> tf.Tensor:
+    """The classes of `number` images as rows, see `conditional`.
+
+    Args:
+      label: a class, by its number or name; or "all", as many of each in their order.
+
+    Raises:
+      RunError: if the nets are told no classes, or there is no such one.
+    """
+    if model.class_shares is None:
+        raise RunError(
+            f"`label` is for runs with `conditional`, and {run_dir} is none. Leave it "
+            "out."
+        )
+    if label == "all":
+        return model.labels_in_order(number)
+    numbers = [str(one) for one in range(len(model.class_shares))]
+    names = saving.description(run_dir).get("classes") or numbers
+    for known in (names, numbers):
+        if label in known:
+            return conditional.rows(known.index(label), model.class_shares, number)
+    raise RunError(
+        f"`label` must be one of {', '.join(names)}. Received: {label}."
+        f"{nearest(label, names)}"
+    )
 
 
 def num_frames(model: ImageModel) -> int | None:
@@ -157,7 +196,7 @@ def num_frames(model: ImageModel) -> int | None:
     return frames if len(still) == 3 else None
 
 
-def _save_images(place, batches, format):
+def _save_images(place, batches, format, labels):
     if format == "png":
         save_pngs(place / "images", batches)
         return
@@ -165,7 +204,8 @@ def _save_images(place, batches, format):
     if format == "npy":
         np.save(place / "images.npy", pixels)
     else:
-        np.savez_compressed(place / "images.npz", images=pixels)
+        own = {} if labels is None else {"labels": np.argmax(labels, axis=1)}
+        np.savez_compressed(place / "images.npz", images=pixels, **own)
 
 
 def save_pngs(place: Path, batches: Iterable[np.ndarray]) -> None:
@@ -179,6 +219,14 @@ def save_pngs(place: Path, batches: Iterable[np.ndarray]) -> None:
             pictures.save_png(place / f"{number:06d}.png", image)
 
 
+class Chosen(NamedTuple):
+    """Real images to work on."""
+
+    images: np.ndarray  # [number, *image_shape] in [-1, 1]
+    labels: tf.Tensor | None  # rows of their classes, where the nets are told any
+    training: ImageDataset | None  # what the run was trained on, of its own data set
+
+
 def chosen_images(
     model: ImageModel,
     run_dir: Path,
@@ -189,9 +237,9 @@ def chosen_images(
     resize: str,
     normalize: str,
     grey_range: str | None,
-) -> tuple[np.ndarray, ImageDataset | None]:
-    """The user's images, or some of the run's data set, with those it was trained on;
-    says which.
+    label: str | None = None,
+) -> Chosen:
+    """The user's images, or some of the run's data set; says which.
 
     Args:
       number: at most that many.
@@ -199,10 +247,16 @@ def chosen_images(
       data: see `data_of`.
       resize, normalize, grey_range: of `images`, see `folders.read_files` and
         `datasets.load_splits`.
+      label: see `labels_for`. Default: the classes of the data set's images.
 
     Raises:
-      RunError: on images for a model of clips.
+      RunError: on images for a model of clips, or for one of classes without `label`.
     """
+    if images and not label and model.class_shares:
+        raise RunError(
+            "`images` have no class, and this run is one with `conditional`. Give "
+            "`label`."
+        )
     if images and num_frames(model):
         raise RunError(
             f"`images` are still, and those of this run are clips of "
@@ -221,11 +275,18 @@ def chosen_images(
         per_image = normalize == "per_image"
         if per_image:
             scaled = pictures.normalize_per_image(scaled)
-        return scaled, None
+        own = label and labels_for(run_dir, model, label, len(scaled))
+        return Chosen(scaled, own, None)
     splits = datasets.load_splits(**data_of(run_dir, data))
     chosen = splits.test.shown(number)
     print(f"{splits.test.name}: {counted(len(chosen), splits.test.kind)}")
-    return chosen, splits.training
+    rows = None
+    if label:
+        rows = labels_for(run_dir, model, label, len(chosen))
+    elif model.class_shares:
+        labels = splits.test.known_labels[:number]
+        rows = conditional.rows(labels, model.class_shares, len(chosen))
+    return Chosen(chosen, rows, splits.training)
 
 
 def interpolate(
@@ -243,6 +304,7 @@ def interpolate(
     infer_step_size: float | None = None,
     seed: int = 0,
     animation: str | None = None,
+    label: str | None = None,
 ) -> Path:
     """Images along paths between latents: a grid, and by `animation` a film.
 
@@ -256,10 +318,12 @@ def interpolate(
       infer_steps, infer_step_size: of G1, to find the latents of images; see `opened`.
       seed: of the ends, or of their inference.
       animation: None, "gif" or "webp".
+      label: see `labels_for`; or two with a comma between them, from the first, on the
+        left, to the second. Needed by nets that are told classes.
 
     Raises:
       DatasetError: on any but two images.
-      RunError: on a plane of other latents, or between images.
+      RunError: on a plane of other latents, or between images; if `label` is missing.
     """
     run_dir, model = opened(
         workdir,
@@ -270,29 +334,32 @@ def interpolate(
     )
     if interpolation == "plane":
         _refuse_other_planes(model, images)
+    classes = _both_classes(run_dir, model, label)
     folder.refuse_used(output)
     kind, ends = interpolation, None
     if images:
         options: Any = {"images": images, "resize": resize, "normalize": normalize}
         options["grey_range"] = grey_range
-        ends, _ = chosen_images(model, run_dir, 3, data=None, **options)
+        options["label"] = label and label.partition(",")[0]
+        ends, rows, _ = chosen_images(model, run_dir, 3, data=None, **options)
         if len(ends) != 2:
             raise DatasetError(
                 f"`images`: an interpolation has two ends. Received: {len(ends)}."
             )
         kind = "spherical" if kind == "corners" else kind
-        latents = model.infer(ends, num_steps=infer_steps, seed=seed).numpy()
-        latents = latents.reshape(2, 1, -1)
+        latents = model.infer(ends, num_steps=infer_steps, seed=seed, labels=rows)
+        latents = latents.numpy().reshape(2, 1, -1)
     else:
         latents = None if kind == "plane" else _drawn(model, kind, seed)
     place = folder.new_output(output, run_dir, "interpolate")
-    path = _path(kind, latents, PLANE if kind == "plane" else NUM_PATHS)
+    number = PLANE if kind == "plane" else NUM_PATHS
+    path = _with_classes(classes, _path(kind, latents, number))
     grid = pictures.grid(_generate(model, path), num_columns=path.shape[1])
     pictures.save_png(place / f"{kind}.png", grid)
     if ends is not None:
         pictures.save_png(place / "ends.png", pictures.grid(ends))
     if animation:
-        frames = _frames(kind, _path(kind, latents, FRAMES))
+        frames = _frames(kind, _with_classes(classes, _path(kind, latents, FRAMES)))
         frames = [pictures.grid(_generate(model, frame)) for frame in frames]
         _save_film(place / f"{kind}.{animation}", frames, FRAME_MILLISECONDS)
     print(f"Interpolation: {place}")
@@ -312,6 +379,29 @@ def _refuse_other_planes(model, images):
             "`interpolation`=plane is of all latents, and not between two. Leave out "
             "`images`, or take spherical or linear."
         )
+
+
+def _both_classes(run_dir, model, label):
+    """Rows of the class on the left and of that on the right; of length 0 where the
+    nets are told none.
+    """
+    if not label:
+        if model.class_shares:
+            raise RunError(
+                "Nets that are told classes need `label`, such as 3, or 3,8 from one "
+                "to the other."
+            )
+        return np.zeros([2, 0])
+    first, _, second = label.partition(",")
+    ends = [labels_for(run_dir, model, one, 1) for one in (first, second or first)]
+    return np.concatenate(ends)
+
+
+def _with_classes(classes, path):
+    """Latents of a path, [rows, columns, length], with rows of classes behind them."""
+    between = paths.linear(classes[0], classes[1], path.shape[1])
+    between = np.broadcast_to(between, (*path.shape[:2], between.shape[-1]))
+    return np.concatenate([path, between], axis=-1)
 
 
 def _drawn(model, kind, seed):
@@ -341,9 +431,13 @@ def _frames(kind, path):
     return [*frames, *frames[-2:0:-1]]
 
 
-def _generate(model, latents):
+def _generate(model, path):
+    """Images of a path `_with_classes`."""
     shape = (-1, *model.generator.latent_shape)
-    return model.generate(latents.reshape(shape).astype(np.float32))
+    length = int(np.prod(shape[1:]))
+    latents = path[..., :length].reshape(shape).astype(np.float32)
+    labels = path[..., length:].reshape(len(latents), -1)
+    return model.generate(latents, labels=labels if model.class_shares else None)
 
 
 def _save_film(path, frames, milliseconds):

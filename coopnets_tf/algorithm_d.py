@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import replicas, seeds
+from coopnets_tf import conditional, replicas, seeds
 from coopnets_tf.algorithms import CHAIN_INITS, REVISION_METRICS, revision_metrics
 from coopnets_tf.batches import as_batch
 from coopnets_tf.descriptor import Descriptor
@@ -47,7 +47,8 @@ class AlgorithmD(ImageModel):
 
     Raises:
       ValueError: on another `chain_init`, fewer persistent chains than one step moves,
-        a refresh probability outside [0, 1], or noise without a reference.
+        a refresh probability outside [0, 1], noise without a reference, or persistent
+        chains of classes.
 
     Sources: Xie, Lu, Zhu and Wu, arXiv:1602.03264; many persistent chains that are
     refreshed: Du and Mordatch, arXiv:1903.08689; uniform starts without a reference:
@@ -108,6 +109,11 @@ class AlgorithmD(ImageModel):
                 "`chain_init` noise needs a finite reference. "
                 f"Received: reference_stddev={stddev}"
             )
+        if self.chain_init == "persistent" and self.class_shares:
+            raise ValueError(
+                "Persistent chains have no class. Take another `chain_init`, such as "
+                "noise, for a descriptor of classes."
+            )
         fewer = self.num_persistent_chains < self.num_chains
         if self.chain_init == "persistent" and fewer:
             raise ValueError(
@@ -118,18 +124,21 @@ class AlgorithmD(ImageModel):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm D. Arguments and result as for `CoopNets`."""
-        observed = as_batch(data, self.image_shape)["images"]
+        batch = as_batch(data, self.image_shape)
+        observed, labels = batch["images"], self.labels_of(batch)
+        of_chains = conditional.repeated(labels, self.num_chains)
         # Chains start from noise, observed images, or where they ended before.
         start, places = self._start_training(observed, self.step_seed(Purpose.CHAINS))
         # D1: the descriptor revises images (Langevin on images).
-        revised, info = self.descriptor.revise(
+        revised, info = self.descriptor.given(of_chains).revise(
             start, seed=self.step_seed(Purpose.REVISION), noise_scale=self.noise_scale()
         )
         if self.chain_init == "persistent":
             moved = tf.IndexedSlices(*replicas.gathered((revised, places)))
             self.chains.scatter_update(moved)
         # D2: the descriptor shifts its score from revised to observed images.
-        loss = self.descriptor.update(observed, revised)
+        both = self.descriptor.given(conditional.joined(labels, of_chains))
+        loss = both.update(observed, revised)
         return self.report(
             revision_metrics(self.descriptor, observed, start, revised, info, loss)
         )
@@ -162,9 +171,14 @@ class AlgorithmD(ImageModel):
         )
 
     def start(
-        self, num_images: Integer, *, seed: tf.Tensor, first: Integer | None = None
+        self,
+        num_images: Integer,
+        *,
+        seed: tf.Tensor,
+        first: Integer | None = None,
+        labels: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """As `ImageModel.start`: where D1 begins on fresh images.
+        """As `ImageModel.start`: where D1 begins on fresh images, whatever their class.
 
         At the persistent chains in random order, from the front again after the last;
         else as in training, with noise in place of observed images.
@@ -187,7 +201,8 @@ class AlgorithmD(ImageModel):
     ) -> tuple[dict[str, tf.Tensor], None]:
         """Fresh images. Arguments and result as for `CoopNets.shown`."""
         refuse_below(1, num_images=num_images)
-        revised, _ = self.descriptor.revise(
+        labels = self.labels_in_order(num_images)
+        revised, _ = self.descriptor.given(labels).revise(
             self.start(num_images, seed=seed),
             seed=seeds.fold_in(seed, 0),
             noise_scale=self.noise_scale(),

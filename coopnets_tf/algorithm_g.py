@@ -68,9 +68,10 @@ class AlgorithmG(ImageModel):
         # G1: the generator infers the latents of the images (Langevin on latents).
         latents, info = image_latents.infer(self, batch)
         # G2: the generator learns to make the images of these latents.
+        generator = self.generator.given(self.labels_of(batch))
         with tf.GradientTape() as tape:
-            generated = self.generator(latents, training=True)
-        loss = self.generator.update(
+            generated = generator(latents, training=True)
+        loss = generator.update(
             latents, observed, visible=visible, recorded=(generated, tape)
         )
         return self.report(
@@ -89,9 +90,9 @@ class AlgorithmG(ImageModel):
         Arguments and result as for `CoopNets.shown`.
         """
         refuse_below(1, num_images=num_images)
-        _, generated = self.generator.propose(num_images, seed=seed)
-        latents = self.latents[:num_images]
-        reconstructed = self.generator(latents)
+        generator = self.generator.given(self.labels_in_order(num_images))
+        _, generated = generator.propose(num_images, seed=seed)
+        latents, reconstructed = image_latents.first(self, num_images)
         return {"generator": generated, "reconstructed": reconstructed}, latents
 
     def get_config(self) -> dict[str, Any]:

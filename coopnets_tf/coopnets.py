@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, image_latents, replicas, seeds
+from coopnets_tf import conditional, energies, image_latents, replicas, seeds
 from coopnets_tf.algorithms import REVISION_METRICS, revision_metrics
 from coopnets_tf.batches import as_batch
 from coopnets_tf.descriptor import Descriptor
@@ -107,23 +107,27 @@ class CoopNets(ImageModel):
           The running means of the metrics since they were last reset, by name.
         """
         batch = as_batch(data, self.image_shape)
-        observed = batch["images"]
+        observed, labels = batch["images"], self.labels_of(batch)
+        of_chains = conditional.repeated(labels, self.num_chains)
+        generator = self.generator.given(of_chains)
+        descriptor = self.descriptor.given(of_chains)
         # G0: the generator drafts images from latents of the prior.
         with tf.GradientTape() as tape:
-            latents, generated = self.generator.propose(
+            latents, generated = generator.propose(
                 replicas.share(self.num_chains),
                 seed=self.step_seed(Purpose.LATENTS),
                 training=True,
             )
         # D1: the descriptor revises the drafts (Langevin on images).
-        revised, info = self.descriptor.revise(
+        revised, info = descriptor.revise(
             generated,
             seed=self.step_seed(Purpose.REVISION),
             noise_scale=self.noise_scale(),
         )
         # D2: the descriptor shifts its score from revised to observed images. It may
         # come before G1, which looks at the generator alone.
-        descriptor_loss = self.descriptor.update(observed, revised)
+        both = self.descriptor.given(conditional.joined(labels, of_chains))
+        descriptor_loss = both.update(observed, revised)
         metrics = revision_metrics(
             self.descriptor, observed, generated, revised, info, descriptor_loss
         )
@@ -132,11 +136,12 @@ class CoopNets(ImageModel):
         if self.data_teaching:
             metrics |= self.teach_by_both(latents, revised, batch, recorded=recorded)
         else:
-            metrics |= self.teach(latents, revised, recorded=recorded)
+            metrics |= self.teach(generator, latents, revised, recorded=recorded)
         return self.report(metrics)
 
     def teach(
         self,
+        generator: Generator,
         latents: tf.Tensor,
         revised: tf.Tensor,
         *,
@@ -145,6 +150,7 @@ class CoopNets(ImageModel):
         """G1 and G2 of CoopNets: the generator learns how its drafts were revised.
 
         Args:
+          generator: given the classes of the chains, where there are any.
           latents: [chains, *latent_shape], of the drafts.
           revised: [chains, *image_shape], the drafts after D1.
           recorded: the drafts, and the tape that saw the generator make them.
@@ -154,8 +160,8 @@ class CoopNets(ImageModel):
         """
         # G1: the generator infers the latents of the revised images (Langevin on
         # latents). Where it makes no step, G2 reuses what G0 computed.
-        if self.generator.inference.num_steps:
-            latents, _ = self.generator.infer(
+        if generator.inference.num_steps:
+            latents, _ = generator.infer(
                 latents,
                 revised,
                 seed=self.step_seed(Purpose.INFERENCE),
@@ -164,7 +170,7 @@ class CoopNets(ImageModel):
             )
             recorded = None
         # G2: the generator learns to make the revised images of these latents.
-        loss = self.generator.update(latents, revised, recorded=recorded)
+        loss = generator.update(latents, revised, recorded=recorded)
         return {"generator_loss": loss}
 
     def teach_by_both(
@@ -184,6 +190,7 @@ class CoopNets(ImageModel):
         Arguments and result as for `teach`; `batch`: see `batches.as_batch`.
         """
         generated, tape = recorded
+        generator = self.generator.given(self.labels_of(batch))
         sigma = self.generator.residual_stddev
         # G1: the generator infers the latents of the observed images.
         inferred, info = image_latents.infer(self, batch)
@@ -195,7 +202,7 @@ class CoopNets(ImageModel):
             )
             reconstruction_loss = energies.generator_loss(
                 batch["images"],
-                self.generator.on_batch(inferred),
+                generator.on_batch(inferred),
                 residual_stddev=sigma,
             )
             both = loss + self.data_teaching * reconstruction_loss
@@ -210,21 +217,23 @@ class CoopNets(ImageModel):
     def shown(
         self, num_images: int, *, seed: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """What a picture of the training shows, by name: drafts, and the same drafts
-        revised; and the latents that now belong to them. In dual teaching also what the
-        first training images' latents are images of, and these latents.
+        """What a picture of the training shows, by name: drafts, of the classes in
+        order, and the same drafts revised; and the latents that now belong to them. In
+        dual teaching also what the first training images' latents are images of, and
+        these latents.
         """
         refuse_below(1, num_images=num_images)
-        latents, generated = self.generator.propose(num_images, seed=seed)
-        revised, _ = self.descriptor.revise(
+        labels = self.labels_in_order(num_images)
+        generator = self.generator.given(labels)
+        latents, generated = generator.propose(num_images, seed=seed)
+        revised, _ = self.descriptor.given(labels).revise(
             generated, seed=seeds.fold_in(seed, 0), noise_scale=self.noise_scale()
         )
         images = {"generator": generated, "descriptor": revised}
         if self.data_teaching:
-            latents = self.latents[:num_images]
-            images["reconstructed"] = self.generator(latents)
+            latents, images["reconstructed"] = image_latents.first(self, num_images)
             return images, latents
-        latents, _ = self.generator.infer(
+        latents, _ = generator.infer(
             latents,
             revised,
             seed=seeds.fold_in(seed, 1),

@@ -8,13 +8,14 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import energies, layers, network_checks, networks, replicas, seeds
+from coopnets_tf.conditional import Conditional, Shares
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import is_batch_norm, layers_inside
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
-class Descriptor(keras.Model):
+class Descriptor(Conditional):
     """Energy-based model `p(Y; W_D) = exp[f(Y; W_D)] q(Y) / Z(W_D)`, `q = N(0, s^2 I)`.
 
     Calling it gives the scores f(Y), [batch]: high = likely.
@@ -38,6 +39,8 @@ class Descriptor(keras.Model):
         -f(Y).
       penalty: weight of `energies.energy_penalty` in D2.
       image_shape: where the network takes any.
+      class_shares: see `Conditional`; the network then has two inputs, images and
+        classes.
 
     Raises:
       NetworkError: if the network does not do this.
@@ -54,10 +57,13 @@ class Descriptor(keras.Model):
         reference_stddev: float | None,
         penalty: float = 0.0,
         image_shape: tuple[int, ...] | None = None,
+        class_shares: Shares | None = None,
         name: str = "descriptor",
         **kwargs: Any,
     ) -> None:
+        kwargs["class_shares"] = class_shares
         super().__init__(name=name, **{**layers.FLOAT, **kwargs})
+        classes = {"num_classes": len(class_shares or [])}
         reference_stddev = math.inf if reference_stddev is None else reference_stddev
         if not reference_stddev > 0:
             raise ValueError(
@@ -67,7 +73,7 @@ class Descriptor(keras.Model):
         if not penalty >= 0:
             raise ValueError(f"`penalty` must be 0 or more. Received: {penalty}")
         self.image_shape = network_checks.shape_of_input(
-            network, image_shape, "image_shape"
+            network, image_shape, "image_shape", **classes
         )
         self.network = network
         self.revision = revision
@@ -85,11 +91,13 @@ class Descriptor(keras.Model):
                 f"Network {network.name} has SpectralNormalization, which acts with "
                 "`training=True` alone, and a descriptor is never called so."
             )
-        network_checks.outputs_of(network, self.image_shape, "scores or maps of scores")
+        network_checks.outputs_of(
+            network, self.image_shape, "scores or maps of scores", **classes
+        )
         self.built = True
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        outputs = tf.cast(self.network(images, training=False), tf.float32)
+        outputs = tf.cast(self.network(self.fed(images), training=False), tf.float32)
         rank = outputs.shape.rank
         return tf.reduce_sum(outputs, axis=range(1, rank)) if rank > 1 else outputs
 
@@ -159,7 +167,8 @@ class Descriptor(keras.Model):
 
         Args:
           observed: float32 [batch, *image_shape].
-          revised: float32 [chains, *image_shape]; taken as data.
+          revised: float32 [chains, *image_shape]; taken as data. Classes are `given` in
+            this order.
 
         Returns:
           `energies.descriptor_loss` before the step, a scalar, without the penalty.

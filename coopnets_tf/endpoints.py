@@ -63,6 +63,13 @@ def images_spec(model: Any) -> tf.TensorSpec:
     return _spec(model.descriptor, model.image_shape)
 
 
+def labels_spec(model: Any) -> list[tf.TensorSpec]:
+    """Of rows of classes, where the nets are told any; see `conditional`."""
+    if model.class_shares is None:
+        return []
+    return [tf.TensorSpec([None, len(model.class_shares)], tf.float32)]
+
+
 def _spec(net, shape):
     """Of batches of a shape; of any size where the net takes any."""
     if sizes.takes_any(net):
@@ -74,8 +81,9 @@ def build(model: Any) -> dict[str, Callable]:
     """The endpoints of an `ImageModel`, as far as it has the nets that they need.
 
     Images are float32 [batch, *image_shape] in [-1, 1], latents float32 [batch,
-    *latent_shape], all other arguments int32 scalars. To `generate`, `revise` and
-    `energy` latents and images may have any size if the nets take any.
+    *latent_shape], all other arguments int32 scalars. Where the nets are told classes,
+    each has as a last argument their rows, float32 [batch, num_classes]. To `generate`,
+    `revise` and `energy` latents and images may have any size if the nets take any.
 
     Returns:
       Compiled functions by name.
@@ -91,7 +99,8 @@ def build(model: Any) -> dict[str, Callable]:
           `draw`
         reconstruct(images, num_steps, seed) -> images; g of what `infer` finds
     """
-    functions = {"draw": _function(_draw(model), *[INTEGER] * 4)}
+    labels = labels_spec(model)
+    functions = {"draw": _function(_draw(model), *[INTEGER] * 4, *labels)}
     if model.descriptor:
         functions |= _descriptor_endpoints(model)
     if model.generator:
@@ -134,20 +143,20 @@ def _without_remapper():
 
 
 def _draw(model):
-    def draw(first, num_images, num_steps, seed):
+    def draw(first, num_images, num_steps, seed, labels=None):
         each_seed = image_seeds(seed, first, num_images, purpose=Purpose.SAMPLING)
         whose = draw_seed(seed, step=0, purpose=Purpose.SAMPLING)
-        images = model.start(num_images, seed=whose, first=first)
+        images = model.start(num_images, seed=whose, first=first, labels=labels)
         if model.descriptor is None:
             return images
-        return _revised(model, images, num_steps, each_seed)
+        return _revised(model, images, num_steps, each_seed, labels)
 
     return draw
 
 
-def _revised(model, images, num_steps, each_seed, fixed=None):
+def _revised(model, images, num_steps, each_seed, labels, fixed=None):
     """Images after `num_steps` of D1, clipped."""
-    images, _ = model.descriptor.revise(
+    images, _ = model.descriptor.given(labels).revise(
         images,
         seed=seeds.fold_in(each_seed, Purpose.REVISION),
         noise_scale=model.noise_scale(),
@@ -160,33 +169,37 @@ def _revised(model, images, num_steps, each_seed, fixed=None):
 
 
 def _descriptor_endpoints(model):
-    images = images_spec(model)
+    images, labels = images_spec(model), labels_spec(model)
 
-    def revise(images, num_steps, seed, first):
+    def revise(images, num_steps, seed, first, labels=None):
         number = tf.shape(images)[0]
         each_seed = image_seeds(seed, first, number, purpose=Purpose.REVISION)
-        return _revised(model, images, num_steps, each_seed)
+        return _revised(model, images, num_steps, each_seed, labels)
 
-    def revise_hidden(images, visible, num_steps, seed, first):
+    def revise_hidden(images, visible, num_steps, seed, first, labels=None):
         number = tf.shape(images)[0]
         each_seed = image_seeds(seed, first, number, purpose=Purpose.REVISION)
-        return _revised(model, images, num_steps, each_seed, fixed=visible > 0)
+        return _revised(model, images, num_steps, each_seed, labels, visible > 0)
 
+    def energy(images, labels=None):
+        return model.descriptor.given(labels).energy(images)
+
+    numbers = [INTEGER] * 3
     return {
-        "revise": _function(revise, images, *[INTEGER] * 3),
-        "revise_hidden": _function(revise_hidden, images, images, *[INTEGER] * 3),
-        "energy": _function(model.descriptor.energy, images),
+        "revise": _function(revise, images, *numbers, *labels),
+        "revise_hidden": _function(revise_hidden, images, images, *numbers, *labels),
+        "energy": _function(energy, images, *labels),
     }
 
 
 def _generator_endpoints(model):
-    generator = model.generator
+    generator, labels = model.generator, labels_spec(model)
     images = tf.TensorSpec([None, *model.image_shape], tf.float32)
 
-    def generate(latents):
-        return generator(latents, training=False)
+    def generate(latents, labels=None):
+        return generator.given(labels)(latents, training=False)
 
-    def infer(images, visible, num_steps, seed, draw, first):
+    def infer(images, visible, num_steps, seed, draw, first, labels=None):
         each_seed = image_seeds(
             seed, first, tf.shape(images)[0], purpose=Purpose.INFERENCE, draw=draw
         )
@@ -194,7 +207,7 @@ def _generator_endpoints(model):
         latents = seeds.standard_normal(
             shape, seed=seeds.fold_in(each_seed, Purpose.LATENTS)
         )
-        latents, _ = generator.infer(
+        latents, _ = generator.given(labels).infer(
             tf.ensure_shape(latents, [None, *generator.latent_shape]),
             images,
             seed=seeds.fold_in(each_seed, Purpose.INFERENCE),
@@ -206,11 +219,12 @@ def _generator_endpoints(model):
         )
         return latents
 
-    def reconstruct(images, num_steps, seed):
-        return generate(infer(images, tf.ones_like(images), num_steps, seed, 0, 0))
+    def reconstruct(images, num_steps, seed, labels=None):
+        visible = tf.ones_like(images)
+        return generate(infer(images, visible, num_steps, seed, 0, 0, labels), labels)
 
     return {
-        "generate": _function(generate, latents_spec(model)),
-        "infer": _function(infer, images, images, *[INTEGER] * 4),
-        "reconstruct": _function(reconstruct, images, INTEGER, INTEGER),
+        "generate": _function(generate, latents_spec(model), *labels),
+        "infer": _function(infer, images, images, *[INTEGER] * 4, *labels),
+        "reconstruct": _function(reconstruct, images, INTEGER, INTEGER, *labels),
     }

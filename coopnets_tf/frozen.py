@@ -26,7 +26,8 @@ def freeze(
 
     Args:
       generator: `Generator`.
-      seed: int32 [2]; of the latents, from the prior, that statistics are taken over.
+      seed: int32 [2]; of the latents, from the prior, that statistics are taken over,
+        and of their classes, if the generator has any.
       num_latents: their number, rounded up to whole batches. Of a map of latents of any
         size each place counts.
       batch_size: how many pass through the network at a time, one map at least.
@@ -38,13 +39,13 @@ def freeze(
     is_map = sizes.takes_any(generator)
     places = math.prod(generator.latent_shape[:-1]) if is_map else 1
     maps = max(batch_size // places, 1)
-    shape = [maps, *generator.latent_shape]
-    generator.statistics.measure(
-        [
-            seeds.standard_normal(shape, seed=seeds.fold_in(seed, start))
-            for start in range(0, -(-num_latents // places), maps)
-        ]
-    )
+    shape, batches = [maps, *generator.latent_shape], []
+    for start in range(0, -(-num_latents // places), maps):
+        own = seeds.fold_in(seed, start)
+        labels = generator.draw_labels(maps, seed=seeds.fold_in(own, 1))
+        latents = seeds.standard_normal(shape, seed=own)
+        batches.append(generator.given(labels).fed(latents))
+    generator.statistics.measure(batches)
 
 
 @contextlib.contextmanager
@@ -95,9 +96,10 @@ class Statistics:
                     "measured. Build it from functional or sequential parts."
                 )
 
-    def measure(self, batches: list[tf.Tensor]) -> None:
+    def measure(self, batches: list[Any]) -> None:
         """Gives every batch norm the mean and variance of its input over batches of
-        latents, one layer after the other, each on top of exactly normalised ones.
+        what the network takes, one layer after the other, each on top of exactly
+        normalised ones.
         """
         for norm, parts in self._norms:
             if not norm.trainable:  # then it has its averages in training, too

@@ -7,13 +7,14 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import energies, layers, network_checks, networks, replicas, seeds
+from coopnets_tf.conditional import Conditional, Shares
 from coopnets_tf.frozen import Statistics
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 from coopnets_tf.seeds import Integer
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
-class Generator(keras.Model):
+class Generator(Conditional):
     """Non-linear factor analysis `Y = g(X; W_G) + eps`, `X ~ N(0, I)`,
     `eps ~ N(0, sigma^2 I)`.
 
@@ -36,6 +37,8 @@ class Generator(keras.Model):
       inference: the dynamics of step G1, in the unit of the latents.
       residual_stddev: sigma, pixel units.
       latent_shape: of the latents of one image, where the network takes any.
+      class_shares: see `Conditional`; the network then has two inputs, latents and
+        classes.
 
     `image_shape` is the shape of one image.
 
@@ -53,35 +56,40 @@ class Generator(keras.Model):
         inference: Langevin,
         residual_stddev: float,
         latent_shape: tuple[int, ...] | None = None,
+        class_shares: Shares | None = None,
         name: str = "generator",
         **kwargs: Any,
     ) -> None:
+        kwargs["class_shares"] = class_shares
         super().__init__(name=name, **{**layers.FLOAT, **kwargs})
+        classes = {"num_classes": len(class_shares or [])}
         if not residual_stddev > 0:
             raise ValueError(
                 "`residual_stddev` must be positive. "
                 f"Received: residual_stddev={residual_stddev}"
             )
         self.latent_shape = network_checks.shape_of_input(
-            network, latent_shape, "latent_shape"
+            network, latent_shape, "latent_shape", **classes
         )
         self.network = network
         self.inference = inference
         self.residual_stddev = residual_stddev
         self.statistics = Statistics(network)
-        images = network_checks.outputs_of(network, self.latent_shape, "images")
+        images = network_checks.outputs_of(
+            network, self.latent_shape, "images", **classes
+        )
         self.image_shape = tuple(images.shape[1:])
         self.built = True
 
     def call(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.cast(self.network(latents, training=training), tf.float32)
+        return tf.cast(self.network(self.fed(latents), training=training), tf.float32)
 
     def on_batch(self, latents: tf.Tensor) -> tf.Tensor:
         """g with the statistics of the batch, as in training, but no average moves."""
         images, _ = self.network.stateless_call(
             [weight.value for weight in self.network.trainable_variables],
             [state.value for state in self.network.non_trainable_variables],
-            latents,
+            self.fed(latents),
             training=True,
         )
         return tf.cast(images, tf.float32)

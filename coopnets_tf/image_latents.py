@@ -24,7 +24,18 @@ def keep(model: ImageModel, num_images: int, purpose: Purpose) -> tf.Variable:
     generator: Any = model.generator  # these models have one
     seed = draw_seed(model.run_seed, step=0, purpose=purpose)
     shape = [num_images, *generator.latent_shape]
+    if shares := model.class_shares:  # those of an image that was not seen are unknown
+        model.keep("image_labels", tf.tile([shares], [num_images, 1]))
     return model.keep("latents", seeds.standard_normal(shape, seed=seed))
+
+
+def first(model: ImageModel, number: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The latents of the first training images, and what they are images of."""
+    generator: Any = model.generator
+    latents, labels = model.kept["latents"][:number], None
+    if model.class_shares:
+        labels = model.kept["image_labels"][:number]
+    return latents, generator.given(labels)(latents)
 
 
 def infer(
@@ -48,16 +59,20 @@ def infer(
             f"{', '.join(batch)} alone."
         )
     generator: Any = model.generator
-    numbers, kept = tf.reshape(batch["numbers"], [-1]), model.kept["latents"]
-    latents, info = generator.infer(
-        tf.gather(kept, numbers),
+    numbers = tf.reshape(batch["numbers"], [-1])
+    labels = model.labels_of(batch)
+    latents, info = generator.given(labels).infer(
+        tf.gather(model.kept["latents"], numbers),
         batch["images"],
         seed=model.step_seed(Purpose.INFERENCE),
         noise_scale=model.inference_noise_scale(),
         training=True,
         visible=batch.get("visible"),
     )
-    kept.scatter_update(tf.IndexedSlices(*replicas.gathered((latents, numbers))))
+    for name, values in {"latents": latents, "image_labels": labels}.items():
+        if values is not None:
+            new = tf.IndexedSlices(*replicas.gathered((values, numbers)))
+            model.kept[name].scatter_update(new)
     return latents, info
 
 

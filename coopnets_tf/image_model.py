@@ -1,7 +1,6 @@
 """What trained nets, or nets in training, can do: images, energies, latents."""
 
 import contextlib
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import endpoints, replicas, seeds, sizes
-from coopnets_tf.errors import ArgumentError, NetworkError, refuse_below
+from coopnets_tf import conditional, endpoints, replicas, seeds, sizes
+from coopnets_tf.conditional import Shares
+from coopnets_tf.errors import (
+    ArgumentError,
+    DatasetError,
+    NetworkError,
+    refuse_below,
+)
 from coopnets_tf.frozen import freeze, frozen
 from coopnets_tf.learner import Learner
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
@@ -46,6 +51,8 @@ class ImageModel(Learner):
                 "Both nets must be for images of one shape. Received: "
                 + ", ".join(f"{name} {list(one)}" for name, one in shapes.items())
             )
+        if len({net.class_shares for net in self.nets.values()}) > 1:
+            raise NetworkError("Both nets must have the same `class_shares`.")
         self.revision_noise_until = revision_noise_until
         self.inference_noise_until = inference_noise_until
         self._frozen_at: int | None = None  # the step of the frozen weights
@@ -65,10 +72,58 @@ class ImageModel(Learner):
             return float(number is None)
         return tf.cast(self.step < number, tf.float32)
 
+    @property
+    def class_shares(self) -> Shares | None:
+        """How frequent the classes are that the nets are told; None without classes."""
+        return next(iter(self.nets.values())).class_shares
+
+    def labels_of(self, batch: dict[str, tf.Tensor]) -> tf.Tensor | None:
+        """The classes of a batch as rows, see `conditional`; None without classes.
+
+        Raises:
+          DatasetError: if the nets have classes and the batch has not.
+        """
+        if self.class_shares is None:
+            return None
+        if "labels" not in batch:
+            raise DatasetError(
+                "Batches must be {images, labels} for nets that are told classes. "
+                f"Received: {', '.join(batch)} alone."
+            )
+        return tf.one_hot(tf.reshape(batch["labels"], [-1]), len(self.class_shares))
+
+    def labels_in_order(self, number: int) -> tf.Tensor | None:
+        """Rows of all classes in order, as many of each, for `number` images."""
+        if self.class_shares is None:
+            return None
+        classes = len(self.class_shares)
+        return tf.one_hot(tf.range(number) * classes // number, classes)
+
+    def labels_drawn(self, number: int, *, seed: int) -> tf.Tensor | None:
+        """Rows of the classes of fresh images, as frequent as in the training; that of
+        image k depends on (seed, k) alone.
+        """
+        if self.class_shares is None:
+            return None
+        uniform = np.random.default_rng([seed, Purpose.CLASSES]).random(number)
+        return conditional.drawn(self.class_shares, uniform.astype(np.float32))
+
+    def _rows(self, labels, number):
+        """The user's labels of images as another array of `_in_batches`, if any."""
+        rows = conditional.rows(labels, self.class_shares, number)
+        if rows is None and self.class_shares:
+            raise ArgumentError("These nets are told classes. Give `labels`.")
+        return [] if rows is None else [rows]
+
     num_independent: int | None = None  # fresh images that are independent; None: all
 
     def start(
-        self, num_images: Integer, *, seed: tf.Tensor, first: Integer | None = None
+        self,
+        num_images: Integer,
+        *,
+        seed: tf.Tensor,
+        first: Integer | None = None,
+        labels: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Where D1 begins on fresh images, float32 [num_images, *image_shape].
 
@@ -78,10 +133,11 @@ class ImageModel(Learner):
           seed: int32 [2].
           first: the images are number first, first + 1, ... of this seed, each with its
             noise. None: they are drawn together.
+          labels: rows of their classes, of nets that are told them.
         """
         seed = self._start_seed(num_images, seed, first)
         generator: Any = self.generator  # models without one have another `start`
-        return generator.propose(num_images, seed=seed)[1]
+        return generator.given(labels).propose(num_images, seed=seed)[1]
 
     def _start_seed(self, num_images, seed, first):
         if first is None:
@@ -182,7 +238,12 @@ class ImageModel(Learner):
         return self.endpoints()[name]
 
     def sample(
-        self, num_images: int, *, seed: int = 0, num_steps: int | None = None
+        self,
+        num_images: int,
+        *,
+        seed: int = 0,
+        num_steps: int | None = None,
+        labels: Any = None,
     ) -> tf.Tensor:
         """Fresh images, float32 [num_images, *image_shape] in [-1, 1].
 
@@ -198,8 +259,12 @@ class ImageModel(Learner):
           num_images: 1 or more.
           seed: in [0, 2**31); image k depends on (seed, k) alone.
           num_steps: Langevin steps of D1, 0 for the drafts. Default: as in training.
+          labels: of nets that are told classes: one class for all, int [num_images], or
+            rows, see `conditional`. Default: those of `labels_drawn`.
         """
-        batches = self.sample_batches(num_images, seed=seed, num_steps=num_steps)
+        batches = self.sample_batches(
+            num_images, seed=seed, num_steps=num_steps, labels=labels
+        )
         return tf.concat(list(batches), 0)
 
     def sample_batches(
@@ -209,6 +274,7 @@ class ImageModel(Learner):
         seed: int = 0,
         num_steps: int | None = None,
         batch_size: int | None = None,
+        labels: Any = None,
     ) -> Iterator[tf.Tensor]:
         """The images of `sample`, in batches of at most `batch_size`, as they come.
 
@@ -219,16 +285,20 @@ class ImageModel(Learner):
         refuse_below(0, seed=seed)
         draw, steps = self._endpoint("draw"), self._revision_steps(num_steps)
         together = replicas.beside(self.distribute_strategy)
+        rows = conditional.rows(labels, self.class_shares, num_images)
+        if rows is None:
+            rows = self.labels_drawn(num_images, seed=seed)
 
         def batches():
             first = 0
             while first < num_images:
                 number = min(batch_size, num_images - first)
+                own = [] if rows is None else [rows[first : first + number]]
                 with self.frozen():
-                    if 1 < together <= (num_images - first) // number:
+                    if not own and 1 < together <= (num_images - first) // number:
                         images = self._drawn_together(first, number, steps, seed)
                     else:
-                        images = [draw(first, number, steps, seed)]
+                        images = [draw(first, number, steps, seed, *own)]
                 yield from images
                 first += number * len(images)
 
@@ -248,7 +318,9 @@ class ImageModel(Learner):
         images = self._draw_each(firsts, *map(tf.constant, (number, steps, seed)))
         return strategy.experimental_local_results(images)
 
-    def generate(self, latents: np.ndarray | tf.Tensor) -> tf.Tensor:
+    def generate(
+        self, latents: np.ndarray | tf.Tensor, *, labels: Any = None
+    ) -> tf.Tensor:
         """g of latents, float32 [batch, *latent_shape]: images in [-1, 1].
 
         ```python
@@ -257,10 +329,14 @@ class ImageModel(Learner):
         latents = tf.random.normal([16, *model.generator.latent_shape])
         images = model.generate(latents)
         ```
+
+        `labels` as for `sample`, but of nets that are told classes they are needed.
         """
+        generate, rows = self._endpoint("generate"), self._rows(labels, len(latents))
         with self.frozen():
-            generate = self._endpoint("generate")
-            return self._in_batches(lambda part, first: generate(part), latents)
+            return self._in_batches(
+                lambda *parts: generate(*parts[:-1]), latents, *rows
+            )
 
     def revise(
         self,
@@ -269,6 +345,7 @@ class ImageModel(Learner):
         num_steps: int | None = None,
         seed: int = 0,
         visible: np.ndarray | tf.Tensor | None = None,
+        labels: Any = None,
     ) -> tf.Tensor:
         """D1 on any images: Langevin dynamics towards a lower energy.
 
@@ -281,24 +358,34 @@ class ImageModel(Learner):
           images: float32 [batch, *image_shape] in [-1, 1], as is the result.
           num_steps, seed: see `sample`.
           visible: as `images`; 1 for pixels that stay as they are.
+          labels: see `generate`.
         """
         refuse_below(0, seed=seed)
         steps = self._revision_steps(num_steps)
         function = self._endpoint("revise" if visible is None else "revise_hidden")
         arrays = [images] if visible is None else [images, visible]
-        return self._in_batches(
-            lambda *parts: function(*parts[:-1], steps, seed, parts[-1]), *arrays
-        )
+        number, rows = len(arrays), self._rows(labels, len(images))
 
-    def energy(self, images: np.ndarray | tf.Tensor) -> tf.Tensor:
+        def of_parts(*parts):
+            own = parts[number:-1]  # the classes
+            return function(*parts[:number], steps, seed, parts[-1], *own)
+
+        return self._in_batches(of_parts, *arrays, *rows)
+
+    def energy(
+        self, images: np.ndarray | tf.Tensor, *, labels: Any = None
+    ) -> tf.Tensor:
         """E(Y) of each image, [batch]: -log p of the descriptor up to a constant.
 
         ```python
         energies = model.energy(model.sample(16, seed=0))
         ```
+
+        Of nets that are told classes it is that of an image as one of its class,
+        `labels`, see `generate`; up to a constant for each class.
         """
-        energy = self._endpoint("energy")
-        return self._in_batches(lambda part, first: energy(part), images)
+        energy, rows = self._endpoint("energy"), self._rows(labels, len(images))
+        return self._in_batches(lambda *parts: energy(*parts[:-1]), images, *rows)
 
     def infer(
         self,
@@ -308,6 +395,7 @@ class ImageModel(Learner):
         seed: int = 0,
         visible: np.ndarray | tf.Tensor | None = None,
         draw: int = 0,
+        labels: Any = None,
     ) -> tf.Tensor:
         """G1 on any images: latents that explain them, float32 [batch, *latent_shape].
 
@@ -322,28 +410,37 @@ class ImageModel(Learner):
           seed: in [0, 2**31).
           visible: as `images`; 1 for pixels to explain, 0 for unknown ones.
           draw: which of several independent draws.
+          labels: see `generate`.
         """
         refuse_below(0, num_steps=num_steps, seed=seed, draw=draw)
         visible = tf.ones_like(images) if visible is None else visible
-        function = self._endpoint("infer")
+        function, rows = self._endpoint("infer"), self._rows(labels, len(images))
+
+        def of_parts(*parts):
+            own = parts[2:-1]  # the classes
+            return function(*parts[:2], num_steps, seed, draw, parts[-1], *own)
+
         with self.frozen():
-            return self._in_batches(
-                lambda *parts: function(*parts[:2], num_steps, seed, draw, parts[2]),
-                images,
-                visible,
-            )
+            return self._in_batches(of_parts, images, visible, *rows)
 
     def reconstruct(
-        self, images: np.ndarray | tf.Tensor, *, num_steps: int, seed: int = 0
+        self,
+        images: np.ndarray | tf.Tensor,
+        *,
+        num_steps: int,
+        seed: int = 0,
+        labels: Any = None,
     ) -> tf.Tensor:
         """g of the latents that `infer` finds: float32, as `images`, in [-1, 1].
+        `labels`: see `generate`.
 
         ```python
         images = model.sample(16, seed=0)
         found = model.reconstruct(images, num_steps=100)
         ```
         """
-        return self.generate(self.infer(images, num_steps=num_steps, seed=seed))
+        latents = self.infer(images, num_steps=num_steps, seed=seed, labels=labels)
+        return self.generate(latents, labels=labels)
 
     def recover(
         self,
@@ -354,6 +451,7 @@ class ImageModel(Learner):
         revise_steps: int | None = None,
         num_draws: int = 1,
         seed: int = 0,
+        labels: Any = None,
     ) -> tf.Tensor:
         """Fills the hidden part of images.
 
@@ -378,21 +476,31 @@ class ImageModel(Learner):
           num_draws: latents of the posterior, whose images are averaged. 1 gives one
             plausible image; more have smaller errors and less contrast.
           seed: in [0, 2**31).
+          labels: see `generate`.
         """
         refuse_below(1, num_draws=num_draws)
         refuse_below(0, infer_steps=infer_steps)
         steps = self._revision_steps(revise_steps, argument="revise_steps")
         if self.generator is None:
-            draws = [self.sample(len(images), seed=seed, num_steps=0)]
+            draws = [self.sample(len(images), seed=seed, num_steps=0, labels=labels)]
         else:
-            infer = functools.partial(
-                self.infer, images, num_steps=infer_steps, seed=seed, visible=visible
-            )
-            draws = [self.generate(infer(draw=draw)) for draw in range(num_draws)]
+            draws = []
+            for draw in range(num_draws):
+                latents = self.infer(
+                    images,
+                    num_steps=infer_steps,
+                    seed=seed,
+                    visible=visible,
+                    draw=draw,
+                    labels=labels,
+                )
+                draws.append(self.generate(latents, labels=labels))
         filled = tf.where(visible > 0, images, tf.reduce_mean(draws, axis=0))
         if not steps:
             return filled
-        return self.revise(filled, num_steps=steps, seed=seed, visible=visible)
+        return self.revise(
+            filled, num_steps=steps, seed=seed, visible=visible, labels=labels
+        )
 
     def _revision_steps(self, num_steps, argument="num_steps"):
         if num_steps is None:

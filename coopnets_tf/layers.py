@@ -236,6 +236,42 @@ class SummedOutputs(keras.layers.Layer):
 
 
 @register
+class ClassOutputs(keras.layers.Layer):
+    """`num_outputs` linear filters over the whole map for each class, and the sum of the
+    answers of its class: the projection of the map on the class.
+
+    They start at zero, learn alike, and are therefore one filter, which counts
+    `num_outputs` times, as those of `SummedOutputs` do.
+
+    Inputs [batch, ..., channels] and rows of classes [batch, num_classes], output
+    [batch].
+
+    Source: Miyato and Koyama, arXiv:1802.05637, with a map in place of its mean.
+    """
+
+    def __init__(self, num_outputs: int, **kwargs: Any) -> None:
+        super().__init__(**{**FLOAT, **kwargs})
+        self.num_outputs = num_outputs
+
+    def build(self, input_shape: list[Shape]) -> None:
+        maps, labels = input_shape
+        self.kernel = self.add_weight(
+            name="kernel", shape=(labels[1], *maps[1:]), initializer="zeros"
+        )
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        maps, labels = inputs
+        kernel = self.num_outputs * tf.tensordot(labels, self.kernel, axes=1)
+        return tf.reduce_sum(maps * kernel, axis=range(1, maps.shape.rank))
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        return input_shape[0][:1]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_outputs": self.num_outputs}
+
+
+@register
 class BatchNorm(keras.layers.Layer):
     """Batch normalisation with a shift and no scale, as in the official code.
 

@@ -11,18 +11,24 @@ from coopnets_tf.wording import one_line
 
 
 def shape_of_input(
-    network: keras.Model, given: tuple[int, ...] | None, argument: str
+    network: keras.Model,
+    given: tuple[int, ...] | None,
+    argument: str,
+    *,
+    num_classes: int = 0,
 ) -> tuple[int, ...]:
     """The shape of one input of a network, without the batch.
 
     Args:
-      network: a built Keras model with one input.
+      network: a built Keras model with one input; with classes, a second one for rows
+        of them, [batch, num_classes].
       given: that shape, where the network takes any.
       argument: what the caller calls `given`.
+      num_classes: 0 without classes.
 
     Raises:
-      NetworkError: if it is not a built Keras model with one input, takes another
-        shape, or any shape and none is given.
+      NetworkError: if it is not such a model, takes another shape, or any shape and
+        none is given.
     """
     if not isinstance(network, keras.Model):
         raise NetworkError(
@@ -35,6 +41,13 @@ def shape_of_input(
             "Begin it with keras.Input, or call it once."
         )
     own: Any = getattr(network, "input_shape", None)
+    if num_classes:
+        if not isinstance(own, list) or own[1:] != [(None, num_classes)]:
+            raise NetworkError(
+                f"Network {network.name} must have two inputs, the second one for "
+                f"classes, [batch, {num_classes}]. Received: {own}."
+            )
+        own = own[0]
     if isinstance(own, list | dict):
         raise NetworkError(
             f"Network {network.name} must have one input. Received: {len(own)}."
@@ -54,9 +67,13 @@ def shape_of_input(
 
 
 def outputs_of(
-    network: keras.Model, shape: tuple[int, ...], expected: str
+    network: keras.Model,
+    shape: tuple[int, ...],
+    expected: str,
+    *,
+    num_classes: int = 0,
 ) -> tf.Tensor:
-    """What a built network makes of two random inputs of a shape.
+    """What a built network makes of two random inputs of a shape, of the first class.
 
     Raises:
       NetworkError: if it has no trainable weights, has losses, cannot be called with
@@ -69,8 +86,9 @@ def outputs_of(
             f"{name} has no trainable weights: nothing could be learned."
         )
     inputs = seeds.standard_normal([2, *shape], seed=tf.constant([0, 0]))
+    first = [tf.one_hot([0, 0], num_classes)] if num_classes else []
     try:
-        outputs = network(inputs, training=False)
+        outputs = network([inputs, *first] if first else inputs, training=False)
     except Exception as error:  # a layer of the user's may raise anything
         raise NetworkError(
             f"{name} cannot be called with inputs of shape {list(inputs.shape)}: "

@@ -3,8 +3,10 @@
     def descriptor(image_shape): ...               -> a built keras.Model
     def generator(image_shape, latent_shape): ...  -> a built keras.Model
 
-Either may be missing. A run keeps a copy of the file. Its code runs only with consent:
-the user named the file, or has consented to the same text before.
+Of a training with classes both have the number of classes as a last argument, and their
+models a second input for rows of them, see `conditional`. Either may be missing. A run
+keeps a copy of the file. Its code runs only with consent: the user named the file, or
+has consented to the same text before.
 """
 
 import contextlib
@@ -15,7 +17,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -81,12 +83,12 @@ def functions(file: NetworkFile) -> dict[str, Callable]:
     return found
 
 
-def build(file: NetworkFile, name: str, *shapes: tuple[int, ...]) -> keras.Model | None:
+def build(file: NetworkFile, name: str, *shapes: Any) -> keras.Model | None:
     """A network of the file, which is run; None where it has no such function.
 
     Args:
       name: a key of `FUNCTIONS`.
-      *shapes: what that function takes.
+      *shapes: what that function takes, with classes their number, too.
 
     Raises:
       NetworkError: if the file or the function fails.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import keras
 
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.layers import FLOAT, LAST, BatchNorm, SummedOutputs
+from coopnets_tf.layers import FLOAT, LAST, BatchNorm, ClassOutputs, SummedOutputs
 from coopnets_tf.network_rows import Conv, Deconv, Doubling, Halving, Options, each
 from coopnets_tf.wording import by, nearest
 
@@ -165,10 +165,14 @@ def descriptor(
     image_shape: tuple[int, ...],
     *,
     num_outputs: int = 100,
+    num_classes: int = 0,
     convolutions: str = "float32",
 ) -> keras.Model:
     """A bottom-up network: images [batch, *image_shape] -> scores [batch], or the map
     of all answers whose sum is the score.
+
+    With classes it takes them, too, as rows [batch, num_classes], and its score has one
+    more term, see `layers.ClassOutputs`.
 
     ```python
     from coopnets_tf import networks
@@ -181,6 +185,7 @@ def descriptor(
       image_shape: ([frames,] height, width, channels) of the images.
       num_outputs: linear outputs at the top, whose sum is the score, where the table
         has such a top.
+      num_classes: 0 for images without classes.
       convolutions: Keras' dtype policy of the convolutions alone, such as
         "mixed_bfloat16". Their weights and all else are float32.
 
@@ -195,11 +200,27 @@ def descriptor(
         # Each layer has its own: an initializer without a seed repeats its draw.
         options["kernel_initializer"] = _initial(found.stddev)
         maps = row.of(maps, position, options)
-    if not found.sums_all:
-        stddev = found.stddev or DESCRIPTOR_STDDEV
-        top = SummedOutputs(num_outputs, stddev=stddev, name="outputs_sum", **FLOAT)
-        maps = top(maps)
-    return keras.Model(images, maps, name=f"{name}_descriptor")
+    if found.sums_all:
+        refuse_classes(name, num_classes)
+        return keras.Model(images, maps, name=f"{name}_descriptor")
+    stddev = found.stddev or DESCRIPTOR_STDDEV
+    top = SummedOutputs(num_outputs, stddev=stddev, name="outputs_sum", **FLOAT)
+    scores, inputs = top(maps), images
+    if num_classes:
+        labels = keras.Input((num_classes,), name="labels", **FLOAT)
+        own = ClassOutputs(num_outputs, name="class_outputs", **FLOAT)
+        scores = own([maps, labels]) + scores
+        inputs = [images, labels]
+    return keras.Model(inputs, scores, name=f"{name}_descriptor")
+
+
+def refuse_classes(name: str, num_classes: int) -> None:
+    """Stops where a network that works by the place alone is to be told classes."""
+    if num_classes:
+        raise NetworkError(
+            f"`network`={name} has no place for classes. Leave out `conditional`, or "
+            "take another network."
+        )
 
 
 def _initial(stddev):
@@ -214,9 +235,12 @@ def generator(
     image_shape: tuple[int, ...],
     latent_shape: tuple[int, ...] = (100,),
     *,
+    num_classes: int = 0,
     convolutions: str = "float32",
 ) -> keras.Model:
     """A top-down network: latents [batch, *latents] -> images [batch, *image_shape].
+
+    With classes it takes them, too, as rows [batch, num_classes], beside the latents.
 
     ```python
     from coopnets_tf import networks
@@ -225,7 +249,7 @@ def generator(
     ```
 
     Args:
-      name, image_shape, convolutions: see `descriptor`.
+      name, image_shape, num_classes, convolutions: see `descriptor`.
       latent_shape: see `latent_shape_of`.
 
     Raises:
@@ -237,9 +261,15 @@ def generator(
     latent_shape = latent_shape_of(name, image_shape, latent_shape)
     vector = len(latent_shape) == 1
     any_map = (*[None] * len(found.axes), latent_shape[-1])
-    latents = maps = keras.Input(any_map if found.any_size else latent_shape, **FLOAT)
+    inputs = maps = keras.Input(any_map if found.any_size else latent_shape, **FLOAT)
+    if num_classes:
+        if not vector:
+            refuse_classes(name, num_classes)
+        labels = keras.Input((num_classes,), name="labels", **FLOAT)
+        inputs = [maps, labels]
+        maps = keras.layers.Concatenate(**FLOAT)(inputs)
     if vector:
-        maps = keras.layers.Reshape((1, 1, *latent_shape), **FLOAT)(latents)
+        maps = keras.layers.Reshape((1, 1, maps.shape[-1]), **FLOAT)(maps)
     for position, (row, size) in enumerate(
         zip(found.generator, sizes[1:], strict=True)
     ):
@@ -253,7 +283,7 @@ def generator(
         maps = BatchNorm(name=f"norm_{position}", **FLOAT)(maps)
         maps = keras.layers.Activation(row.activation, **FLOAT)(maps)
     images = keras.layers.Activation("tanh", **FLOAT)(maps)
-    return keras.Model(latents, images, name=f"{name}_generator")
+    return keras.Model(inputs, images, name=f"{name}_generator")
 
 
 def latent_shape_of(

@@ -34,6 +34,7 @@ class Purpose(enum.IntEnum):
     CHAINS = 7
     FLIPS = 8
     IMAGE_LATENTS = 9  # those of dual teaching at first
+    CLASSES = 10
 
 
 def fold_in(seed: tf.Tensor, data: Integer) -> tf.Tensor:

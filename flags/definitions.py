@@ -437,6 +437,14 @@ nets.string(
     kept=True,
 )
 nets.boolean(
+    "conditional",
+    False,
+    "Tell both nets the class of an image: the labels of the data set, or of a folder "
+    "its subfolders. Then --label chooses. A file of --network gets the number of "
+    "classes as its functions' last argument, see docs/NETWORKS.md.",
+    basic="tell the nets the images' classes",
+)
+nets.boolean(
     "trust_network",
     False,
     "Run the Python code that a run's networks need and that you have not run before, "
@@ -903,6 +911,16 @@ use.string(
     basic="new folder for the results",
     path=True,
     place=places.unused,
+)
+use.string(
+    "label",
+    None,
+    "Of a run with --conditional: the class of the images, a number or a name, or two "
+    "to interpolate between, such as 3,8; all: of samples, as many of each class in "
+    "their order. Default: of samples as frequent as in the training, of the data "
+    "set's images their own.",
+    basic="class of the images, with --conditional",
+    modes=("sample", *WITH_IMAGES),
 )
 use.integer(
     "num_images",

@@ -35,6 +35,7 @@ class ImageDataset:
       pixels: uint8 [number, *image_shape]; an array, or anything with a `shape` that an
         array of indices turns into one, such as `Windows`.
       labels: int [number]; their classes.
+      class_names: of the classes, in their order. Default: their numbers.
       per_image: stretch each image to [-1, 1] instead of the fixed scale.
       found: what was found in the place that they come from.
       kind: what the images are to the training.
@@ -46,6 +47,7 @@ class ImageDataset:
         pixels: Any,
         *,
         labels: np.ndarray | None = None,
+        class_names: Sequence[str] | None = None,
         per_image: bool = False,
         found: Found | None = None,
         kind: str = "images",
@@ -55,6 +57,9 @@ class ImageDataset:
         self.num_images = pixels.shape[0]
         self.found = found
         self.labels = None if labels is None else np.asarray(labels).ravel()
+        if class_names is None and self.labels is not None:
+            class_names = [str(one) for one in range(self.labels.max(initial=-1) + 1)]
+        self.class_names = class_names
         self.kind = kind
         self.per_image = per_image
         self.places = np.arange(pixels.shape[0])
@@ -128,6 +133,27 @@ class ImageDataset:
         part.num_images = len(part.places)
         part.labels = None if self.labels is None else self.labels[chosen]
         return part
+
+    @property
+    def known_labels(self) -> np.ndarray:
+        """The classes of the images, int [number].
+
+        Raises:
+          DatasetError: if they have none, or one alone.
+        """
+        if self.labels is None or len(self.class_names or ()) < 2:
+            raise DatasetError(
+                "`conditional` needs images of two classes or more: a data set with "
+                "labels, or a folder with a subfolder for each class. Received: "
+                f"{self}, without classes."
+            )
+        return self.labels
+
+    def class_shares(self) -> tuple[float, ...]:
+        """How frequent each class is among the images, see `known_labels`."""
+        labels, names = self.known_labels, self.class_names or ()
+        counts = np.bincount(labels, minlength=len(names))
+        return tuple((counts / self.num_images).tolist())
 
     def drawn(self, number: int | None = None, *, seed: int) -> "ImageDataset":
         """At most `number` of its images (None: all), in a random order."""
@@ -273,7 +299,8 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
         place random ones, always the same.
       **options: `data_dir`, folder with the files of a named data set (default: Keras
         downloads them into its cache, or finds them there); `normalize`, "fixed" or
-        "per_image", see `ImageDataset`; for a place also those of `folders.read`;
+        "per_image", see `ImageDataset`; for a place also those of `folders.read`, and
+        `class_folders`, whether its subfolders are classes, in alphabetical order;
         `num_frames`, which makes a place one clip, see `clips.read`, of so many
         consecutive frames an image. Of a picture `image_size` is that of its windows.
 
@@ -297,7 +324,12 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
     validation = spare.part(slice(num_held_out or MAX_VALIDATION), kind=kinds[0])
     pixels, labels = named.read(dataset, options.get("data_dir"), test=True)
     test = ImageDataset(
-        dataset, pixels, labels=labels, per_image=whole.per_image, kind="test images"
+        dataset,
+        pixels,
+        labels=labels,
+        class_names=whole.class_names,
+        per_image=whole.per_image,
+        kind="test images",
     )
     return Splits(training, validation, test, num_held_out, False)
 
@@ -306,11 +338,20 @@ def _trained_on(whole):
     return TRAINED_ON if whole.whole is None else "training windows"
 
 
-def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **options):
+def _whole(
+    name,
+    *,
+    num_held_out,
+    data_dir=None,
+    normalize="fixed",
+    class_folders=False,
+    **options,
+):
     """The `ImageDataset` of all images but test images, those held out in front."""
     found = None
     pixels: Any
     labels: np.ndarray | None = None
+    class_names = named.CLASSES.get(name)
     if name == "digits":
         pixels, labels = named.digits()
     elif name in named.FILES:
@@ -319,6 +360,8 @@ def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **options):
         pixels = _cut(name, named.texture(name), options.get("image_size", 128))
     else:
         pixels, found = _read(_place(name), **options)
+        if class_folders:
+            labels, class_names = _classes(name, found.folders)
     if num_held_out and isinstance(pixels, Windows):
         raise DatasetError(
             "`num_held_out` would hold nothing out of one picture or clip, whose "
@@ -339,12 +382,25 @@ def _whole(name, *, num_held_out, data_dir=None, normalize="fixed", **options):
         name,
         pixels,
         labels=labels,
+        class_names=class_names,
         per_image=normalize == "per_image",
         found=found,
     )
     if num_held_out and name not in NAMES:
         return whole.drawn(seed=0)  # the first files of a folder are of one kind
     return whole
+
+
+def _classes(name, folders):
+    """The classes of a place by its folders, and their names."""
+    names = sorted({folder for folder in folders if folder is not None})
+    if beside := folders.count(None):
+        raise DatasetError(
+            "`conditional` takes the subfolders of a folder for classes. Received: "
+            f"`dataset`={name}, in which {counted(beside, 'images')} lie beside "
+            f"{counted(len(names), 'subfolders')}. Move them."
+        )
+    return np.array([names.index(one) for one in folders], int), names
 
 
 def _place(name):

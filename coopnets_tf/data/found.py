@@ -23,11 +23,13 @@ class Found(NamedTuple):
       line: that text.
       skipped: names of those files and of folders that were passed over, with reasons.
       grey_range: "LOW:HIGH" of the 16-bit greys; None where there are none.
+      folders: that of each image, see `folders_of`.
     """
 
     line: str
     skipped: tuple[str, ...]
     grey_range: str | None
+    folders: tuple[str | None, ...] = ()
 
     def __str__(self) -> str:
         return self.line
@@ -41,8 +43,9 @@ def report(
     greys: Range,
 ) -> Found:
     """What was found in a place, of which the images with `headers` are used."""
-    folders = _by_folder([one.name for one in headers])
-    parts = [f"{_text(place.name)}: {counted(len(headers), 'images')}{folders}"]
+    folders = folders_of([one.name for one in headers])
+    number = counted(len(headers), "images")
+    parts = [f"{_text(place.name)}: {number}{_by_folder(folders)}"]
     if listing.num_followed:
         parts.append(f"{counted(listing.num_followed, 'linked folders')} followed")
     parts += _remarks(headers.values(), skipped, greys, listing)
@@ -50,7 +53,7 @@ def report(
     reasons += [f"{name}: is a housekeeping folder" for name in listing.housekeeping]
     reasons += [f"{name}: is the folder of a run" for name in listing.runs]
     text = f"{greys[0]}:{greys[1]}" if greys else None
-    return Found("; ".join(parts), tuple(reasons), text)
+    return Found("; ".join(parts), tuple(reasons), text, tuple(folders))
 
 
 def picture(place: Path, header: Header, greys: Range) -> Found:
@@ -85,13 +88,18 @@ def _sizes(headers):
     return f"{size} {' and '.join(modes)}"
 
 
-def _by_folder(names):
-    """How many images each of the folders has in which the paths of all part ways."""
+def folders_of(names: Sequence[str]) -> list[str | None]:
+    """The folder of each image, by its path, where the paths of all part ways; None of
+    one that lies beside these folders.
+    """
     folders = [name.split("/")[:-1] for name in names]
     depth = len(os.path.commonprefix(folders))
-    counts = collections.Counter(
-        folder[depth] if len(folder) > depth else None for folder in folders
-    )
+    return [folder[depth] if len(folder) > depth else None for folder in folders]
+
+
+def _by_folder(folders):
+    """How many images each of the folders has."""
+    counts = collections.Counter(folders)
     beside = counts.pop(None, 0)
     if not counts:
         return ""

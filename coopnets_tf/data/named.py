@@ -19,6 +19,12 @@ FILES = {  # of those with test images
     "binary version)",
 }
 TEXTURES = ("brick", "grass", "gravel")  # one picture each
+_CLOTHES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot"
+_THINGS = "airplane automobile bird cat deer dog frog horse ship truck"
+CLASSES = {  # in the order of their labels; the others have digits
+    "fashion_mnist": _CLOTHES.split(),
+    "cifar10": _THINGS.split(),
+}
 
 
 def read(

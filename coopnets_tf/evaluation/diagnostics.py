@@ -57,7 +57,8 @@ def diagnose(
     """
     trained = model.revision_steps
     steps = [length * trained for length in LENGTHS]
-    real_energy = model.energy(reference[:NUM_REAL]).numpy()
+    labels = reference.known_labels[:NUM_REAL] if model.class_shares else None
+    real_energy = model.energy(reference[:NUM_REAL], labels=labels).numpy()
     trace = run_chains(model, num_steps=steps[-1], seed=seed, keep=steps)
     distances = {}
     for step, states in trace.states.items():
@@ -92,7 +93,8 @@ def run_chains(
       seed: in [0, 2**31).
       keep: steps whose states are returned.
     """
-    descriptor: Any = model.descriptor
+    labels = model.labels_drawn(num_chains, seed=seed)
+    descriptor: Any = model.nets["descriptor"].given(labels)
     trained = model.revision_steps
     one_step = dataclasses.replace(descriptor.revision, num_steps=1)
     stream = seeds.draw_seed(seed, step=0, purpose=seeds.Purpose.DIAGNOSTICS)
@@ -114,7 +116,8 @@ def run_chains(
             energies.saturation(states),
         )
 
-    drafts = model.start(num_chains, seed=seeds.fold_in(stream, num_steps))
+    whose = seeds.fold_in(stream, num_steps)
+    drafts = model.start(num_chains, seed=whose, labels=labels)
     states, norms, measures = drafts, [], [measure(drafts, drafts)]
     origin, correlations, kept = drafts, [], {}
     for step in range(num_steps + 1):

@@ -36,6 +36,7 @@ class Extractor(NamedTuple):
     facts: dict[str, Any]  # for the report: strings and numbers
     network: Callable  # images in [-1, 1] -> features, probabilities of the classes
     has_classes: bool = True  # else there are 0 of them
+    knows_labels: bool = False  # its classes are those of the data set
 
     def __call__(self, dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
         """Features [number, dimensions], and class probabilities [number, classes]."""
@@ -70,7 +71,8 @@ def classifier(
             "`extractor`=inception, or =FILE.keras, a network of your own."
         )
     cache = cache or keras_folder() / "coopnets_tf"
-    path = cache / f"classifier-{training.name}-{_recipe(training)}.keras"
+    name = Path(training.name).name  # which may be the path of a folder
+    path = cache / f"classifier-{name}-{_recipe(training)}.keras"
     trained = _cached(path)
     if trained is None:
         with tf.device("CPU:0"):  # whose bits do not change from run to run
@@ -87,7 +89,7 @@ def classifier(
         "file": path.name,
         "weights": hashlib.blake2b(weights, digest_size=8).hexdigest(),
     }
-    return extractor._replace(facts=facts)
+    return extractor._replace(facts=facts, knows_labels=True)
 
 
 def _recipe(training):

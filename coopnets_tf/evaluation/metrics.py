@@ -42,6 +42,30 @@ def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
     )
 
 
+def frechet_distance_of_classes(
+    samples: tuple[np.ndarray, np.ndarray], reference: tuple[np.ndarray, np.ndarray]
+) -> float:
+    """Mean over the classes of the Frechet distance between the images of each.
+
+    Of classes with two images or more on both sides; NaN without one.
+
+    Args:
+      samples, reference: features [number, dimensions], and int [number], the classes.
+    """
+    (features, labels), (real, real_labels) = samples, reference
+    distances = []
+    for one in np.unique(real_labels):
+        own, theirs = features[labels == one], real[real_labels == one]
+        if min(len(own), len(theirs)) > 1:
+            distances.append(frechet_distance(own, theirs))
+    return float(np.mean(distances)) if distances else float("nan")
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The share of images whose likeliest class, of [number, classes], is their own."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
 def kernel_distance(features: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     """Squared maximum mean discrepancy, kernel (x.y / dimensions + 1)^3: unbiased.
 

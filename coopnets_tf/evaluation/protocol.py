@@ -36,10 +36,11 @@ METRICS = (
     "kernel",
     "neighbours",
     "inception_score",
+    "classes",
     "memorisation",
     "diagnostics",
 )
-FEATURE_METRICS = {"frechet", "kernel", "neighbours", "inception_score"}
+FEATURE_METRICS = {"frechet", "kernel", "neighbours", "inception_score", "classes"}
 MAX_REFERENCE = 10_000  # images
 MIN_IMAGES = 2 * metrics.NUM_BLOCKS  # of any set that is scored, or scored against
 PAPER_VALIDATION = 50_000, 1_000  # first and number, of the images of the data set
@@ -183,6 +184,14 @@ def _scores(name, samples, chosen, against, timer):
         with timer(f"{name}, metrics of features"):
             own, probabilities = against.extractor(samples)
             found |= _feature_scores(own, probabilities, against.features, chosen)
+            if "classes" in chosen and samples.labels is not None:
+                real = against.features, against.reference.labels
+                found["classes"] = {
+                    "accuracy": metrics.accuracy(probabilities, samples.labels),
+                    "frechet_distance": metrics.frechet_distance_of_classes(
+                        (own, samples.labels), real
+                    ),
+                }
     return found
 
 
@@ -280,6 +289,8 @@ def _possible(model, splits, protocol, extractor):
         chosen = [one for one in chosen if one not in FEATURE_METRICS]
     elif not extractor.has_classes:
         chosen = [one for one in chosen if one != "inception_score"]
+    if not model.class_shares or not extractor or not extractor.knows_labels:
+        chosen = [one for one in chosen if one != "classes"]
     if not model.revision_steps:  # no chain to look at
         chosen = [one for one in chosen if one != "diagnostics"]
     if splits.test_was_trained_on:  # no image is new
@@ -314,11 +325,14 @@ def samples(net: str, model: ImageModel, number: int, *, seed: int) -> ImageData
       NotFinite: if they contain NaN or infinity.
     """
     pixels, steps = [], 0 if net == "generator" else None
-    for batch in model.sample_batches(number, seed=seed, num_steps=steps):
+    labels = model.labels_drawn(number, seed=seed)
+    options: Any = {"num_steps": steps, "labels": labels}
+    for batch in model.sample_batches(number, seed=seed, **options):
         if not np.isfinite(batch).all():
             raise NotFinite(net)
         pixels.append(images.to_uint8(batch))
-    return ImageDataset(net, np.concatenate(pixels), kind="samples")
+    classes = None if labels is None else np.argmax(labels, axis=1)
+    return ImageDataset(net, np.concatenate(pixels), labels=classes, kind="samples")
 
 
 def samples_by_net(

@@ -21,6 +21,8 @@ MEANINGS = {
     "density": "Real images that reach a sample, divided by the number of neighbours.",
     "coverage": "Share of real images with a sample within their reach.",
     "inception_score": "By the extractor's classes; larger is better.",
+    "accuracy": "Share of samples that the classifier takes for the class they were "
+    "told to be.",
     "nearest": "Root mean square distance of pixels from the nearest training image.",
     "nearest_of_real": "The same of the real images that samples are scored against.",
     "near": "That distance, divided by the mean one of the 50 nearest training images, "
@@ -139,7 +141,7 @@ def _protocol(report):
 def _transposed(columns):
     names = next(iter(columns.values()))
     return {
-        name: {column: cells[name] for column, cells in columns.items()}
+        name: {column: cells.get(name, "") for column, cells in columns.items()}
         for name in names
     }
 
@@ -161,6 +163,9 @@ def _texts(scores, extractor, ends):
     if found := scores.get("inception_score"):
         name = f"IS ({extractor['name']})"
         texts[name] = f"{found['mean']:.2f} ± {found['stddev']:.2f}"
+    if found := scores.get("classes"):
+        texts["of its class"] = f"{found['accuracy']:.1%}"
+        texts["Frechet, mean of classes"] = f"{found['frechet_distance']:.2f}"
     if found := scores.get("memorisation"):
         texts["nearest training image"] = f"{found['nearest']:.3f}"
         texts["share that is near"] = f"{found['share_near']:.1%}"

@@ -37,7 +37,8 @@ def export(model: ImageModel, directory: Path, *, dataset: str | None = None) ->
       energy(images) -> float32 [batch]
       reconstruct(images, num_steps, seed) -> images
     To `generate`, `revise` and `energy` latents and images may have any size if the
-    nets take any.
+    nets take any. Of nets that are told classes each has a last argument `labels`, one
+    row for each image: float32 [batch, num_classes], 1 for its class and 0 for others.
 
     `metadata.json` beside it says what it is. Batch norm uses its moving averages as
     they are now: the model is frozen, or this is called inside `ImageModel.frozen`.
@@ -65,28 +66,29 @@ def export(model: ImageModel, directory: Path, *, dataset: str | None = None) ->
     if model.num_independent:
         others.chains = model.chains
     archive.track(others)
-    archive.add_endpoint(
-        "sample",
-        lambda number, seed: functions["draw"](0, number, model.revision_steps, seed),
-        [num_images, seed],
-    )
+    labels = [_called("labels", one) for one in endpoints.labels_spec(model)]
+
+    def sample(number, seed, *labels):
+        return functions["draw"](0, number, model.revision_steps, seed, *labels)
+
+    archive.add_endpoint("sample", sample, [num_images, seed, *labels])
     if model.generator:
         latents = endpoints.latents_spec(model)
         trained = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
         archive.add_endpoint(
-            "generate", functions["generate"], [_called("latents", latents)]
+            "generate", functions["generate"], [_called("latents", latents), *labels]
         )
         archive.add_endpoint(
-            "reconstruct", functions["reconstruct"], [trained, num_steps, seed]
+            "reconstruct", functions["reconstruct"], [trained, num_steps, seed, *labels]
         )
     if model.descriptor:
         images = _called("images", endpoints.images_spec(model))
-        archive.add_endpoint(
-            "revise",
-            lambda images, steps, seed: functions["revise"](images, steps, seed, 0),
-            [images, num_steps, seed],
-        )
-        archive.add_endpoint("energy", functions["energy"], [images])
+
+        def revise(images, steps, seed, *labels):
+            return functions["revise"](images, steps, seed, 0, *labels)
+
+        archive.add_endpoint("revise", revise, [images, num_steps, seed, *labels])
+        archive.add_endpoint("energy", functions["energy"], [images, *labels])
     _write(archive, directory, metadata(model, dataset))
 
 
@@ -114,7 +116,16 @@ def _write(archive, directory, facts):
 
 
 def export_litert(generator: Generator, path: Path) -> None:
-    """Writes a generator for LiteRT, a file `.tflite`. Batch norm as for `export`."""
+    """Writes a generator for LiteRT, a file `.tflite`. Batch norm as for `export`.
+
+    Raises:
+      RunError: if it is one of classes.
+    """
+    if generator.class_shares:
+        raise RunError(
+            "`export_format`=litert is for generators without classes, and this is a "
+            "run with `conditional`. Take savedmodel or keras."
+        )
     latents = tf.TensorSpec([None, *generator.latent_shape], tf.float32, "latents")
     generator.export(
         str(path), format="litert", input_signature=[latents], verbose=False
@@ -173,6 +184,7 @@ def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:
         "value_range": [-1, 1],
         "latent_shape": list(model.generator.latent_shape) if model.generator else None,
         "any_size": all(map(takes_any, model.nets.values())),
+        "num_classes": len(model.class_shares or ()),
         "revision_steps": model.revision_steps,
         "training_steps": int(model.step),
         "package": f"coopnets_tf {__version__}",

@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Run:
       max_rollbacks: of the whole run after divergences, before it gives up.
       dataset: arguments of `datasets.load_splits`, for those who use the run later.
         None: only the owner has the images.
+      classes: names of those that the nets are told, in their order.
       steps_per_epoch: for the epoch of a line of metrics.
       settings: hyper-parameters to show in TensorBoard.
       network_file: the Python file of the networks, which the run keeps.
@@ -68,6 +69,7 @@ class Run:
     steps_per_call: int = 1
     max_rollbacks: int = 3
     dataset: Mapping[str, Any] | None = None
+    classes: Sequence[str] | None = None
     steps_per_epoch: int | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     network_file: NetworkFile | None = None

@@ -26,6 +26,7 @@ def describe(model: Learner, run: Run) -> None:
     content = {
         "package_version": __version__,
         "dataset": run.dataset and dict(run.dataset),
+        "classes": run.classes and list(run.classes),
         "network_file": file and network_files.keep(file, run.folder),
         "model": config,
     }
