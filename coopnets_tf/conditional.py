@@ -105,15 +105,9 @@ def rows(labels: Any, shares: Shares | None, number: int) -> tf.Tensor | None:
             "`labels` are for nets that were trained with classes, and these have none."
         )
     found = np.asarray(labels)
-    if found.ndim == 0:
-        found = np.full(number, found)
-    if (
-        found.ndim == 1
-        and len(found) == number
-        and np.issubdtype(found.dtype, np.integer)
-    ):
+    if np.issubdtype(found.dtype, np.integer) and found.shape in ((), (number,)):
         if 0 <= found.min(initial=0) <= found.max(initial=0) < len(shares):
-            return tf.one_hot(found, len(shares))
+            return tf.one_hot(np.broadcast_to(found, [number]), len(shares))
     elif found.shape == (number, len(shares)):
         return tf.convert_to_tensor(found, tf.float32)
     raise ArgumentError(

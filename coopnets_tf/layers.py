@@ -237,8 +237,8 @@ class SummedOutputs(keras.layers.Layer):
 
 @register
 class ClassOutputs(keras.layers.Layer):
-    """`num_outputs` linear filters over the whole map for each class, and the sum of the
-    answers of its class: the projection of the map on the class.
+    """`num_outputs` linear filters over the whole map for each class, and the sum of
+    the answers of its class: the projection of the map on the class.
 
     They start at zero, learn alike, and are therefore one filter, which counts
     `num_outputs` times, as those of `SummedOutputs` do.

@@ -84,6 +84,12 @@ def impossible_chains(settings: Settings) -> None:
             "--chain_init=noise draws from the reference, and --reference_stddev=inf "
             "is none. Take --chain_init=uniform."
         )
+    alone = settings["algorithm"] == "descriptor"
+    if init == "persistent" and settings["conditional"] and alone:
+        raise Refused(
+            "A chain of --chain_init=persistent has no class, which --conditional "
+            "needs. Take --chain_init=noise, uniform or data."
+        )
     kept, moved = settings["num_persistent_chains"], settings["num_chains"]
     if init == "persistent" and kept < moved:
         raise Refused(

@@ -89,23 +89,35 @@ def make_descriptor(
     gradient_weight=None,
     reference_stddev=0.3,
     penalty=0.0,
+    class_shares=None,
 ):
     keras.utils.set_random_seed(11)
+    classes = len(class_shares or ())
     return Descriptor(
-        networks.descriptor(network, (8, 8, 1), num_outputs=7),
+        networks.descriptor(network, (8, 8, 1), num_outputs=7, num_classes=classes),
         revision=Langevin(num_steps, 0.05, unroll, max_gradient, gradient_weight),
         reference_stddev=reference_stddev,
         penalty=penalty,
         image_shape=(8, 8, 1),
+        class_shares=class_shares,
     )
 
 
-def make_generator(*, network="toy", inference_steps=0, unroll=True, latent_size=6):
+def make_generator(
+    *,
+    network="toy",
+    inference_steps=0,
+    unroll=True,
+    latent_size=6,
+    class_shares=None,
+):
+    classes = len(class_shares or ())
     return Generator(
-        networks.generator(network, (8, 8, 1), (latent_size,)),
+        networks.generator(network, (8, 8, 1), (latent_size,), num_classes=classes),
         inference=Langevin(inference_steps, 0.1, unroll),
         residual_stddev=0.4,
         latent_shape=networks.latent_shape_of(network, (8, 8, 1), (latent_size,)),
+        class_shares=class_shares,
     )
 
 
@@ -139,16 +151,15 @@ def make_model(
     limits=None,
     data_teaching=0.0,
     num_images=None,
+    class_shares=None,
     **descriptor,
 ):
     """A small cooperative model, compiled."""
+    both = {"network": network, "unroll": unroll, "class_shares": class_shares}
     model = CoopNets(
-        make_descriptor(network=network, unroll=unroll, **descriptor),
+        make_descriptor(**both, **descriptor),
         make_generator(
-            network=network,
-            inference_steps=inference_steps,
-            unroll=unroll,
-            latent_size=latent_size,
+            **both, inference_steps=inference_steps, latent_size=latent_size
         ),
         num_chains=num_chains,
         revision_noise_until=revision_noise_until,

@@ -104,10 +104,18 @@ def leaky_gradient(values, upstream):
 
 
 class Descriptor:
-    """f(Y), its gradients; from (kernel, bias, strides) rows and the head's weights."""
+    """f(Y), its gradients; from (kernel, bias, strides) rows and the head's weights.
 
-    def __init__(self, convs, head_kernel, head_bias):
+    Images of `labels` have their class's weights added to each filter of the head.
+    """
+
+    def __init__(self, convs, head_kernel, head_bias, classes=None, labels=None):
         self.convs, self.head_kernel, self.head_bias = convs, head_kernel, head_bias
+        self.classes, self.labels = classes, labels
+
+    def given(self, labels):
+        head = self.head_kernel, self.head_bias
+        return Descriptor(self.convs, *head, self.classes, labels)
 
     def scores(self, images):
         maps, self.trace = images, []
@@ -117,19 +125,28 @@ class Descriptor:
             maps = leaky(before)
         self.top = maps
         outputs = np.einsum("bhwc,hwco->bo", maps, self.head_kernel) + self.head_bias
+        if self.labels is not None:
+            own = np.einsum("bhwc,bhwc->b", maps, self.classes[self.labels])
+            outputs = outputs + own[:, None]
         return outputs.sum(axis=1)
 
     def gradients(self, images, weights_of_scores):
         """Gradients of `sum_i weight_i f(Y_i)`: for images, for weights in order."""
         self.scores(images)
         each = weights_of_scores[:, None, None, None]
-        upstream = each * self.head_kernel.sum(axis=-1)
-        d_head = np.einsum("b,bhwc->hwc", weights_of_scores, self.top)
         number = self.head_kernel.shape[-1]
+        head = self.head_kernel.sum(axis=-1)
+        d_head = np.einsum("b,bhwc->hwc", weights_of_scores, self.top)
         result = [
             np.repeat(d_head[..., None], number, axis=-1),
             np.full(number, weights_of_scores.sum()),
         ]
+        if self.labels is not None:
+            head = head + number * self.classes[self.labels]
+            d_classes = np.zeros_like(self.classes)
+            np.add.at(d_classes, self.labels, number * each * self.top)
+            result = [d_classes, *result]
+        upstream = each * head
         for (kernel, _, strides), (maps, before) in zip(
             self.convs[::-1], self.trace[::-1], strict=True
         ):
