@@ -17,7 +17,6 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # for flags/
 
 from flags.facts import FACTS, MODES  # noqa: E402
-import flags.definitions  # noqa: E402, F401, isort: skip, defines them
 
 ELSEWHERE = {
     "index.md": "README.md",
@@ -64,6 +63,11 @@ def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) ->
     for name, path in ELSEWHERE.items():
         markdown = markdown.replace(f"](../{path}", f"]({name}")
     return markdown
+
+
+def on_page_content(html: str, page, config: MkDocsConfig, files: Files) -> str:
+    """Marks short code within a line, which site.css keeps whole."""
+    return re.sub(r"<code>(?=[^<\n]{1,28}</code>)", '<code class="whole">', html)
 
 
 def _from_the_top(path):
