@@ -42,10 +42,7 @@ REFERENCE = {
     "data": ("Data", ["data/"]),
     "evaluation": ("Evaluation", ["evaluation/"]),
     "runs": ("Runs", ["runs/"]),
-    "support": (
-        "Errors, files, words, devices",
-        ["errors", "wording", "files", "progress", "replicas", "version"],
-    ),
+    "support": ("Errors, files, words, devices", []),  # and whatever has no other page
 }
 
 
@@ -91,7 +88,9 @@ def reference() -> dict[str, str]:
 def modules(page: str) -> list[str]:
     """The modules of a page of the reference, by their whole names."""
     package, names = ROOT / "coopnets_tf", []
-    for name in REFERENCE[page][1]:
+    listed = {name for _, own in REFERENCE.values() for name in own}
+    others = {path.stem for path in package.glob("*.py")} - listed
+    for name in REFERENCE[page][1] or sorted(others):
         paths = sorted((package / name).glob("*.py")) if name[-1] == "/" else []
         names += [f"{name[:-1]}.{path.stem}" for path in paths] or [name]
     return [f"coopnets_tf.{name}" for name in names if not name.endswith("__init__")]
