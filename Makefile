@@ -28,7 +28,7 @@ benchmark: .venv/installed
 	$(VENV)/python -m benchmarks.step --dataset=docs/images  # the nets of scenes
 
 docs: .venv/docs  ## the documents as a site, in site/; look: python -m http.server -d site
-	NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict  # strict it is not with --quiet
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c "import sys; ok = (3, 11) <= sys.version_info < (3, 14); \
