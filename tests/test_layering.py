@@ -142,6 +142,17 @@ def test_commands_know_the_package_and_each_other_in_order(path):
 
 def test_every_module_has_its_place():
     names = {name_of(path) for path in PACKAGE}
+    page = (ROOT / "docs/PAPER.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"(?m)^\| (?:`(\w+)/` )?\| (`.*?`) \|", page.split("## Where to read")[1]
+    )
+    listed = [(room, re.findall(r"`(\w+)`", modules)) for room, modules in rows]
+    assert {f"{room}." * bool(room) + name for room, row in listed for name in row} >= {
+        name for name in names if not name.endswith("__init__")
+    }
+    assert {room: row for room, row in listed if room} == {
+        room: order for room, order in ROOMS.items() if room != "commands"
+    }
     assert all(modules(name) for name in names if not name.endswith(".__init__"))
     found = {name for name in names if "." not in name}
     assert found == {name for name in LEVEL if "." not in name} - {

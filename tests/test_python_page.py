@@ -1,4 +1,4 @@
-"""The README's Python, as it stands there but on fewer images, chains and steps."""
+"""docs/PYTHON.md as it stands, but on fewer images, chains and steps."""
 
 import functools
 import re
@@ -20,8 +20,7 @@ SMALLER = {
 
 def test_from_python(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = text.split("## From Python")[1]
+    text = (ROOT / "docs/PYTHON.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
     assert 'networks.descriptor("mnist", (28, 28, 1))' in code
     for full, small in SMALLER.items():
