@@ -28,6 +28,7 @@ from coopnets_tf.runs.stepping import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests import test_algorithms
 from tests.helpers import (
+    ROOT,
     TINY,
     adam,
     call,
@@ -423,6 +424,18 @@ def test_networks_of_a_users_own(tmp_path):
     called(*TINY, "--conditional", "--network=nets.py", "--algorithm=descriptor",
            "--chain_init=noise", cwd=tmp_path)  # fmt: skip
     called("--mode=sample", "--label=3", "--num_images=2", cwd=tmp_path)
+
+
+def test_the_page_on_classes():
+    text = (ROOT / "docs/CLASSES.md").read_text(encoding="utf-8")
+    code, nets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    found = {}
+    exec(code.replace("Langevin(10,", "Langevin(1,"), found)
+    assert found["threes"].shape == (16, 8, 8, 1) and found["energies"].shape == (16,)
+    exec(nets, found)
+    network = found["descriptor"]((8, 8, 1), 3)
+    options = {"revision": Langevin(1, 0.1), "reference_stddev": 0.3}
+    assert Descriptor(network, class_shares=SHARES, **options).class_shares == SHARES
 
 
 def test_a_keras_file_remembers_the_classes(tmp_path):
