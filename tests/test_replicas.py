@@ -33,7 +33,11 @@ def batch(number=8):
     rng = np.random.default_rng(3)
     images = rng.uniform(-1, 1, (number, 8, 8, 1)).astype(np.float32)
     visible = (rng.uniform(size=images.shape) < 0.7).astype(np.float32)
-    return {"images": images, "numbers": rng.permutation(number), "visible": visible}
+    numbers = {
+        "numbers": rng.permutation(number),
+        "labels": rng.integers(3, size=number),
+    }
+    return {"images": images, "visible": visible, **numbers}
 
 
 def of_coopnets(**options):
@@ -88,6 +92,10 @@ MODELS = {
     ),
     "G": lambda: make_generator_model(num_images=8),
     "dual teaching": lambda: helpers.make_dual_model(num_images=8, num_chains=8),
+    "classes": of_coopnets(class_shares=(0.5, 0.25, 0.25)),
+    "dual teaching of classes": lambda: helpers.make_dual_model(
+        num_images=8, num_chains=8, class_shares=(0.5, 0.25, 0.25)
+    ),
 }
 
 
