@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from commands.devices import strategy
@@ -122,11 +123,7 @@ def sample(
         revise_steps=revise_steps,
         devices=devices,
     )
-    if image_size:
-        sides = lengths(image_size)
-        model = model.of_size(image_size=sides if len(sides) > 1 else sides * 2)
-    elif latent_size:
-        model = model.of_size(latent_size=lengths(latent_size))
+    model = sized(model, image_size, latent_size)
     if animation and num_frames(model) is None:
         raise RunError(
             "`animation` is for clips, and samples of this run are still images. Leave "
@@ -149,6 +146,18 @@ def sample(
         _save_images(place, batches_on_a_bar(pixels, num_images), format)
     print(f"Samples of step {int(model.step)}: {place}")
     return place
+
+
+def sized(
+    model: ImageModel, image_size: str | None, latent_size: str | None
+) -> ImageModel:
+    """The model for images of the size that was asked for, see `sample`."""
+    if image_size:
+        sides = lengths(image_size)
+        return model.of_size(image_size=sides if len(sides) > 1 else sides * 2)
+    if latent_size:
+        return model.of_size(latent_size=lengths(latent_size))
+    return model
 
 
 def num_frames(model: ImageModel) -> int | None:
@@ -284,16 +293,16 @@ def interpolate(
         latents = model.infer(ends, num_steps=infer_steps, seed=seed).numpy()
         latents = latents.reshape(2, 1, -1)
     else:
-        latents = None if kind == "plane" else _drawn(model, kind, seed)
+        latents = None if kind == "plane" else drawn(model, kind, seed)
     place = folder.new_output(output, run_dir, "interpolate")
     path = _path(kind, latents, PLANE if kind == "plane" else NUM_PATHS)
-    grid = pictures.grid(_generate(model, path), num_columns=path.shape[1])
+    grid = pictures.grid(generated(model, path), num_columns=path.shape[1])
     pictures.save_png(place / f"{kind}.png", grid)
     if ends is not None:
         pictures.save_png(place / "ends.png", pictures.grid(ends))
     if animation:
         frames = _frames(kind, _path(kind, latents, FRAMES))
-        frames = [pictures.grid(_generate(model, frame)) for frame in frames]
+        frames = [pictures.grid(generated(model, frame)) for frame in frames]
         _save_film(place / f"{kind}.{animation}", frames, FRAME_MILLISECONDS)
     print(f"Interpolation: {place}")
     return place
@@ -314,10 +323,11 @@ def _refuse_other_planes(model, images):
         )
 
 
-def _drawn(model, kind, seed):
-    """Latents of the prior: the four corners, or two ends of each path."""
+def drawn(model: ImageModel, kind: str, seed: int) -> np.ndarray:
+    """Latents of the prior: the four corners, [4, length], or two ends of each path."""
+    generator: Any = model.generator
     number = 4 if kind == "corners" else 2 * NUM_PATHS
-    shape = (number, int(np.prod(model.generator.latent_shape)))
+    shape = (number, int(np.prod(generator.latent_shape)))
     latents = np.random.default_rng(seed).standard_normal(shape)
     return latents if kind == "corners" else latents.reshape(2, NUM_PATHS, -1)
 
@@ -341,8 +351,10 @@ def _frames(kind, path):
     return [*frames, *frames[-2:0:-1]]
 
 
-def _generate(model, latents):
-    shape = (-1, *model.generator.latent_shape)
+def generated(model: ImageModel, latents: np.ndarray) -> tf.Tensor:
+    """Images of latents, [..., length], one after the other."""
+    generator: Any = model.generator
+    shape = (-1, *generator.latent_shape)
     return model.generate(latents.reshape(shape).astype(np.float32))
 
 
