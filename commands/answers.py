@@ -93,7 +93,18 @@ class Answers:
             "width": width,
             "steps": self.model.revision_steps,
             "most_steps": self.most_steps,
+            "recovery": self._recovery(),
         }
+
+    def _recovery(self):
+        """How a hidden part is filled, as far as the command line decides it."""
+        if self.model.generator is None:
+            return ""
+        return (
+            f"Latents are inferred by {counted(self.infer_steps, 'steps')} of size "
+            f"{self.model.generator.inference.step_size:g}: if the images come out "
+            "broken, start again with a smaller --infer_step_size."
+        )
 
     def samples(self, *, seed: int, steps: int) -> Answer:
         """Fresh images after so many steps of D1, those of `ImageModel.sample`.

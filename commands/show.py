@@ -8,6 +8,7 @@ import base64
 import json
 import logging
 import math
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -86,8 +87,9 @@ def _listening(port):
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
         raise ArgumentError(
-            f"`port`={port} cannot be used: {error.strerror}. Give another `port`, or "
+            f"`port`={port} cannot be used: {reason}. Give another `port`, or "
             "0 for any that is free."
         ) from error
 

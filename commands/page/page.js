@@ -250,8 +250,8 @@ async function take(image, energy) {
   get("fills").replaceChildren();
   const text = energyText(energy);
   get("recovery-about").textContent =
-    "What is painted is hidden from the nets, which fill it" +
-    (text ? `. The energy of the image before: ${text}.` : ".");
+    `What is painted is hidden from the nets, which fill it. ${facts.recovery}` +
+    (text && ` The energy of the image as it is: ${text}.`);
   draw();
 }
 
