@@ -114,7 +114,7 @@ def serve(page: "Page", listener: socket.socket) -> None:
         fd=listener.fileno(),
     )
     server.serve_forever()  # returns on Ctrl-C
-    page.lock.acquire()  # a thread within TensorFlow must not outlive Python
+    page.end()
 
 
 class Page:
@@ -125,7 +125,8 @@ class Page:
     """
 
     def __init__(self, answers: Answers) -> None:
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._ended = False
         folder = Path(__file__).with_name("page")
         self._files = {
             path: ((folder / name).read_bytes(), kind)
@@ -163,6 +164,17 @@ class Page:
         response.headers.update(HEADERS)
         return response(environ, start_response)
 
+    def end(self) -> None:
+        """Returns when the nets are at rest, and lets nobody ask them any more.
+
+        A thread within TensorFlow must not outlive Python.
+        """
+        self._ended = True
+        if self._lock.locked():
+            print("The last question is still being answered.", flush=True)
+        with self._lock:
+            pass
+
     def _respond(self, request):
         """Every answer but a file is JSON; a refusal has a sentence as its `error`."""
         try:
@@ -183,7 +195,9 @@ class Page:
         path = request.path
         if request.method == "POST" and path in self._asked:
             question = _question(request)
-            with self.lock:
+            with self._lock:
+                if self._ended:
+                    return _json({"error": "The program ends."}, 503)
                 return _json(self._asked[path](question))
         if request.method in ("GET", "HEAD") and path in self._files:
             content, kind = self._files[path]

@@ -193,7 +193,7 @@ const walk = newest(() =>
     for (const [side, part] of [["top", down], ["left", across]])
       get("dot").style[side] = `${(100 * (0.5 + part * (CELLS - 1))) / CELLS}%`;
     const answer = await ask("walk", { seed: seedOf(get("corners")), down, across });
-    const names = ["draft", `after ${facts.steps} steps`];
+    const names = [facts.steps ? "draft" : "image", `after ${facts.steps} steps`];
     const figures = answer.images.map((image, place) => {
       const energy = energyText(answer.energies[place]);
       const alt = `Between the latents, ${names[place]}` + (energy && `, energy ${energy}`);

@@ -382,6 +382,14 @@ def test_a_question_that_is_too_long_is_refused_unread(page, monkeypatch):
     response = sent(page, "/own", b'{"image": "' + b"x" * 1000 + b'"}')
     assert response.status_code == 413
     assert "error" in response.json
+    # Nor does it read more of what does not say how long it is.
+    stream = io.BytesIO(b'{"image": "' + b"x" * 5000 + b'"}')
+    endless = {"wsgi.input": stream, "wsgi.input_terminated": True}
+    headers = {"Origin": HOME}
+    response = Client(page).post(
+        "/own", base_url=HOME, headers=headers, environ_overrides=endless
+    )
+    assert response.status_code == 400 and stream.tell() == 1000
 
 
 @pytest.mark.parametrize(
@@ -481,6 +489,28 @@ def test_the_nets_are_asked_one_thing_at_a_time(model, tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert most == [1] * 4
+
+
+def test_it_ends_when_the_nets_are_at_rest(model, tmp_path, monkeypatch, capsys):
+    page, asking, done = page_of(model, tmp_path), threading.Event(), []
+
+    def slowly(self, **question):
+        asking.set()
+        time.sleep(0.2)
+        done.append(question)
+        return {}
+
+    monkeypatch.setattr(Answers, "map", slowly)
+    thread = threading.Thread(target=asked, args=(page, "/map"), kwargs={"seed": 0})
+    thread.start()
+    asking.wait()
+    page.end()
+    assert len(done) == 1
+    assert capsys.readouterr().out == "The last question is still being answered.\n"
+    thread.join()
+    assert sent(page, "/map", '{"seed": 0}').status_code == 503
+    page.end()
+    assert len(done) == 1 and capsys.readouterr().out == ""
 
 
 def test_a_failure_of_the_program_is_told_in_its_terminal(page, monkeypatch, caplog):
