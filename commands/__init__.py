@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commands import build, evaluate, recover, share, train, use
+from commands import build, evaluate, recover, share, show, train, use
 
 COMMANDS: dict[str, Callable] = {
     "train": train.train,
@@ -12,6 +12,7 @@ COMMANDS: dict[str, Callable] = {
     "interpolate": use.interpolate,
     "reconstruct": recover.reconstruct,
     "recover": recover.recover,
+    "show": show.show,
     "evaluate": evaluate.evaluate,
     "export": share.export,
 }

@@ -127,11 +127,7 @@ def sample(
         revise_steps=revise_steps,
         devices=devices,
     )
-    if image_size:
-        sides = lengths(image_size)
-        model = model.of_size(image_size=sides if len(sides) > 1 else sides * 2)
-    elif latent_size:
-        model = model.of_size(latent_size=lengths(latent_size))
+    model = sized(model, image_size, latent_size)
     if animation and num_frames(model) is None:
         raise RunError(
             "`animation` is for clips, and samples of this run are still images. Leave "
@@ -188,6 +184,18 @@ def labels_for(run_dir: Path, model: ImageModel, label: str, number: int) -> tf.
         f"`label` must be one of {', '.join(names)}. Received: {label}."
         f"{nearest(label, names)}"
     )
+
+
+def sized(
+    model: ImageModel, image_size: str | None, latent_size: str | None
+) -> ImageModel:
+    """The model for images of the size that was asked for, see `sample`."""
+    if image_size:
+        sides = lengths(image_size)
+        return model.of_size(image_size=sides if len(sides) > 1 else sides * 2)
+    if latent_size:
+        return model.of_size(latent_size=lengths(latent_size))
+    return model
 
 
 def num_frames(model: ImageModel) -> int | None:
@@ -334,7 +342,7 @@ def interpolate(
     )
     if interpolation == "plane":
         _refuse_other_planes(model, images)
-    classes = _both_classes(run_dir, model, label)
+    classes = both_classes(run_dir, model, label)
     folder.refuse_used(output)
     kind, ends = interpolation, None
     if images:
@@ -350,17 +358,17 @@ def interpolate(
         latents = model.infer(ends, num_steps=infer_steps, seed=seed, labels=rows)
         latents = latents.numpy().reshape(2, 1, -1)
     else:
-        latents = None if kind == "plane" else _drawn(model, kind, seed)
+        latents = None if kind == "plane" else drawn(model, kind, seed)
     place = folder.new_output(output, run_dir, "interpolate")
     number = PLANE if kind == "plane" else NUM_PATHS
-    path = _with_classes(classes, _path(kind, latents, number))
-    grid = pictures.grid(_generate(model, path), num_columns=path.shape[1])
+    path = with_classes(classes, _path(kind, latents, number))
+    grid = pictures.grid(generated(model, path), num_columns=path.shape[1])
     pictures.save_png(place / f"{kind}.png", grid)
     if ends is not None:
         pictures.save_png(place / "ends.png", pictures.grid(ends))
     if animation:
-        frames = _frames(kind, _with_classes(classes, _path(kind, latents, FRAMES)))
-        frames = [pictures.grid(_generate(model, frame)) for frame in frames]
+        frames = _frames(kind, with_classes(classes, _path(kind, latents, FRAMES)))
+        frames = [pictures.grid(generated(model, frame)) for frame in frames]
         _save_film(place / f"{kind}.{animation}", frames, FRAME_MILLISECONDS)
     print(f"Interpolation: {place}")
     return place
@@ -381,9 +389,12 @@ def _refuse_other_planes(model, images):
         )
 
 
-def _both_classes(run_dir, model, label):
-    """Rows of the class on the left and of that on the right; of length 0 where the
-    nets are told none.
+def both_classes(run_dir: Path, model: ImageModel, label: str | None) -> np.ndarray:
+    """Rows of the class on the left of a path and of that on its right, [2, number of
+    classes]; that is 0 where the nets are told none.
+
+    Raises:
+      RunError: if there is no such class, or a label is missing.
     """
     if not label:
         if model.class_shares:
@@ -397,17 +408,20 @@ def _both_classes(run_dir, model, label):
     return np.concatenate(ends)
 
 
-def _with_classes(classes, path):
-    """Latents of a path, [rows, columns, length], with rows of classes behind them."""
+def with_classes(classes: np.ndarray, path: np.ndarray) -> np.ndarray:
+    """Latents of a path, [rows, columns, length], with rows of `both_classes` behind
+    them, from the left to the right.
+    """
     between = paths.linear(classes[0], classes[1], path.shape[1])
     between = np.broadcast_to(between, (*path.shape[:2], between.shape[-1]))
     return np.concatenate([path, between], axis=-1)
 
 
-def _drawn(model, kind, seed):
-    """Latents of the prior: the four corners, or two ends of each path."""
+def drawn(model: ImageModel, kind: str, seed: int) -> np.ndarray:
+    """Latents of the prior: the four corners, [4, length], or two ends of each path."""
+    generator: Any = model.generator
     number = 4 if kind == "corners" else 2 * NUM_PATHS
-    shape = (number, int(np.prod(model.generator.latent_shape)))
+    shape = (number, int(np.prod(generator.latent_shape)))
     latents = np.random.default_rng(seed).standard_normal(shape)
     return latents if kind == "corners" else latents.reshape(2, NUM_PATHS, -1)
 
@@ -431,9 +445,12 @@ def _frames(kind, path):
     return [*frames, *frames[-2:0:-1]]
 
 
-def _generate(model, path):
-    """Images of a path `_with_classes`."""
-    shape = (-1, *model.generator.latent_shape)
+def generated(model: ImageModel, path: np.ndarray) -> tf.Tensor:
+    """Images of latents, [..., length], with rows of their classes behind them where
+    the nets are told any; one after the other.
+    """
+    generator: Any = model.generator
+    shape = (-1, *generator.latent_shape)
     length = int(np.prod(shape[1:]))
     latents = path[..., :length].reshape(shape).astype(np.float32)
     labels = path[..., length:].reshape(len(latents), -1)

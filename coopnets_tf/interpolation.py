@@ -38,18 +38,35 @@ def spherical(start: np.ndarray, end: np.ndarray, num_points: int) -> np.ndarray
 def four_corners(corners: np.ndarray, num_points: int) -> np.ndarray:
     """A square of latents between four: [num_points, num_points, length].
 
+    An even grid of `between_corners`, whose argument `corners` is.
+    """
+    along = np.linspace(0, 1, num_points)
+    return between_corners(corners, along, along)
+
+
+def between_corners(
+    corners: np.ndarray, down: np.ndarray, across: np.ndarray
+) -> np.ndarray:
+    """Latents of a square between four: [rows, columns, length].
+
         cos(a) cos(b) z1 + cos(a) sin(b) z2 + sin(a) cos(b) z3 + sin(a) sin(b) z4
 
-    with a and b from 0 to pi / 2. The squares of the weights sum to 1, so that between
-    independent latents of the prior every point has the prior's distribution.
+    with a = down * pi / 2 and b = across * pi / 2. The squares of the weights sum to 1,
+    so that between independent latents of the prior every point has the prior's
+    distribution.
 
-    `corners` are [4, length].
+    Args:
+      corners: [4, length]; top left, top right, bottom left, bottom right.
+      down: [rows], in [0, 1]; 0 is the top.
+      across: [columns], in [0, 1]; 0 is the left.
 
     Source: Xie et al., arXiv:1609.09408, by the authors' MATLAB code.
     """
-    angles = np.linspace(0, np.pi / 2, num_points)
-    sides = np.stack([np.cos(angles), np.sin(angles)])
-    weights = np.einsum("ia,jb->ijab", sides, sides).reshape(4, num_points, num_points)
+    sides = [
+        np.stack([np.cos(part * np.pi / 2), np.sin(part * np.pi / 2)])
+        for part in (down, across)
+    ]
+    weights = np.einsum("ia,jb->ijab", *sides).reshape(4, len(down), len(across))
     return np.einsum("kab,kd->abd", weights, corners)
 
 

@@ -76,6 +76,8 @@ def saved(settings: Settings) -> dict[str, Any]:
 def parse(argv: list[str]) -> list[str]:
     """Parses the presets of data set and algorithm, then the user's flags, which win.
 
+    The first word may be a mode: `sample` is short for `--mode=sample`.
+
     With `--resume`, and in all modes but train, the flags of the run take the place of
     the presets; with `--resume` what would change its mathematics is refused.
 
@@ -91,6 +93,7 @@ def parse(argv: list[str]) -> list[str]:
     page = next(filter(None, map(_page, argv[1:])), None)
     text = ""
     try:
+        given = words.with_mode(given)
         values = _values(given)
         if page or values["print_config"]:
             text = page(values) if page else pages.config(values, given)

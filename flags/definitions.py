@@ -73,7 +73,7 @@ def _has_a_size(settings):
     """Images of one's own, and pictures larger than they need be, are given one."""
     is_texture = settings["dataset"] in places.TEXTURES
     own = _reads_folder(settings) or _reads_data(settings) and is_texture
-    return own or settings["mode"] == "sample"
+    return own or settings["mode"] in ("sample", "show")
 
 
 def _reads_files(settings):
@@ -124,7 +124,7 @@ run.enum(
     "train",
     MODES,
     "What to do. All but train use the trained nets of the run in --workdir (default: "
-    "the newest in runs/).",
+    "the newest in runs/). The mode may also be the first word: sample --num_images=9.",
     basic="train, or what to do with a run",
     modes=MODES,
     saved=False,
@@ -282,14 +282,15 @@ data.string(
     "64",
     "Size in pixels to which the images of a folder and the frames of a clip are "
     "brought: the side of a square, or height x width such as 96x64. Of one picture, "
-    "which is never resized, that of the windows cut out of it. With --mode=sample "
-    "that of the samples, by nets that are for any size (--network=texture).",
+    "which is never resized, that of the windows cut out of it. With "
+    "--mode=sample|show that of the samples, by nets that are for any size "
+    "(--network=texture).",
     basic="of your own images, such as 64 or 96x64",
     must="a whole number of 8 or more, or height x width such as 96x64",
     good=lambda value: bool(re.fullmatch(SIZE, value, re.ASCII)),
     when=_has_a_size,
-    modes=("train", "sample", *NEED_DATA),
-    if_typed=("sample",),
+    modes=("train", "sample", "show", *NEED_DATA),
+    if_typed=("sample", "show"),
 )
 data.integer(
     "num_frames",
@@ -457,13 +458,13 @@ nets.string(
     "100",
     "d, length of a latent vector X, or where a network has a map of latents the "
     "numbers at each place; of a network file also the shape of a map, such as 7x7x1. "
-    "With --mode=sample the map, such as 14x14, by nets that are for any size.",
+    "With --mode=sample|show the map, such as 14x14, by nets that are for any size.",
     basic="length of a latent vector",
     must="a number of 1 or more, or some with x between them, such as 7x7x1",
     good=lambda value: bool(re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", value, re.ASCII)),
     algorithms=WITH_GENERATOR,
-    modes=("train", "sample"),
-    if_typed=("sample",),
+    modes=("train", "sample", "show"),
+    if_typed=("sample", "show"),
 )
 nets.integer(
     "num_outputs",
@@ -909,6 +910,7 @@ use.string(
     "Folder for the results. Default: a new <mode>-<number> in the run's folder; for "
     "a SavedModel its export/, whose content is replaced.",
     basic="new folder for the results",
+    modes=tuple(mode for mode in USES if mode != "show"),  # which writes nothing
     path=True,
     place=places.unused,
 )
@@ -920,7 +922,7 @@ use.string(
     "their order. Default: of samples as frequent as in the training, of the data "
     "set's images their own.",
     basic="class of the images, with --conditional",
-    modes=("sample", *WITH_IMAGES),
+    modes=("sample", "show", *WITH_IMAGES),
 )
 use.integer(
     "num_images",
@@ -955,7 +957,7 @@ use.integer(
     "Langevin steps of G1 to find the latents of given images.",
     when=_infers,
     low=1,
-    modes=WITH_IMAGES,
+    modes=(*WITH_IMAGES, "show"),
 )
 use.positive(
     "infer_step_size",
@@ -963,7 +965,7 @@ use.positive(
     "delta of that G1, in the unit of the latents. Default: --generator_step_size of "
     "the training.",
     when=_infers,
-    modes=WITH_IMAGES,
+    modes=(*WITH_IMAGES, "show"),
 )
 use.integer(
     "num_draws",
@@ -972,6 +974,16 @@ use.integer(
     "plausible image, more have smaller errors and less contrast.",
     low=1,
     modes=("recover",),
+)
+use.integer(
+    "port",
+    1609,
+    "Where show serves its page, on this machine alone: http://127.0.0.1:<port>. 0: "
+    "any that is free.",
+    basic="of the page; 0: any that is free",
+    low=0,
+    high=65535,
+    modes=("show",),
 )
 use.enum(
     "format",

@@ -9,7 +9,15 @@ from typing import Any
 from absl import flags as absl_flags
 
 ALGORITHMS = ("coopnets", "descriptor", "generator")
-USES = ("sample", "interpolate", "reconstruct", "recover", "evaluate", "export")
+USES = (
+    "sample",
+    "interpolate",
+    "reconstruct",
+    "recover",
+    "show",
+    "evaluate",
+    "export",
+)
 MODES = ("train", *USES)
 WITH_IMAGES = ("interpolate", "reconstruct", "recover")
 NEED_DATA = ("reconstruct", "recover", "evaluate")

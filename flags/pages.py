@@ -21,20 +21,25 @@ Each run fills a folder with metrics, pictures, checkpoints and the nets.
   {train:<34}trains on a data set, or your FOLDER
   {use:<34}uses the newest run; also interpolate,
                                     reconstruct, recover, evaluate, export
+  {show:<34}opens a page to look at it and to play
 
 What matters most, with the values in effect:
 """
 LAST = """
 All flags: --helpfull. As a flagfile: --print_config. Of another data set,
 algorithm or mode: add it, as in --help --dataset=mnist or --help --mode=sample.
-What is installed: --version."""
+A mode may also be the first word: sample --help. What is installed: --version."""
 
 
 def first(settings: Settings) -> str:
     """The flags that matter most, with the values that they would have: one screen."""
     shown = [name for name in acting(settings) if FACTS[name].basic]
     name = program.name()
-    top = FIRST.format(train=f"{name} --dataset=mnist", use=f"{name} --mode=sample")
+    top = FIRST.format(
+        train=f"{name} --dataset=mnist",
+        use=f"{name} --mode=sample",
+        show=f"{name} show",
+    )
     return "\n".join([top, *(_row(name, settings[name]) for name in shown), LAST])
 
 

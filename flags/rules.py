@@ -154,7 +154,7 @@ def hosts(settings: Settings) -> None:
 
 def two_sizes(settings: Settings) -> None:
     given = settings["image_size"] and settings["latent_size"]
-    if settings["mode"] == "sample" and given:
+    if settings["mode"] in ("sample", "show") and given:
         raise Refused(
             "--image_size and --latent_size both say how large samples are. Leave one "
             "of them out."

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
-from flags.facts import FACTS, nearest
+from flags.facts import FACTS, MODES, nearest
 
 FLAGS: Any = absl_flags.FLAGS
 PRESETS = Path(__file__).parent
@@ -38,6 +38,25 @@ class Word(NamedTuple):
     def refusal(self, wrong: str) -> Refused:
         place = f"{self.flagfile}, line {self.line}: " if self.flagfile else ""
         return Refused(f"{place}{wrong}")
+
+
+def with_mode(words: list[str]) -> list[str]:
+    """The words of a command line, of which the first may be a mode, as flags alone.
+
+    Raises:
+      Refused: if it is neither a mode nor a flag, or the mode is given twice.
+    """
+    if not words or words[0].startswith("-"):
+        return words
+    mode, rest = words[0], words[1:]
+    if mode not in MODES:
+        raise Refused(
+            f"The first word must be a flag, or a mode: {', '.join(MODES)}. Received: "
+            f"{mode or 'nothing'}.{nearest(mode, MODES)}"
+        )
+    if any(name_of(word) == "mode" for word in rest):
+        raise Refused(f"The mode is {mode} already. Leave out --mode.")
+    return [*rest, f"--mode={mode}"]  # at the end, so that it wins over a flagfile's
 
 
 def read(words: Iterable[str]) -> list[Given]:

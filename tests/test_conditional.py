@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import coopnets_tf
+from commands import answers
 from coopnets_tf import (
     AlgorithmD,
     AlgorithmG,
@@ -22,7 +23,8 @@ from coopnets_tf import (
     seeds,
 )
 from coopnets_tf.data import datasets
-from coopnets_tf.errors import ArgumentError, DatasetError, NetworkError
+from coopnets_tf.data import images as pictures
+from coopnets_tf.errors import ArgumentError, DatasetError, NetworkError, RunError
 from coopnets_tf.evaluation import metrics
 from coopnets_tf.runs.stepping import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
@@ -348,6 +350,24 @@ def test_what_a_run_of_classes_exports(place):
     assert facts["num_classes"] == 10
     error = refused("--mode=export", "--export_format=litert", cwd=place)
     assert "litert is for generators without classes" in error
+
+
+def test_the_page_of_a_run_shows_one_class(place):
+    run_dir = place / "runs/digits-1"
+    model = coopnets_tf.load(run_dir)
+    with pytest.raises(RunError, match="told classes need `label`"):
+        answers.Answers(model, run_dir, 2)
+    page = answers.Answers(model, run_dir, 2, label="3")
+    assert page.facts()["about"].endswith("in grey, class 3")
+    found = page.samples(seed=1, steps=1)
+    images = model.sample(12, seed=1, num_steps=1, labels=3)
+    np.testing.assert_allclose(
+        found["energies"], model.energy(images, labels=3), rtol=1e-5
+    )
+    assert page.walk(seed=1, down=0.5, across=0.5)["energies"]
+    hidden = "1" * 32 + "0" * 32
+    content = pictures.png(np.zeros((8, 8, 1), np.uint8))
+    assert len(page.recovered(content, hidden, seed=0)["images"]) == 4
 
 
 def test_other_modes_of_a_run_of_classes(place):

@@ -10,7 +10,7 @@ from PIL import Image
 import commands
 import coopnets_tf
 import flags
-from commands import build
+from commands import build, show
 from coopnets_tf import networks
 from coopnets_tf.data import clips, datasets, decoding, masks, sources
 from coopnets_tf.errors import DatasetError, MaskError
@@ -96,6 +96,7 @@ def reads(monkeypatch, tmp_path):
     monkeypatch.setattr(training, "train", lambda *arguments: None)
     monkeypatch.setattr(features, "classifier", lambda *arguments: None)
     monkeypatch.setattr(features, "inception", lambda **options: None)
+    monkeypatch.setattr(show, "serve", lambda page, listener: None)
     (tmp_path / "photos").mkdir()
     for number in range(100):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
@@ -156,6 +157,7 @@ def test_a_mode_reads_the_flags_that_say_so(reads, mode, tmp_path):
         "recover": ["--num_images=4", "--infer_steps=2"],
         "reconstruct": ["--num_images=4", "--infer_steps=2"],
         "sample": ["--num_images=4"],
+        "show": ["--port=0"],
         "evaluate": ["--evaluation_samples=20", "--metrics=parzen"],
     }
     arguments = [f"--mode={mode}", "--workdir=run", *own.get(mode, [])]
@@ -787,7 +789,16 @@ def test_a_printed_config_gives_the_same_values(arguments, capsys):
         ),
         ("--evaluate", "Did you mean --evaluate_every or --evaluate_baselines?"),
         ("--zzz", "There is no flag --zzz. See --help."),
-        ("typo --seed=3", "Flags begin with --. Received: typo."),
+        ("--seed=3 typo", "Flags begin with --. Received: typo."),
+        (
+            "typo --seed=3",
+            "a flag, or a mode: train, sample, interpolate, reconstruct,",
+        ),
+        ("shwo --seed=3", "evaluate, export. Received: shwo. Did you mean show?"),
+        ("Sample", "Received: Sample. Did you mean sample?"),
+        ("photos/sample", "Received: photos/sample. Did you mean sample?"),
+        ("sample --mode=recover", "The mode is sample already. Leave out --mode."),
+        ("train --mode train", "The mode is train already. Leave out --mode."),
         ("--flagfile=nope", "--flagfile=nope cannot be read: No such file"),
         ("--flagfile=flags/nope.cfg", "flags/nope.cfg cannot be read: No such file"),
         ("--flagfile=mnist.cfg", "--flagfile=mnist.cfg cannot be read: No such file"),
@@ -796,6 +807,27 @@ def test_a_printed_config_gives_the_same_values(arguments, capsys):
 )
 def test_what_is_wrong_is_said_in_a_sentence(argument, text, capsys):
     assert text in refusal(capsys, *argument.split())
+
+
+def test_an_empty_first_word_is_no_mode(capsys):
+    assert "Received: nothing." in refusal(capsys, "", "--seed=3")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_first_word_may_be_the_mode(mode, capsys):
+    write_flags("runs/one")
+    assert parsed(mode) == parsed(f"--mode={mode}")
+    text = printed(capsys, mode, "--help")
+    assert text == printed(capsys, "--help", f"--mode={mode}")
+    assert text == printed(capsys, "--help", mode)
+    Path("my.cfg").write_text("--mode=evaluate")
+    assert parsed(mode, "--flagfile=my.cfg")["mode"] == mode
+
+
+def test_a_mode_is_the_first_word_alone():
+    write_flags("sample")
+    assert parsed("sample", "--workdir", "sample")["workdir"] == "sample"
+    assert parsed("--name", "show")["name"] == "show"
 
 
 def test_the_word_after_a_flag_is_its_value():

@@ -66,7 +66,7 @@ def test_a_wheel_holds_the_program_and_nothing_else(wheel):
     package = contents("coopnets_tf/**/*.py", "coopnets_tf/py.typed")
     nets = contents("coopnets_tf/trained/**/*")
     package |= {name for name in nets if (ROOT / name).is_file()}
-    program = contents("commands/*.py", "flags/*.py", "flags/*.cfg")
+    program = contents("commands/*.py", "commands/page/*", "flags/*.py", "flags/*.cfg")
     program |= {"main.py", "surroundings.py"}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -168,6 +168,7 @@ def test_the_command_far_from_a_checkout(wheel, tmp_path):
     assert called(sys.executable, "-c", found) == "None None None None None\n"
     assert coopnets("--version").startswith(f"coopnets_tf {__version__}, TensorFlow 2")
     assert "  coopnets --mode=sample " in coopnets("--help")
+    assert "\n  --port=1609 " in coopnets("show", "--help")
     config = coopnets("--print_config", "--dataset=mnist")
     assert config.startswith("# coopnets --print_config --dataset=mnist\n")
     assert "\n--network=mnist\n" in config
@@ -180,7 +181,7 @@ def test_the_command_far_from_a_checkout(wheel, tmp_path):
     first = (place / "runs/digits-1/flags.cfg").read_text().partition("\n")[0]
     assert first == f"# coopnets {' '.join(TINY)}"
     assert (place / "runs/digits-1/export/saved_model.pb").exists()
-    coopnets("--mode=sample", "--workdir=digits", "--num_images=4")  # comes along
+    coopnets("sample", "--workdir=digits", "--num_images=4")  # comes along
     assert (place / "runs/digits/sample-1/descriptor.png").exists()
-    coopnets("--mode=sample", "--num_images=4", "--format=npz")
+    coopnets("sample", "--num_images=4", "--format=npz")
     assert list((place / "runs/digits-1/sample-1").glob("*.npz"))

@@ -162,8 +162,13 @@ def _lay_out(tiles, num_columns, gap):
 
 def save_png(path: Path, pixels: np.ndarray) -> None:
     """Writes uint8 [height, width, 1 or 3] to `path`; folders are made."""
+    write_whole(path, png(pixels))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """uint8 [height, width, 1 or 3] -> the content of a PNG file."""
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
-    write_whole(path, content.getvalue())
+    return content.getvalue()
