@@ -444,6 +444,8 @@ nets.boolean(
     "its subfolders. Then --label chooses. A file of --network gets the number of "
     "classes as its functions' last argument, see docs/NETWORKS.md.",
     basic="tell the nets the images' classes",
+    modes=("train", *NEED_DATA),
+    fixed=NEED_DATA,
 )
 nets.boolean(
     "trust_network",
