@@ -50,6 +50,7 @@ METRICS = {
     "memorisation": "distance from the nearest training image",
     "diagnostics": "chains of ten times the trained length",
 }
+TRACKERS = ("tensorboard", "wandb", "mlflow", "csv")
 WITH_DESCRIPTOR, WITH_GENERATOR = ("coopnets", "descriptor"), ("coopnets", "generator")
 
 
@@ -846,6 +847,17 @@ evaluation.string(
 
 output = Group("output", may_change=True)
 output.integer("log_every", 10, "Steps between two lines of metrics.", low=1)
+output.list(
+    "track",
+    "tensorboard",
+    "Where metrics, pictures and settings go besides metrics.jsonl and samples/, with "
+    "commas: tensorboard, wandb (pip install wandb), mlflow (pip install mlflow), csv "
+    "(the run's metrics.csv). docs/TRACKING.md.",
+    basic=", ".join(TRACKERS),
+    must=f"some of {','.join(TRACKERS)}",
+    good=lambda value: bool(value) and set(value) <= set(TRACKERS),
+    choices=TRACKERS,
+)
 output.integer(
     "sample_every",
     100,

@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,9 @@ class Run:
       dataset: arguments of `datasets.load_splits`, for those who use the run later.
         None: only the owner has the images.
       steps_per_epoch: for the epoch of a line of metrics.
-      settings: hyper-parameters to show in TensorBoard.
+      settings: hyper-parameters for the trackers to show.
       network_file: the Python file of the networks, which the run keeps.
+      track: names of trackers, see `coopnets_tf.runs.trackers`.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class Run:
     steps_per_epoch: int | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     network_file: NetworkFile | None = None
+    track: Sequence[str] = ("tensorboard",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder).expanduser())
