@@ -26,7 +26,7 @@ def export(
       workdir, checkpoint, trust_network: see `use.opened`.
       output: new folder; default: the next free one in the run's, for a SavedModel its
         export/, whose content is replaced.
-      export_format: "savedmodel", "keras", "litert" or "hub".
+      export_format: "savedmodel", "keras", "litert", "onnx" or "hub".
       hub: "user/name" on the hub.
       license: of the nets, by the hub's name for it.
 
@@ -53,6 +53,10 @@ def export(
         model.save(path)
         if (run_dir / COPY).is_file():  # what its networks may need
             shutil.copyfile(run_dir / COPY, path.with_name(COPY))
+    elif export_format == "onnx":
+        exporting.onnx_converter()  # before a folder is made
+        path = folder.new_output(output, run_dir, "export")
+        exporting.export_onnx(model, path)
     else:
         if model.generator is None:
             raise RunError(

@@ -1003,10 +1003,11 @@ use.string(
 use.enum(
     "export_format",
     "savedmodel",
-    ["savedmodel", "keras", "litert", "hub"],
+    ["savedmodel", "keras", "litert", "onnx", "hub"],
     "All endpoints for TensorFlow without this package; the nets for this package; "
-    "the generator for LiteRT; or the nets with a model card, pushed to --hub.",
-    basic="savedmodel, keras, litert or hub",
+    "the generator for LiteRT; generator and energy for ONNX (pip install tf2onnx); or "
+    "the nets with a model card, pushed to --hub.",
+    basic="savedmodel, keras, litert, onnx or hub",
     modes=("export",),
 )
 use.string(

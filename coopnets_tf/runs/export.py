@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import endpoints
+from coopnets_tf.errors import RunError
 from coopnets_tf.generator import Generator
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.runs.checkpoints import PATTERN
@@ -113,6 +114,46 @@ def export_litert(generator: Generator, path: Path) -> None:
     generator.export(
         str(path), format="litert", input_signature=[latents], verbose=False
     )
+
+
+def export_onnx(model: ImageModel, folder: Path) -> None:
+    """Writes the nets for ONNX, as far as the model has them, each for any batch.
+
+    `generator.onnx` makes `images` of `latents`, `energy.onnx` `energies` of `images`;
+    shapes, ranges and batch norm are those of `export`.
+
+    Raises:
+      RunError: without the library.
+    """
+    converter = onnx_converter()
+
+    def write(name, endpoint, given, spec, result):
+        function = model.endpoints()[endpoint]
+        converter.convert.from_function(
+            tf.function(lambda inputs: {result: function(inputs)}),  # names the output
+            [_called(given, spec)],
+            output_path=str(folder / name),
+        )
+
+    if model.generator:
+        latents = endpoints.latents_spec(model)
+        write("generator.onnx", "generate", "latents", latents, "images")
+    if model.descriptor:
+        images = endpoints.images_spec(model)
+        write("energy.onnx", "energy", "images", images, "energies")
+
+
+def onnx_converter() -> Any:
+    """The library that writes ONNX.
+
+    Raises:
+      RunError: if it is not there.
+    """
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise RunError("`export_format`=onnx needs pip install tf2onnx.") from error
+    return tf2onnx
 
 
 def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:

@@ -220,6 +220,70 @@ def test_litert_has_the_generator(trained, tmp_path):
     np.testing.assert_allclose(one, found["output_0"][:1], rtol=0, atol=1e-4)
 
 
+def test_litert_has_its_own_runtime(trained, tmp_path):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    model, _ = trained
+    path = tmp_path / "generator.tflite"
+    with model.frozen():
+        exporting.export_litert(model.generator, path)
+    generate = litert.Interpreter(str(path)).get_signature_runner()
+    for number in (3, 1):
+        found = generate(latents=LATENTS[:number])["output_0"]
+        # As above.
+        np.testing.assert_allclose(
+            found, model.generate(LATENTS[:number]), rtol=0, atol=1e-4
+        )
+
+
+def onnx_nets(model, folder):
+    """What the exported nets do, by onnxruntime."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    folder.mkdir()
+    with model.frozen():
+        exporting.export_onnx(model, folder)
+    nets = {}
+    for path in folder.iterdir():
+        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        [given], [result] = session.get_inputs(), session.get_outputs()
+        nets[path.name, given.name, result.name] = (
+            lambda inputs, session=session, name=given.name: session.run(
+                None, {name: inputs}
+            )[0]
+        )
+    return nets
+
+
+def test_onnx_has_generator_and_energy(trained, tmp_path, observed):
+    model, _ = trained
+    nets = onnx_nets(model, tmp_path / "onnx")
+    generate = nets.pop(("generator.onnx", "latents", "images"))
+    energy = nets.pop(("energy.onnx", "images", "energies"))
+    assert not nets
+    for number in (3, 1):
+        # Sums of a few hundred products of float32 in another order, before a tanh.
+        np.testing.assert_allclose(
+            generate(LATENTS[:number]), model.generate(LATENTS[:number]), atol=1e-5
+        )
+        # Such sums again; the energy is their difference, of numbers no larger than it.
+        np.testing.assert_allclose(
+            energy(observed[:number]), model.energy(observed[:number]), rtol=1e-5
+        )
+
+
+def test_onnx_takes_any_size_as_the_nets_do(tmp_path):
+    model = make_model(network="weave", latent_size=3)
+    nets = onnx_nets(model, tmp_path / "onnx")
+    generate, energy = (nets[name] for name in sorted(nets, reverse=True))
+    latents = np.random.default_rng(1).standard_normal((2, 3, 5, 3)).astype("float32")
+    images = generate(latents)
+    assert images.shape == (2, 12, 20, 1)
+    larger = model.of_size(image_size=(12, 20))
+    with larger.frozen():
+        np.testing.assert_allclose(images, larger.generate(latents), atol=1e-5)
+        np.testing.assert_allclose(energy(images), larger.energy(images), rtol=1e-5)
+
+
 def test_the_keras_file_has_both_nets(trained, tmp_path, observed):
     model, _ = trained
     model.save(tmp_path / "model.keras")
