@@ -248,6 +248,7 @@ run.list(
     "docs/SCALING.md.",
     must="name:port of two hosts or more, with commas, or slurm",
     good=_are_hosts,
+    choices=("slurm",),
     saved=False,
 )
 run.integer(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flags import words
+from flags import places, words
 from flags.facts import FACTS
 from flags.words import Refused
 
@@ -42,7 +42,7 @@ def begun(workdir: str | None, *, resume: bool) -> Begun:
     if folder is None:
         raise Refused("runs/ holds no run. Name the folder of one by --workdir.")
     if not folder.exists():
-        raise Refused(f"--workdir={folder} does not exist.")
+        raise Refused(f"--workdir={folder} does not exist.{places.beside(folder)}")
     needed = SAVED if resume else DESCRIPTION
     if not (folder / needed).is_file():
         python = " One made in Python goes on there, by coopnets_tf.train."
