@@ -54,9 +54,10 @@ def export(
         if (run_dir / COPY).is_file():  # what its networks may need
             shutil.copyfile(run_dir / COPY, path.with_name(COPY))
     elif export_format == "onnx":
-        exporting.onnx_converter()  # before a folder is made
+        nets = exporting.onnx_nets(model)
         path = folder.new_output(output, run_dir, "export")
-        exporting.export_onnx(model, path)
+        for name, content in nets.items():
+            (path / name).write_bytes(content)
     else:
         if model.generator is None:
             raise RunError(

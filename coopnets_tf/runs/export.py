@@ -116,44 +116,51 @@ def export_litert(generator: Generator, path: Path) -> None:
     )
 
 
-def export_onnx(model: ImageModel, folder: Path) -> None:
-    """Writes the nets for ONNX, as far as the model has them, each for any batch.
+def onnx_nets(model: ImageModel) -> dict[str, bytes]:
+    """The nets for ONNX, as far as the model has them, each for any batch.
 
     `generator.onnx` makes `images` of `latents`, `energy.onnx` `energies` of `images`;
     shapes, ranges and batch norm are those of `export`.
 
-    Raises:
-      RunError: without the library.
-    """
-    converter = onnx_converter()
-
-    def write(name, endpoint, given, spec, result):
-        function = model.endpoints()[endpoint]
-        converter.convert.from_function(
-            tf.function(lambda inputs: {result: function(inputs)}),  # names the output
-            [_called(given, spec)],
-            output_path=str(folder / name),
-        )
-
-    if model.generator:
-        latents = endpoints.latents_spec(model)
-        write("generator.onnx", "generate", "latents", latents, "images")
-    if model.descriptor:
-        images = endpoints.images_spec(model)
-        write("energy.onnx", "energy", "images", images, "energies")
-
-
-def onnx_converter() -> Any:
-    """The library that writes ONNX.
+    Returns:
+      The content of each file, by its name.
 
     Raises:
-      RunError: if it is not there.
+      RunError: without the library, or of nets that compute in bfloat16.
     """
     try:
         import tf2onnx
     except ImportError as error:
         raise RunError("`export_format`=onnx needs pip install tf2onnx.") from error
-    return tf2onnx
+
+    def converted(endpoint, given, spec, result):
+        function = model.endpoints()[endpoint]
+        found, _ = tf2onnx.convert.from_function(
+            tf.function(lambda inputs: {result: function(inputs)}),  # names the output
+            [_called(given, spec)],
+        )
+        if _has_bfloat16(found.graph):
+            raise RunError(
+                "`export_format`=onnx is for nets in float32: onnxruntime does not "
+                "load those of `precision`=bfloat16. Take savedmodel."
+            )
+        return found.SerializeToString()
+
+    nets = {}
+    if model.generator:
+        spec = endpoints.latents_spec(model)
+        nets["generator.onnx"] = converted("generate", "latents", spec, "images")
+    if model.descriptor:
+        spec = endpoints.images_spec(model)
+        nets["energy.onnx"] = converted("energy", "images", spec, "energies")
+    return nets
+
+
+def _has_bfloat16(graph):
+    """Whether weights of it are of ONNX's type 16, or something becomes so."""
+    weights = {one.data_type for one in graph.initializer}
+    casts = [node for node in graph.node if node.op_type == "Cast"]
+    return 16 in weights | {one.i for node in casts for one in node.attribute}
 
 
 def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:

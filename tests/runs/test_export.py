@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 
 import coopnets_tf
-from coopnets_tf import seeds
+from coopnets_tf import AlgorithmG, networks, seeds
+from coopnets_tf.errors import RunError
 from coopnets_tf.runs import export as exporting
 from coopnets_tf.seeds import Purpose, draw_seed
-from tests.helpers import make_generator_model, make_model, train
+from tests.helpers import generator_of, make_generator_model, make_model, train
 
 EXPORTS = True  # of the training
 # Has an export answer where the package is absent: `questions.npz` -> `answers.npz`.
@@ -235,18 +236,17 @@ def test_litert_has_its_own_runtime(trained, tmp_path):
         )
 
 
-def onnx_nets(model, folder):
+def onnx_nets(model):
     """What the exported nets do, by onnxruntime."""
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
-    folder.mkdir()
     with model.frozen():
-        exporting.export_onnx(model, folder)
+        files = exporting.onnx_nets(model)
     nets = {}
-    for path in folder.iterdir():
-        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for file, content in files.items():
+        session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
         [given], [result] = session.get_inputs(), session.get_outputs()
-        nets[path.name, given.name, result.name] = (
+        nets[file, given.name, result.name] = (
             lambda inputs, session=session, name=given.name: session.run(
                 None, {name: inputs}
             )[0]
@@ -254,9 +254,9 @@ def onnx_nets(model, folder):
     return nets
 
 
-def test_onnx_has_generator_and_energy(trained, tmp_path, observed):
+def test_onnx_has_generator_and_energy(trained, observed):
     model, _ = trained
-    nets = onnx_nets(model, tmp_path / "onnx")
+    nets = onnx_nets(model)
     generate = nets.pop(("generator.onnx", "latents", "images"))
     energy = nets.pop(("energy.onnx", "images", "energies"))
     assert not nets
@@ -271,9 +271,9 @@ def test_onnx_has_generator_and_energy(trained, tmp_path, observed):
         )
 
 
-def test_onnx_takes_any_size_as_the_nets_do(tmp_path):
+def test_onnx_takes_any_size_as_the_nets_do():
     model = make_model(network="weave", latent_size=3)
-    nets = onnx_nets(model, tmp_path / "onnx")
+    nets = onnx_nets(model)
     generate, energy = (nets[name] for name in sorted(nets, reverse=True))
     latents = np.random.default_rng(1).standard_normal((2, 3, 5, 3)).astype("float32")
     images = generate(latents)
@@ -282,6 +282,14 @@ def test_onnx_takes_any_size_as_the_nets_do(tmp_path):
     with larger.frozen():
         np.testing.assert_allclose(images, larger.generate(latents), atol=1e-5)
         np.testing.assert_allclose(energy(images), larger.energy(images), rtol=1e-5)
+
+
+def test_onnx_of_bfloat16_is_refused():
+    pytest.importorskip("tf2onnx")
+    net = networks.generator("toy", (8, 8, 1), (6,), convolutions="mixed_bfloat16")
+    model = AlgorithmG(generator_of(net), num_images=4)
+    with pytest.raises(RunError, match="not load those of `precision`=bfloat16"):
+        exporting.onnx_nets(model)
 
 
 def test_the_keras_file_has_both_nets(trained, tmp_path, observed):
