@@ -20,6 +20,7 @@ def main() -> None:
     surroundings.plain_warnings()
     flags.parse(sys.argv)
     settings = flags.settings()
+    print(f"{_asked(settings)} | starting TensorFlow", flush=True)
     try:
         names = ("deterministic", "devices", "precision")
         surroundings.load_tensorflow(**{name: settings[name] for name in names})
@@ -29,6 +30,16 @@ def main() -> None:
     except KeyboardInterrupt as error:
         text = "Interrupted. What was saved before can be continued with --resume."
         sys.exit(_failed(error, settings, code=130, text=text))
+
+
+def _asked(settings):
+    """What was asked for, to be said before TensorFlow takes its seconds."""
+    mode = settings["mode"]
+    if mode != "train":
+        return f"{mode}: {settings['workdir']}"
+    if settings["resume"]:
+        return f"{mode}: on from {settings['workdir']}"
+    return f"{mode}: {settings['algorithm']} on {settings['dataset']}"
 
 
 def run(settings: Mapping[str, Any]) -> None:

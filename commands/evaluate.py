@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from commands import build, use
 from commands.build import Settings
 from coopnets_tf.data import datasets, images
@@ -26,7 +24,9 @@ from coopnets_tf.evaluation.protocol import Evaluation, Protocol
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.progress import tell
-from coopnets_tf.runs import folder, logs
+from coopnets_tf.runs import folder
+from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.trackers import TensorBoard
 
 
 def evaluate(settings: Settings) -> Path:
@@ -193,11 +193,12 @@ def save(found: Evaluation, output: Path) -> None:
     for name, samples in found.scored.items():
         grid = images.grid(samples.shown(use.GRID))
         images.save_png(output / f"{_file_name(name)}.png", grid)
-    events = tf.summary.create_file_writer(str(output / "tensorboard"))
-    with contextlib.closing(events):
-        logs.show_evaluation(
-            events, found.report["step"], reports.scalars(found.report), found.pictures
-        )
+    step, board = found.report["step"], TensorBoard(Run(output, num_iterations=0))
+    board.open()
+    with contextlib.closing(board):
+        board.scalars(step, reports.scalars(found.report))
+        for name, picture in found.pictures.items():
+            board.picture(step, f"evaluation/{name}", picture)
 
 
 def export_samples(output: Path | str, sets: Mapping[str, ImageDataset]) -> None:

@@ -28,7 +28,7 @@ def export(
       workdir, checkpoint, trust_network: see `use.opened`.
       output: new folder; default: the next free one in the run's, for a SavedModel its
         export/, whose content is replaced.
-      export_format: "savedmodel", "keras", "litert", "run" or "hub".
+      export_format: "savedmodel", "keras", "litert", "onnx", "run" or "hub".
       hub: "user/name" on the hub.
       license: of the nets, by the hub's name for it.
 
@@ -64,6 +64,11 @@ def export(
             write_json(path / "evaluate-1" / "report.json", report)
         cards.write(model, run_dir, path, path.name, dataset=dataset, license=license)
         trained.seal(path)
+    elif export_format == "onnx":
+        nets = exporting.onnx_nets(model)
+        path = folder.new_output(output, run_dir, "export")
+        for name, content in nets.items():
+            (path / name).write_bytes(content)
     else:
         if model.generator is None:
             raise RunError(

@@ -22,7 +22,7 @@ from coopnets_tf.errors import RunError, Stopped
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import NETS
 from coopnets_tf.network_files import NetworkFile
-from coopnets_tf.runs import checkpoints, folder, training
+from coopnets_tf.runs import checkpoints, folder, trackers, training
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.hosts import Hosts
 from coopnets_tf.wording import counted
@@ -44,6 +44,7 @@ def lead(
     settings: dict[str, Any], strategy: tf.distribute.Strategy, hosts: Hosts
 ) -> Path:
     """Trains on the host that writes, or on the only one."""
+    trackers.check(settings["track"])
     settings, dataset, hooks, model, file = prepared(settings, strategy, leads=True)
     run_dir = Path(settings["workdir"]) if settings["resume"] else None
     refuse_different(hosts, settings, dataset)
@@ -61,7 +62,7 @@ def lead(
     program = flags.program.name()
     print(
         f"Done. Pictures of the nets: {run_dir}/samples; the nets, a SavedModel: "
-        f"{run_dir}/export; curves: tensorboard --logdir {place}\n"
+        f"{run_dir}/export; curves: {curves(run)}\n"
         f"Use it: {program} --mode=sample --workdir={place} (or {modes}recover, "
         "evaluate, export)\n"
         f"Longer: {program} --resume --workdir={place} --num_iterations=N; once "
@@ -214,7 +215,15 @@ def run_of(
         steps_per_epoch=dataset.steps_per_epoch(settings["batch_size"]),
         settings=flags.saved(settings),
         network_file=file,
+        track=settings["track"],
     )
+
+
+def curves(run: Run) -> str:
+    """How to look at the metrics of a run."""
+    if "tensorboard" in run.track:
+        return f"tensorboard --logdir {shlex.quote(str(run.folder))}"
+    return f"{run.folder}/metrics.jsonl"
 
 
 def train_in(
@@ -236,7 +245,7 @@ def train_in(
             run.folder, dataset, way_out="Or begin a new run without `resume`."
         )
         print(f"from step {step} on | ", end="")
-    print(f"{run.folder} | look inside: tensorboard --logdir {place}", flush=True)
+    print(f"{run.folder} | look inside: {curves(run)}", flush=True)
     versions = [f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras")]
     now = time.strftime("%Y-%m-%d %H:%M:%S %z")
     heading = [

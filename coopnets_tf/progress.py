@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-import shutil
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,23 +24,35 @@ def tell(text: str) -> None:
     """Shows what is going on, in a line that the next one replaces; not in a pipe."""
     with contextlib.suppress(*BAD_OUTPUT):
         if _is_watched():
-            width = shutil.get_terminal_size().columns - 1
+            width = _width()
             print(f"\r{text[:width]:<{width}}\r", end="", flush=True)
 
 
 def _is_watched():
+    if type(sys.stdout).__module__.startswith("ipykernel"):  # a notebook
+        return True
     return sys.stdout is not None and sys.stdout.isatty()
 
 
+def _width():
+    """Of a line. Terminals in containers may have no size, notebooks have none."""
+    try:
+        known = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (AttributeError, *BAD_OUTPUT):  # some stand-ins have no number
+        known = 0
+    chosen = os.environ.get("COLUMNS", "")
+    return (int(chosen) if chosen.isdecimal() else known or 80) - 1
+
+
 def _bar(number, *, done=0):
-    """A bar that fits the terminal, also one that is resized; elsewhere nothing."""
+    """A bar, on a terminal or in a notebook; elsewhere nothing."""
     with contextlib.suppress(*BAD_OUTPUT):
         if _is_watched():
             return tqdm(
                 total=number,
                 initial=done,
                 file=sys.stdout,
-                dynamic_ncols=True,
+                ncols=_width(),
                 mininterval=0.1,
                 smoothing=0,
                 bar_format="{n_fmt}/{total_fmt} {bar} {remaining} left{postfix}",
@@ -55,6 +67,7 @@ def batches_on_a_bar(batches: Iterable[Any], number: int) -> Iterator[Any]:
         yield batch
         if bar is not None:
             with contextlib.suppress(*BAD_OUTPUT):
+                bar.ncols = _width()  # it may have been resized
                 bar.update(len(batch))
     if bar is not None:
         with contextlib.suppress(*BAD_OUTPUT):
@@ -62,7 +75,8 @@ def batches_on_a_bar(batches: Iterable[Any], number: int) -> Iterator[Any]:
 
 
 class Progress:
-    """The steps of a training: on a terminal a bar, elsewhere a line for each report.
+    """The steps of a training: on a terminal or in a notebook a bar, elsewhere a line
+    for each report.
 
     Time is counted from `started` on, so that what is left is foreseen without the
     compilation of the first step.
@@ -85,8 +99,9 @@ class Progress:
             say(f"{line}{self._left(step)}")
             return
         with contextlib.suppress(*BAD_OUTPUT):
+            self._bar.ncols = _width()  # it may have been resized
             around = len(f"{self._target}/{self._target} _ 0:00:00 left")
-            fitting = _fitting(metrics, (self._bar.ncols or 80) - around)
+            fitting = _fitting(metrics, self._bar.ncols - around)
             self._bar.set_postfix_str("  ".join(fitting), refresh=False)
             self._bar.n = step
             self._bar.refresh()

@@ -32,7 +32,15 @@ def one_line(error: BaseException) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
 
 
+def reason(error: BaseException) -> str:
+    """The first line of an error, without TensorFlow's internals."""
+    line = str(error).partition("\n")[0] or repr(error)
+    return re.sub(r"{{.*?}} | \[Op:.*", "", line)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a message: the known name most like an unknown one, if any."""
-    found = difflib.get_close_matches(name.lower(), list(names), n=1)
+    known, name = list(names), name.lower()
+    begun = [one for one in known if name and one.lower().startswith(name)]
+    found = begun or difflib.get_close_matches(name, known, n=1)
     return f" Did you mean {found[0]}?" if found else ""

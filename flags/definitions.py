@@ -50,6 +50,7 @@ METRICS = {
     "memorisation": "distance from the nearest training image",
     "diagnostics": "chains of ten times the trained length",
 }
+TRACKERS = ("tensorboard", "wandb", "mlflow", "csv")
 WITH_DESCRIPTOR, WITH_GENERATOR = ("coopnets", "descriptor"), ("coopnets", "generator")
 
 
@@ -252,6 +253,7 @@ run.list(
     "docs/SCALING.md.",
     must="name:port of two hosts or more, with commas, or slurm",
     good=_are_hosts,
+    choices=("slurm",),
     saved=False,
 )
 run.integer(
@@ -862,6 +864,17 @@ evaluation.string(
 
 output = Group("output", may_change=True)
 output.integer("log_every", 10, "Steps between two lines of metrics.", low=1)
+output.list(
+    "track",
+    "tensorboard",
+    "Where metrics, pictures and settings go besides metrics.jsonl and samples/, with "
+    "commas: tensorboard, wandb (pip install wandb), mlflow (pip install mlflow), csv "
+    "(the run's metrics.csv). docs/TRACKING.md.",
+    basic=", ".join(TRACKERS),
+    must=f"some of {','.join(TRACKERS)}",
+    good=lambda value: bool(value) and set(value) <= set(TRACKERS),
+    choices=TRACKERS,
+)
 output.integer(
     "sample_every",
     100,
@@ -1028,11 +1041,12 @@ use.string(
 use.enum(
     "export_format",
     "savedmodel",
-    ["savedmodel", "keras", "litert", "run", "hub"],
+    ["savedmodel", "keras", "litert", "onnx", "run", "hub"],
     "All endpoints for TensorFlow without this package; the nets for this package; "
-    "the generator for LiteRT; a small copy of the run, the nets in half precision and "
-    "a model card; or the nets and the card, pushed to --hub.",
-    basic="savedmodel, keras, litert, run or hub",
+    "the generator for LiteRT; generator and energy for ONNX (pip install tf2onnx); a "
+    "small copy of the run, the nets in half precision and a model card; or the nets "
+    "and the card, pushed to --hub.",
+    basic="savedmodel, keras, litert, onnx, run or hub",
     modes=("export",),
 )
 use.string(

@@ -175,7 +175,15 @@ def keeps_latents(settings: Settings) -> bool:
     return dual or algorithm == "generator"
 
 
+def closest(text: str, choices: Iterable[str]) -> str | None:
+    """The choice most like a wrong one, if any."""
+    known, text = list(choices), text.lower()
+    begun = [one for one in known if text and one.lower().startswith(text)]
+    found = begun or difflib.get_close_matches(text, known, n=1)
+    return found[0] if found else None
+
+
 def nearest(text: str, choices: Iterable[str]) -> str:
-    """The end of a message: the choice most like a wrong one, if any."""
-    found = difflib.get_close_matches(text.lower(), list(choices), n=1)
-    return f" Did you mean {found[0]}?" if found else ""
+    """The end of a message: that choice."""
+    found = closest(text, choices)
+    return f" Did you mean {found}?" if found else ""

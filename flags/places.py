@@ -5,12 +5,13 @@ with it, to follow `--flag=value`, or None.
 from pathlib import Path
 
 from flags import program
-from flags.facts import nearest
+from flags.facts import closest, nearest
 
 # The named data sets; all others are folders or files of images.
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")
 TEXTURES = ("brick", "grass", "gravel")  # one picture each
 NAMED = ("digits", *DOWNLOADED, *TEXTURES)
+MASKS = ("square", "random", "salt_pepper")
 EXTRACTORS = ("classifier", "inception")
 ARCHIVES = (".zip", ".npz", ".npy")
 CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif", ".apng")
@@ -84,8 +85,18 @@ def checkpoint(value: str) -> str | None:
         return None
     return (
         f"{_state(path)}. It must be the folder of a run, or a checkpoint such as "
-        "runs/mnist-1/checkpoints/ckpt-500."
+        f"runs/mnist-1/checkpoints/ckpt-500.{beside(path)}"
     )
+
+
+def beside(path: Path) -> str:
+    """The end of a message: the folder beside a path that does not exist whose name is
+    most like it, if any.
+    """
+    if path.exists() or not path.parent.is_dir():
+        return ""
+    found = closest(path.name, [one.name for one in path.parent.iterdir()])
+    return f" Did you mean {path.with_name(found)}?" if found else ""
 
 
 def training_mask(value: str) -> str | None:
@@ -98,9 +109,10 @@ def training_mask(value: str) -> str | None:
             return None
     except ValueError:
         pass
+    hint = "" if kind in MASKS else nearest(kind, MASKS)
     return (
         "must be square:<pixels>, random:<share> or salt_pepper:<share>, the share "
-        "between 0 and 1, or an image file that exists."
+        f"between 0 and 1, or an image file that exists.{hint}"
     )
 
 

@@ -46,9 +46,8 @@ def begun(workdir: str | None, *, resume: bool) -> Begun:
         folder = next(iter(places.trained(workdir)), folder)
     if not folder.exists():
         known = [] if resume else [one.name for one in places.trained()]
-        raise Refused(
-            f"--workdir={folder} does not exist.{nearest(str(workdir), known)}"
-        )
+        hint = nearest(str(workdir), known) or places.beside(folder)
+        raise Refused(f"--workdir={folder} does not exist.{hint}")
     needed = SAVED if resume else DESCRIPTION
     if not (folder / needed).is_file():
         python = " One made in Python goes on there, by coopnets_tf.train."

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
-from flags.facts import FACTS, MODES, nearest
+from flags.facts import FACTS, MODES, closest, nearest
 
 FLAGS: Any = absl_flags.FLAGS
 PRESETS = Path(__file__).parent
@@ -93,7 +93,8 @@ def value_of(name: str, text: str) -> Any:
     else:
         if not facts or facts.good(value):
             return value
-    hint = nearest(text, facts.choices)
+    unknown = [one for one in text.split(",") if one not in facts.choices]
+    hint = nearest(unknown[0] if unknown else text, facts.choices)
     raise Refused(
         f"--{name} must be {facts.must}. Received: {text or 'nothing'}.{hint}"
     )
@@ -150,7 +151,10 @@ def _lines(word, path, within):
         content = _place(path).read_bytes()
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")
-        raise word.refusal(f"--flagfile={path} cannot be read: {reason}.") from error
+        preset = closest(Path(path).stem, [one.stem for one in PRESETS.glob("*.cfg")])
+        hint = f" Did you mean flags/{preset}.cfg?" if preset else ""
+        wrong = f"--flagfile={path} cannot be read: {reason}.{hint}"
+        raise word.refusal(wrong) from error
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

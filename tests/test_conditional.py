@@ -348,8 +348,9 @@ def test_what_a_run_of_classes_exports(place):
     np.testing.assert_allclose(loaded.energy(images, rows), energies, rtol=1e-5)
     facts = json.loads((run_dir / "export/metadata.json").read_text())
     assert facts["num_classes"] == 10
-    error = refused("--mode=export", "--export_format=litert", cwd=place)
-    assert "litert is for generators without classes" in error
+    for kind in ("litert", "onnx"):
+        error = refused("--mode=export", f"--export_format={kind}", cwd=place)
+        assert f"{kind} is for nets without classes" in error
 
 
 def test_the_page_of_a_run_shows_one_class(place):

@@ -64,6 +64,7 @@ ROOMS = {
     "runs": [
         "trained",
         "folder",
+        "trackers",
         "logs",
         "checkpoints",
         "saving",
@@ -182,7 +183,8 @@ def test_what_running_needs_is_required_and_what_tests_need_is_not():
     }
     needed -= {"coopnets_tf", "commands", "flags", *sys.stdlib_module_names}
     names = {"PIL": "pillow", "sklearn": "scikit-learn", "absl": "absl-py"}
-    optional = {"skimage", "huggingface_hub", "pillow_heif", "av"}
+    optional = {"skimage", "huggingface_hub", "pillow_heif", "av", "wandb", "mlflow"}
+    optional |= {"tf2onnx"}
     listed = requirements("requirements.txt")
     assert {names.get(one, one) for one in needed - optional} <= listed
     assert requirements("requirements-dev.txt") == {
@@ -226,5 +228,8 @@ def test_nothing_imports_late_but_what_is_optional():
         ("data.named", "skimage"),
         ("commands.cards", "huggingface_hub"),
         ("runs.saving", "huggingface_hub"),
+        ("runs.trackers", "wandb"),
+        ("runs.trackers", "mlflow"),
+        ("runs.export", "tf2onnx"),
         ("runs.folder", "fcntl"),  # not on Windows
     }, late

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 import flags
+import main
+import surroundings
 from commands import train
 from tests.helpers import ROOT, TINY, TOY, call, called, metrics, refused, run
 
@@ -60,8 +62,37 @@ def test_a_run_says_what_it_does(first, place):
 def test_a_process_of_its_own_is_quiet_too(tmp_path):
     result = run(*TINY, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
-    assert_tells(result.stdout)
+    opening, _, rest = result.stdout.partition("\n")
+    assert opening == "train: coopnets on digits | starting TensorFlow"
+    assert_tells(rest)
     assert {path.name for path in (tmp_path / "runs/digits-1").iterdir()} == LEFT
+
+
+@pytest.mark.parametrize(
+    "words, opening",
+    [
+        ("--algorithm=descriptor", "train: descriptor on digits"),
+        ("--resume", "train: on from runs/digits-1"),
+        ("--mode=sample", "sample: runs/digits-1"),
+    ],
+)
+def test_the_first_line_comes_before_tensorflow(
+    first, place, monkeypatch, capsys, words, opening
+):
+    def says_so(**settings):
+        print("here")
+        raise surroundings.Unusable("none")
+
+    for name in ("harmless_output", "plain_warnings"):
+        monkeypatch.setattr(surroundings, name, lambda: None)
+    monkeypatch.setattr(surroundings, "load_tensorflow", says_so)
+    monkeypatch.setattr(sys, "argv", ["main.py", words])
+    monkeypatch.chdir(place)
+    flags.FLAGS.unparse_flags()
+    with pytest.raises(SystemExit):
+        main.main()
+    flags.FLAGS.unparse_flags()
+    assert capsys.readouterr().out == f"{opening} | starting TensorFlow\nhere\n"
 
 
 def test_the_saved_flags_repeat_the_run(first, place):

@@ -1,6 +1,7 @@
 """The terminal of a training: narrow, resized, in a pipe, or gone."""
 
 import fcntl
+import io
 import os
 import pty
 import struct
@@ -78,6 +79,41 @@ def test_the_bar_follows_a_terminal_that_is_resized(terminal, monkeypatch):
     (state,) = terminal.states()
     assert state.startswith("40/100") and len(state) < 40
     bar.close()
+
+
+@pytest.mark.parametrize(
+    "columns, size, length",
+    [("40", 200, 39), ("", 0, 79), ("wide", 0, 79), ("", 20, 19)],
+)
+def test_the_width_is_that_of_columns_else_of_the_terminal_else_80(
+    terminal, monkeypatch, columns, size, length
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys, "stdout", terminal.stream)
+    terminal.resize(size)
+    bar = Progress(100_000)
+    bar.started(1)
+    bar.report(20, VALUES)
+    progress.tell("x" * 300)
+    monkeypatch.undo()
+    first, second, told = terminal.states()
+    assert first.startswith("1/100000") and second.startswith("20/100000")
+    assert [len(line) for line in (first, second, told)] == [length] * 3
+
+
+def test_in_a_notebook_reports_share_a_line(monkeypatch):
+    class OutStream(io.StringIO):
+        __module__ = "ipykernel.iostream"
+
+    stream = OutStream()
+    monkeypatch.setattr(sys, "stdout", stream)
+    bar = Progress(200)
+    bar.started(1)
+    bar.report(1, VALUES)
+    bar.report(101, VALUES)
+    bar.close()
+    assert stream.getvalue().count("\n") == 1
+    assert "101/200" in stream.getvalue().split("\r")[-1]
 
 
 def test_elsewhere_each_report_is_a_line(monkeypatch, capsys):

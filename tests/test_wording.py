@@ -24,4 +24,5 @@ def test_errors_in_one_line_without_colours():
 
 def test_the_nearest_name_if_any_is_near():
     assert nearest("digts", ["mnist", "digits"]) == " Did you mean digits?"
-    assert nearest("photos", ["mnist", "digits"]) == ""
+    assert nearest("val", ["test", "validation"]) == " Did you mean validation?"
+    assert nearest("photos", ["mnist", "digits"]) == nearest("", ["mnist"]) == ""

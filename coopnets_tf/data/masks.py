@@ -9,6 +9,9 @@ import numpy as np
 from PIL import Image
 
 from coopnets_tf.errors import MaskError
+from coopnets_tf.wording import nearest
+
+KINDS = ("square", "random", "salt_pepper")
 
 
 def parse_mask(
@@ -30,11 +33,12 @@ def parse_mask(
     """
     shortest, longest = sorted(image_shape[:2])
     kind, _, amount = (text or f"square:{shortest // 2}").partition(":")
-    if kind not in ("square", "random", "salt_pepper"):
+    if kind not in KINDS:
         lost = ", which does not exist" if Path(kind).suffix else ""
         raise MaskError(
             f"`{argument}` must be square:<pixels>, random:<share>, "
             f"salt_pepper:<share> or an image file. Received: {text}{lost}."
+            f"{nearest(kind, KINDS)}"
         )
     number: Callable = float
     limit, rule = 1, "the share of hidden pixels must be between 0 and 1"

@@ -24,6 +24,7 @@ from coopnets_tf.learner import Learner
 from coopnets_tf.runs import logs, trained
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.variables import named_variables
+from coopnets_tf.wording import reason
 
 PATTERN = set("[\\")  # with one of them in its path TensorFlow finds no file
 KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # of a variable in a checkpoint's file
@@ -104,7 +105,7 @@ class Checkpoints:
                 os.replace(part, self.folder / part.name)
         except logs.WRITE_ERRORS as error:
             raise NotSaved(
-                f"The checkpoint of step {step} was not written: {logs.reason(error)}"
+                f"The checkpoint of step {step} was not written: {reason(error)}"
             ) from error
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -156,11 +157,11 @@ class Checkpoints:
                 return path
             except (AssertionError, ValueError) as error:
                 raise RunError(
-                    f"{path} does not fit the networks: {logs.reason(error)} Were "
+                    f"{path} does not fit the networks: {reason(error)} Were "
                     "they built otherwise, or by another version?"
                 ) from error
             except Exception as error:  # a damaged file fails in many ways
-                failed = failed or f"{path.name}: {logs.reason(error)}"
+                failed = failed or f"{path.name}: {reason(error)}"
                 logging.warning("%s cannot be read, trying the one before", path)
         failed = failed or "there is none"
         raise RunError(
@@ -301,7 +302,7 @@ def load_networks(
             reader = tf.train.load_checkpoint(place)
             fitting, misfits = _matched(model, reader, for_use=for_use)
     except Exception as error:  # a damaged file fails in many ways
-        raise RunError(f"{path} cannot be read: {logs.reason(error)}") from error
+        raise RunError(f"{path} cannot be read: {reason(error)}") from error
     if not fitting:
         raise RunError(f"No weight of {path} fits the networks. {'; '.join(misfits)}")
     for variable, value in fitting:

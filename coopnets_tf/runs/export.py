@@ -121,15 +121,19 @@ def export_litert(generator: Generator, path: Path) -> None:
     Raises:
       RunError: if it is one of classes.
     """
-    if generator.class_shares:
-        raise RunError(
-            "`export_format`=litert is for generators without classes, and this is a "
-            "run with `conditional`. Take savedmodel or keras."
-        )
+    _refuse_classes(generator, "litert")
     latents = tf.TensorSpec([None, *generator.latent_shape], tf.float32, "latents")
     generator.export(
         str(path), format="litert", input_signature=[latents], verbose=False
     )
+
+
+def _refuse_classes(net, export_format):
+    if net.class_shares:
+        raise RunError(
+            f"`export_format`={export_format} is for nets without classes, and this is "
+            "a run with `conditional`. Take savedmodel or keras."
+        )
 
 
 def export_run(model: ImageModel, run_dir: Path, place: Path) -> None:
@@ -173,6 +177,55 @@ def _half(name, variable):
     if not np.isfinite(half).all():
         raise RunError(f"{name} is too large for half precision. Take keras.")
     return half
+
+
+def onnx_nets(model: ImageModel) -> dict[str, bytes]:
+    """The nets for ONNX, as far as the model has them, each for any batch.
+
+    `generator.onnx` makes `images` of `latents`, `energy.onnx` `energies` of `images`;
+    shapes, ranges and batch norm are those of `export`.
+
+    Returns:
+      The content of each file, by its name.
+
+    Raises:
+      RunError: without the library, or of nets that compute in bfloat16 or are told
+        classes.
+    """
+    _refuse_classes(model, "onnx")
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise RunError("`export_format`=onnx needs pip install tf2onnx.") from error
+
+    def converted(endpoint, given, spec, result):
+        function = model.endpoints()[endpoint]
+        found, _ = tf2onnx.convert.from_function(
+            tf.function(lambda inputs: {result: function(inputs)}),  # names the output
+            [_called(given, spec)],
+        )
+        if _has_bfloat16(found.graph):
+            raise RunError(
+                "`export_format`=onnx is for nets in float32: onnxruntime does not "
+                "load those of `precision`=bfloat16. Take savedmodel."
+            )
+        return found.SerializeToString()
+
+    nets = {}
+    if model.generator:
+        spec = endpoints.latents_spec(model)
+        nets["generator.onnx"] = converted("generate", "latents", spec, "images")
+    if model.descriptor:
+        spec = endpoints.images_spec(model)
+        nets["energy.onnx"] = converted("energy", "images", spec, "energies")
+    return nets
+
+
+def _has_bfloat16(graph):
+    """Whether weights of it are of ONNX's type 16, or something becomes so."""
+    weights = {one.data_type for one in graph.initializer}
+    casts = [node for node in graph.node if node.op_type == "Cast"]
+    return 16 in weights | {one.i for node in casts for one in node.attribute}
 
 
 def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:

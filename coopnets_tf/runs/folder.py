@@ -56,8 +56,9 @@ class Run:
         None: only the owner has the images.
       classes: names of those that the nets are told, in their order.
       steps_per_epoch: for the epoch of a line of metrics.
-      settings: hyper-parameters to show in TensorBoard.
+      settings: hyper-parameters for the trackers to show.
       network_file: the Python file of the networks, which the run keeps.
+      track: names of trackers, see `coopnets_tf.runs.trackers`.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class Run:
     steps_per_epoch: int | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     network_file: NetworkFile | None = None
+    track: Sequence[str] = ("tensorboard",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder).expanduser())

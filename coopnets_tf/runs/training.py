@@ -27,7 +27,7 @@ from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.progress import say
-from coopnets_tf.runs import folder, saving, stepping
+from coopnets_tf.runs import folder, saving, stepping, trackers
 from coopnets_tf.runs.checkpoints import Checkpoints, step_of
 from coopnets_tf.runs.export import export
 from coopnets_tf.runs.folder import Run
@@ -108,13 +108,15 @@ def train(
       Diverged: if a metric is out of bounds and no rollback is left.
       DatasetError: if an image can no longer be read, or the batches end; a checkpoint
         was written.
-      RunError: if the folder is in use, or has no checkpoint that can be read.
+      RunError: if the folder is in use, or has no checkpoint that can be read, or a
+        tracker of the run cannot begin.
       NotSaved: if the checkpoint at the end could not be written.
       Stopped: after SIGINT, SIGTERM or SIGHUP, to any of several hosts; the step was
         finished and a checkpoint written.
       HostLost: if another host has ended or no longer answers.
     """
     hosts = Hosts(model.distribute_strategy)
+    trackers.check(run.track)
     with hosts.watched(), _stop_signals() as received:
         if hosts.leads:
             _lead(model, batches, run, hooks, hosts, received)
@@ -132,10 +134,10 @@ def _lead(model, batches, run, hooks, hosts, received):
         model.rollbacks.assign(len(folder.rollbacks(run.folder)))
         step_fn = stepping.announced(model, run.steps_per_call)
         leader = _Leader(model, run, hooks, checkpoints, step_fn, hosts, received)
-        while True:
+        for again in itertools.chain([False], itertools.repeat(True)):
             hosts.agreed(begin=(int(model.step), int(model.rollbacks)))
             try:
-                leader.go_on(batches)
+                leader.go_on(batches, again=again)
                 break
             except Diverged as error:
                 _roll_back(model, run, checkpoints, error)
@@ -184,7 +186,7 @@ def pictures(
 
 
 def evaluations(every: int, evaluate: Callable[[ImageModel], Any]) -> Hook:
-    """A hook that scores the nets, for TensorBoard, metrics.jsonl and evaluations/.
+    """A hook that scores the nets, for metrics.jsonl, evaluations/ and trackers.
 
     `evaluate` is a function of the model that returns an `Evaluation`.
     """
@@ -203,10 +205,12 @@ class _Leader:
     hosts: Hosts
     received: list[int]  # signals to stop
 
-    def go_on(self, batches):
-        """Trains from the model's step to the last, or until a signal was received."""
+    def go_on(self, batches, *, again):
+        """Trains from the model's step to the last, or until a signal was received.
+        `again`: after a rollback.
+        """
         run, first_step = self.run, int(self.model.step)
-        log = RunLog(run, first_step=first_step)
+        log = RunLog(run, first_step=first_step, again=again)
         with log, _open(batches, first_step) as upcoming:
             if first_step == 0:
                 self._begin(log)
@@ -228,7 +232,6 @@ class _Leader:
 
     def _begin(self, log):
         """What a run shows before its first step, and its first checkpoint."""
-        log.settings(self.run.settings)
         for hook in self.hooks:
             if hook.at_start:
                 hook.at_start(Moment(self.model, self.run, log, 0))

@@ -1,6 +1,8 @@
 """The modes of main.py on one small run, and the files that they leave."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +61,9 @@ def test_sample_in_a_process_of_its_own(tmp_path):
     result = run("--mode=sample", "--num_images=3", "--output=alone", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    assert result.stdout == "Samples of step 2: alone\n"
+    opening, line = result.stdout.splitlines()
+    assert opening == "sample: runs/digits-1 | starting TensorFlow"
+    assert line == "Samples of step 2: alone"
     assert names(tmp_path / "alone") == {"generator.png", "descriptor.png"}
 
 
@@ -308,6 +312,21 @@ def test_export(place, run_dir, trained):
         assert output == f"Nets of step 2: runs/digits-1/export-{number}/{name}\n"
     loaded = coopnets_tf.load(run_dir / "export-1" / "model.keras")
     np.testing.assert_allclose(loaded.sample(2), trained.sample(2), rtol=0, atol=1e-5)
+
+
+def test_an_export_to_onnx_needs_its_library(place, run_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    before = sorted(run_dir.rglob("*"))
+    errors = refused("--mode=export", "--export_format=onnx", cwd=place)
+    assert errors == "Error: --export_format=onnx needs pip install tf2onnx.\n"
+    assert sorted(run_dir.rglob("*")) == before
+
+
+def test_export_to_onnx(place, run_dir):
+    pytest.importorskip("tf2onnx")
+    output = called("--mode=export", "--export_format=onnx", cwd=place)
+    folder = Path(output.removeprefix("Nets of step 2: ").strip())
+    assert names(place / folder) == {"generator.onnx", "energy.onnx"}
 
 
 def test_export_elsewhere(place):

@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 
 import coopnets_tf
-from coopnets_tf import seeds
+from coopnets_tf import AlgorithmG, networks, seeds
+from coopnets_tf.errors import RunError
 from coopnets_tf.runs import export as exporting
 from coopnets_tf.seeds import Purpose, draw_seed
-from tests.helpers import make_generator_model, make_model, train
+from tests.helpers import generator_of, make_generator_model, make_model, train
 
 EXPORTS = True  # of the training
 # Has an export answer where the package is absent: `questions.npz` -> `answers.npz`.
@@ -218,6 +219,77 @@ def test_litert_has_the_generator(trained, tmp_path):
     )
     one = interpreter.get_signature_runner()(latents=LATENTS[:1])["output_0"]
     np.testing.assert_allclose(one, found["output_0"][:1], rtol=0, atol=1e-4)
+
+
+def test_litert_has_its_own_runtime(trained, tmp_path):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    model, _ = trained
+    path = tmp_path / "generator.tflite"
+    with model.frozen():
+        exporting.export_litert(model.generator, path)
+    generate = litert.Interpreter(str(path)).get_signature_runner()
+    for number in (3, 1):
+        found = generate(latents=LATENTS[:number])["output_0"]
+        # As above.
+        np.testing.assert_allclose(
+            found, model.generate(LATENTS[:number]), rtol=0, atol=1e-4
+        )
+
+
+def onnx_nets(model):
+    """What the exported nets do, by onnxruntime."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    with model.frozen():
+        files = exporting.onnx_nets(model)
+    nets = {}
+    for file, content in files.items():
+        session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        [given], [result] = session.get_inputs(), session.get_outputs()
+        nets[file, given.name, result.name] = (
+            lambda inputs, session=session, name=given.name: session.run(
+                None, {name: inputs}
+            )[0]
+        )
+    return nets
+
+
+def test_onnx_has_generator_and_energy(trained, observed):
+    model, _ = trained
+    nets = onnx_nets(model)
+    generate = nets.pop(("generator.onnx", "latents", "images"))
+    energy = nets.pop(("energy.onnx", "images", "energies"))
+    assert not nets
+    for number in (3, 1):
+        # Sums of a few hundred products of float32 in another order, before a tanh.
+        np.testing.assert_allclose(
+            generate(LATENTS[:number]), model.generate(LATENTS[:number]), atol=1e-5
+        )
+        # Such sums again; the energy is their difference, of numbers no larger than it.
+        np.testing.assert_allclose(
+            energy(observed[:number]), model.energy(observed[:number]), rtol=1e-5
+        )
+
+
+def test_onnx_takes_any_size_as_the_nets_do():
+    model = make_model(network="weave", latent_size=3)
+    nets = onnx_nets(model)
+    generate, energy = (nets[name] for name in sorted(nets, reverse=True))
+    latents = np.random.default_rng(1).standard_normal((2, 3, 5, 3)).astype("float32")
+    images = generate(latents)
+    assert images.shape == (2, 12, 20, 1)
+    larger = model.of_size(image_size=(12, 20))
+    with larger.frozen():
+        np.testing.assert_allclose(images, larger.generate(latents), atol=1e-5)
+        np.testing.assert_allclose(energy(images), larger.energy(images), rtol=1e-5)
+
+
+def test_onnx_of_bfloat16_is_refused():
+    pytest.importorskip("tf2onnx")
+    net = networks.generator("toy", (8, 8, 1), (6,), convolutions="mixed_bfloat16")
+    model = AlgorithmG(generator_of(net), num_images=4)
+    with pytest.raises(RunError, match="not load those of `precision`=bfloat16"):
+        exporting.onnx_nets(model)
 
 
 def test_the_keras_file_has_both_nets(trained, tmp_path, observed):
