@@ -47,6 +47,7 @@ METRICS = {
     "kernel": "distance, KID",
     "neighbours": "precision, recall, density, coverage",
     "inception_score": "of the extractor's classes",
+    "classes": "of runs with --conditional, of each class",
     "memorisation": "distance from the nearest training image",
     "diagnostics": "chains of ten times the trained length",
 }
