@@ -5,7 +5,7 @@ FROM python:3.11-slim
 
 # "[and-cuda]" brings the CUDA libraries that TensorFlow's own wheels were built with.
 ARG CUDA=""
-# Optional libraries: "[recover,video,heic,hub]" or some of them.
+# Optional libraries: "[recover,video,heic,hub,onnx,wandb,mlflow]" or some of them.
 ARG EXTRAS=""
 
 # The large layer, which changes with the requirements alone.

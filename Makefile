@@ -27,7 +27,7 @@ benchmark: .venv/installed
 	$(VENV)/python -m benchmarks.step --dataset=mnist
 	$(VENV)/python -m benchmarks.step --dataset=docs/images  # the nets of scenes
 
-docs: .venv/docs  ## the documents as a site, in site/; look: python -m http.server -d site
+docs: .venv/dev  ## the documents as a site, in site/; look: python -m http.server -d site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict  # strict it is not with --quiet
 
 .venv/installed: requirements.txt
@@ -40,10 +40,4 @@ docs: .venv/docs  ## the documents as a site, in site/; look: python -m http.ser
 
 .venv/dev: requirements-dev.txt .venv/installed
 	$(VENV)/python -m pip install --quiet -r requirements-dev.txt
-	touch $@
-
-.venv/docs: pyproject.toml .venv/installed
-	$(VENV)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', \
-	    'rb'))['project']['optional-dependencies']['docs'], sep='\n')" > $@.txt
-	$(VENV)/python -m pip install --quiet -r $@.txt
 	touch $@

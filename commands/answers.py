@@ -71,7 +71,8 @@ class Answers:
                 "`mode`=show is for images of one or three colours. Received: a run "
                 f"whose images are {by(shape)}."
             )
-        use.both_classes(self.run_dir, self.model, self.label)  # refuses now
+        use.both_classes(self.run_dir, self.model, self.label)  # is there a class?
+        self._labels(1)  # and one alone?
 
     def _labels(self, number):
         """Rows of the class for a number of images; None without classes."""
@@ -103,6 +104,7 @@ class Answers:
             "width": width,
             "steps": self.model.revision_steps,
             "most_steps": self.most_steps,
+            "cells": MAP,
             "recovery": self._recovery(),
         }
 

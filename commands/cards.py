@@ -1,4 +1,6 @@
-"""The Hugging Face hub: a trained model and the card that says what it is."""
+"""The card that says what a trained model is, for copies of runs and for the Hugging
+Face hub, and the way there.
+"""
 
 import json
 import math
@@ -21,6 +23,7 @@ from coopnets_tf.runs.export import metadata
 from coopnets_tf.wording import counted
 
 NUM_SAMPLES = 64  # images in the card's picture
+HUB = " and `pip install huggingface_hub`"
 FRONT = """\
 ---
 library_name: keras
@@ -129,7 +132,7 @@ def card(
         These="These are the nets" if len(model.nets) > 1 else "This is the net",
         title=address.rpartition("/")[2],
         address=address,
-        needed=" and ".join([facts["package"], *_clients(address)]),
+        needed=facts["package"] + (HUB if address.startswith("hf://") else ""),
         consent=", trust_network=True" if (run_dir / COPY).exists() else "",
         pixels="x".join(map(str, size)),
         channels=counted(channels, "channels"),
@@ -142,10 +145,6 @@ def card(
     step = int(model.step)
     metrics = _metrics(run_dir / "metrics.jsonl", step)
     return front + text + metrics + _scores(run_dir, step)
-
-
-def _clients(address):
-    return ["`pip install huggingface_hub`"] * address.startswith("hf://")
 
 
 def evaluation(run_dir: Path, step: int) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def show(
     *,
     checkpoint: str | int = "newest",
     trust_network: bool = False,
-    port: int = 0,
+    port: int = 1609,
     image_size: str | None = None,
     latent_size: str | None = None,
     infer_steps: int = 300,
@@ -70,7 +70,7 @@ def show(
       label: the class of all images, see `use.labels_for`; of nets that are told any.
 
     Raises:
-      ArgumentError: if the port cannot be had.
+      ArgumentError: if the port is not available.
       RunError: if the run's images cannot be shown on a page.
     """
     with _listening(port) as listener:

@@ -60,7 +60,8 @@ def opened(
     if generator_for and model.generator is None:
         raise RunError(
             f"{generator_for} needs a generator. Received: {run_dir}, a run of "
-            "`algorithm`=descriptor. Use `mode`=sample, recover, evaluate or export."
+            "`algorithm`=descriptor. Use `mode`=sample, show, recover, evaluate or "
+            "export."
         )
     if revise_steps and model.descriptor is None:
         raise RunError(
@@ -133,9 +134,9 @@ def sample(
             "`animation` is for clips, and samples of this run are still images. Leave "
             "it out, or take `mode`=interpolate."
         )
-    labels = model.labels_drawn(num_images, seed=seed)
+    labels = model.draw_labels(num_images, seed=seed)
     if label:
-        labels = labels_for(run_dir, model, label, num_images)
+        labels = labels_for(run_dir, model, label, num_images, all_in_order=True)
     place = folder.new_output(output, run_dir, "sample")
     steps: dict[str, int | None] = {"generator": 0} if model.generator else {}
     if model.descriptor and (revise_steps != 0 or not model.generator):
@@ -159,11 +160,19 @@ def sample(
     return place
 
 
-def labels_for(run_dir: Path, model: ImageModel, label: str, number: int) -> tf.Tensor:
+def labels_for(
+    run_dir: Path,
+    model: ImageModel,
+    label: str,
+    number: int,
+    *,
+    all_in_order: bool = False,
+) -> tf.Tensor:
     """The classes of `number` images as rows, see `conditional`.
 
     Args:
-      label: a class, by its number or name; or "all", as many of each in their order.
+      label: a class, by its number or name.
+      all_in_order: it may also be "all", as many of each in their order.
 
     Raises:
       RunError: if the nets are told no classes, or there is no such one.
@@ -173,7 +182,7 @@ def labels_for(run_dir: Path, model: ImageModel, label: str, number: int) -> tf.
             f"`label` is for runs with `conditional`, and {run_dir} is none. Leave it "
             "out."
         )
-    if label == "all":
+    if label == "all" and all_in_order:
         return model.labels_in_order(number)
     numbers = [str(one) for one in range(len(model.class_shares))]
     names = saving.description(run_dir).get("classes") or numbers
@@ -348,13 +357,14 @@ def interpolate(
     if images:
         options: Any = {"images": images, "resize": resize, "normalize": normalize}
         options["grey_range"] = grey_range
-        options["label"] = label and label.partition(",")[0]
-        ends, rows, _ = chosen_images(model, run_dir, 3, data=None, **options)
+        options["label"] = label and label.partition(",")[0]  # of both, see below
+        ends, _, _ = chosen_images(model, run_dir, 3, data=None, **options)
         if len(ends) != 2:
             raise DatasetError(
                 f"`images`: an interpolation has two ends. Received: {len(ends)}."
             )
         kind = "spherical" if kind == "corners" else kind
+        rows = classes if model.class_shares else None
         latents = model.infer(ends, num_steps=infer_steps, seed=seed, labels=rows)
         latents = latents.numpy().reshape(2, 1, -1)
     else:

@@ -99,12 +99,13 @@ class ImageModel(Learner):
         classes = len(self.class_shares)
         return tf.one_hot(tf.range(number) * classes // number, classes)
 
-    def labels_drawn(self, number: int, *, seed: int) -> tf.Tensor | None:
+    def draw_labels(self, number: int, *, seed: int) -> tf.Tensor | None:
         """Rows of the classes of fresh images, as frequent as in the training; that of
         image k depends on (seed, k) alone.
         """
         if self.class_shares is None:
             return None
+        # The first n of these numbers are the same, whatever their number is.
         uniform = np.random.default_rng([seed, Purpose.CLASSES]).random(number)
         return conditional.drawn(self.class_shares, uniform.astype(np.float32))
 
@@ -260,7 +261,7 @@ class ImageModel(Learner):
           seed: in [0, 2**31); image k depends on (seed, k) alone.
           num_steps: Langevin steps of D1, 0 for the drafts. Default: as in training.
           labels: of nets that are told classes: one class for all, int [num_images], or
-            rows, see `conditional`. Default: those of `labels_drawn`.
+            rows, see `conditional`. Default: those of `draw_labels`.
         """
         batches = self.sample_batches(
             num_images, seed=seed, num_steps=num_steps, labels=labels
@@ -287,7 +288,7 @@ class ImageModel(Learner):
         together = replicas.beside(self.distribute_strategy)
         rows = conditional.rows(labels, self.class_shares, num_images)
         if rows is None:
-            rows = self.labels_drawn(num_images, seed=seed)
+            rows = self.draw_labels(num_images, seed=seed)
 
         def batches():
             first = 0

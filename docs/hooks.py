@@ -36,7 +36,8 @@ REFERENCE = {
     ),
     "models": (
         "Nets and models",
-        ["descriptor", "generator", "endpoints", "learner", "image_model"]
+        ["conditional", "descriptor", "generator", "endpoints", "learner"]
+        + ["image_model"]
         + ["algorithms", "image_latents", "algorithm_d", "algorithm_g", "coopnets"],
     ),
     "data": ("Data", ["data/"]),

@@ -445,7 +445,7 @@ nets.boolean(
     False,
     "Tell both nets the class of an image: the labels of the data set, or of a folder "
     "its subfolders. Then --label chooses. A file of --network gets the number of "
-    "classes as its functions' last argument, see docs/NETWORKS.md.",
+    "classes as its functions' last argument, see docs/CLASSES.md.",
     basic="tell the nets the images' classes",
     modes=("train", *NEED_DATA),
     fixed=NEED_DATA,
@@ -776,7 +776,7 @@ evaluation.integer(
     "evaluate_every",
     None,
     "In training: steps between two evaluations on images held out of training "
-    "(--num_held_out); to TensorBoard, metrics.jsonl and evaluations/. Default: none.",
+    "(--num_held_out); to --track, metrics.jsonl and evaluations/. Default: none.",
     basic="steps between two evaluations",
     low=1,
     modes=("train",),

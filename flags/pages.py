@@ -21,7 +21,7 @@ Each run fills a folder with metrics, pictures, checkpoints and the nets.
   {train:<34}trains on a data set, or your FOLDER
   {use:<34}uses the newest run; also interpolate,
                                     reconstruct, recover, evaluate, export
-  {show:<34}opens a page to look at it and to play
+  {show:<34}serves a page to look at it and to play
 
 What matters most, with the values in effect:
 """

@@ -174,10 +174,10 @@ def test_a_class_is_drawn_as_often_as_in_the_training():
     uniform = np.array([0.0, 0.49, 0.5, 0.74, 0.75, 0.99], np.float32)
     drawn = np.argmax(conditional.drawn(SHARES, uniform), axis=1)
     np.testing.assert_array_equal(drawn, [0, 0, 1, 1, 2, 2])
-    labels = np.argmax(make().labels_drawn(4000, seed=3), axis=1)
+    labels = np.argmax(make().draw_labels(4000, seed=3), axis=1)
     # Five standard errors of a share of 4,000.
     assert np.abs(np.bincount(labels) / 4000 - SHARES).max() < 5 * 0.5 / 4000**0.5
-    first = np.argmax(make().labels_drawn(7, seed=3), axis=1)
+    first = np.argmax(make().draw_labels(7, seed=3), axis=1)
     np.testing.assert_array_equal(first, labels[:7])
 
 
@@ -230,7 +230,7 @@ def test_what_nets_of_classes_can_do(observed):
         one, other = (function(observed[:4], own) for own in (labels, [0, 1, 2, 1]))
         np.testing.assert_allclose(one[:3], other[:3], atol=1e-5)
         assert np.abs(one[3] - other[3]).max() > 1e-3
-    drawn = model.labels_drawn(4, seed=2)
+    drawn = model.draw_labels(4, seed=2)
     np.testing.assert_array_equal(
         model.sample(4, seed=2), model.sample(4, seed=2, labels=drawn)
     )

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import flags
+from flags.facts import MODES
 from tests.helpers import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -44,9 +45,10 @@ def test_links(page):
 def test_commands_have_flags_that_exist(page):
     text = TEXT[page].replace("\\\n", " ")
     calls = re.findall(
-        r"(?:main\.py|(?<!tensorboard )coopnets)((?: +--[^\s`]+)+)", text
+        r"(?:main\.py|(?<!tensorboard )coopnets)( +\w+)?((?: +--[^\s`]+)+)", text
     )
-    names = {name for call in calls for name in re.findall(r"--(\w+)", call)}
+    assert {word.strip() for word, _ in calls if word} <= {*MODES}
+    names = {name for _, call in calls for name in re.findall(r"--(\w+)", call)}
     for name in names - {"help", "helpfull", "version", "flagfile", "build"}:
         assert name in flags.FACTS or name.removeprefix("no") in flags.FACTS, name
 

@@ -176,13 +176,11 @@ function startSamples() {
 
 // Latents
 
-const CELLS = 5; // images of the map, either way; the first one's middle is 0
-
 const showMap = newest(() =>
   busy("walk", async () => {
     const answer = await ask("map", { seed: seedOf(get("corners")) });
     get("map").src = answer.image;
-    get("map").alt = "25 images between four, which are at the corners";
+    get("map").alt = `${facts.cells ** 2} images between four, which are at the corners`;
     await walk();
   }),
 );
@@ -191,7 +189,7 @@ const walk = newest(() =>
   busy("walk", async () => {
     const [down, across] = [get("down").valueAsNumber, get("across").valueAsNumber];
     for (const [side, part] of [["top", down], ["left", across]])
-      get("dot").style[side] = `${(100 * (0.5 + part * (CELLS - 1))) / CELLS}%`;
+      get("dot").style[side] = `${100 * inMap(part)}%`;
     const answer = await ask("walk", { seed: seedOf(get("corners")), down, across });
     const names = [facts.steps ? "draft" : "image", `after ${facts.steps} steps`];
     const figures = answer.images.map((image, place) => {
@@ -203,10 +201,13 @@ const walk = newest(() =>
   }),
 );
 
+// The middle of the first image is 0, and of the last one 1.
+const inMap = (part) => (0.5 + part * (facts.cells - 1)) / facts.cells;
+
 function walkTo(event) {
   const area = get("pad").getBoundingClientRect();
   const part = (place, length) =>
-    Math.min(Math.max(((place / length) * CELLS - 0.5) / (CELLS - 1), 0), 1);
+    Math.min(Math.max((place / length - inMap(0)) / (inMap(1) - inMap(0)), 0), 1);
   get("across").value = part(event.clientX - area.left, area.width);
   get("down").value = part(event.clientY - area.top, area.height);
   walk();

@@ -93,7 +93,7 @@ def run_chains(
       seed: in [0, 2**31).
       keep: steps whose states are returned.
     """
-    labels = model.labels_drawn(num_chains, seed=seed)
+    labels = model.draw_labels(num_chains, seed=seed)
     descriptor: Any = model.nets["descriptor"].given(labels)
     trained = model.revision_steps
     one_step = dataclasses.replace(descriptor.revision, num_steps=1)

@@ -325,7 +325,7 @@ def samples(net: str, model: ImageModel, number: int, *, seed: int) -> ImageData
       NotFinite: if they contain NaN or infinity.
     """
     pixels, steps = [], 0 if net == "generator" else None
-    labels = model.labels_drawn(number, seed=seed)
+    labels = model.draw_labels(number, seed=seed)
     options: Any = {"num_steps": steps, "labels": labels}
     for batch in model.sample_batches(number, seed=seed, **options):
         if not np.isfinite(batch).all():

@@ -115,28 +115,56 @@ def _write(archive, directory, facts):
         )
 
 
-def export_litert(generator: Generator, path: Path) -> None:
-    """Writes a generator for LiteRT, a file `.tflite`. Batch norm as for `export`.
+def for_litert(model: ImageModel) -> Generator:
+    """The generator of a model, if LiteRT has a place for it.
 
     Raises:
-      RunError: if it is one of classes.
+      RunError: if there is none, or it is told classes.
     """
-    _refuse_classes(generator, "litert")
+    if model.generator is None:
+        raise RunError(
+            "`export_format`=litert is for generators. Received: a run of "
+            "`algorithm`=descriptor. Take savedmodel or keras."
+        )
+    _refuse_classes(model, "litert")
+    return model.generator
+
+
+def export_litert(generator: Generator, path: Path) -> None:
+    """Writes a generator, see `for_litert`, as a file `.tflite`. Batch norm as for
+    `export`.
+    """
     latents = tf.TensorSpec([None, *generator.latent_shape], tf.float32, "latents")
     generator.export(
         str(path), format="litert", input_signature=[latents], verbose=False
     )
 
 
-def _refuse_classes(net, export_format):
-    if net.class_shares:
+def _refuse_classes(model, export_format):
+    if model.class_shares:
         raise RunError(
             f"`export_format`={export_format} is for nets without classes, and this is "
             "a run with `conditional`. Take savedmodel or keras."
         )
 
 
-def export_run(model: ImageModel, run_dir: Path, place: Path) -> None:
+Halves = dict[str, dict[str, tf.Variable]]  # of each net by name, and what is kept
+
+
+def halves(model: ImageModel) -> Halves:
+    """The weights of a model, and what it keeps besides, in half precision.
+
+    Raises:
+      RunError: if one is too large for that.
+    """
+    parts = {name: named_variables(net) for name, net in model.nets.items()}
+    return {
+        part: {name: tf.Variable(_half(name, value)) for name, value in named.items()}
+        for part, named in {**parts, "kept": model.kept}.items()
+    }
+
+
+def export_run(model: ImageModel, halves: Halves, run_dir: Path, place: Path) -> None:
     """Writes a copy of a run for others: its description, and the nets in half
     precision, with averaged weights, to compute in float32 anywhere.
 
@@ -144,10 +172,8 @@ def export_run(model: ImageModel, run_dir: Path, place: Path) -> None:
 
     Args:
       model: of the run, see `saving.load`.
+      halves: of the model.
       place: a folder.
-
-    Raises:
-      RunError: if a weight is too large for half precision.
     """
     found = saving.description(run_dir)
     if found.get("dataset"):
@@ -160,11 +186,6 @@ def export_run(model: ImageModel, run_dir: Path, place: Path) -> None:
     for name in (DATA, network_files.COPY):
         if (run_dir / name).is_file():
             shutil.copyfile(run_dir / name, place / name)
-    parts = {name: named_variables(net) for name, net in model.nets.items()}
-    halves = {
-        part: {name: tf.Variable(_half(name, value)) for name, value in named.items()}
-        for part, named in {**parts, "kept": model.kept}.items()
-    }
     path = place / "checkpoints" / f"ckpt-{int(model.step)}"
     path.parent.mkdir()
     tf.train.Checkpoint(**halves).write(str(path))

@@ -134,13 +134,15 @@ def _lead(model, batches, run, hooks, hosts, received):
         model.rollbacks.assign(len(folder.rollbacks(run.folder)))
         step_fn = stepping.announced(model, run.steps_per_call)
         leader = _Leader(model, run, hooks, checkpoints, step_fn, hosts, received)
-        for again in itertools.chain([False], itertools.repeat(True)):
+        again = False
+        while True:
             hosts.agreed(begin=(int(model.step), int(model.rollbacks)))
             try:
                 leader.go_on(batches, again=again)
                 break
             except Diverged as error:
                 _roll_back(model, run, checkpoints, error)
+                again = True
         say("Exporting the nets")
         with model.frozen():
             name = (run.dataset or {}).get("dataset")

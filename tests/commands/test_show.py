@@ -540,7 +540,7 @@ def served(monkeypatch):
 
 def test_a_port_of_this_machine_alone(tmp_path, served, capsys):
     toy = write_run(make_model(), tmp_path / "toy", step=1200)
-    show.show(toy)
+    show.show(toy, port=0)
     ((page, (host, port)),) = served
     assert host == "127.0.0.1" and port > 1024
     assert capsys.readouterr().out == (
@@ -553,7 +553,7 @@ def test_a_port_of_this_machine_alone(tmp_path, served, capsys):
 
 def test_textures_of_another_size(tmp_path, served):
     toy = write_run(make_model(network="weave"), tmp_path / "toy")
-    show.show(toy, image_size="16x12")
+    show.show(toy, port=0, image_size="16x12")
     ((page, _),) = served
     assert "images of 16x12 pixels" in told(page, "/facts").json["about"]
     assert decoded(asked(page, "/samples", seed=0, steps=3)).shape == (12, 16, 12)
