@@ -4,12 +4,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commands import build, evaluate, recover, share, show, train, use
+from commands import build, evaluate, interpolate, recover, share, show, train, use
 
 COMMANDS: dict[str, Callable] = {
     "train": train.train,
     "sample": use.sample,
-    "interpolate": use.interpolate,
+    "interpolate": interpolate.interpolate,
     "reconstruct": recover.reconstruct,
     "recover": recover.recover,
     "show": show.show,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from commands import use
+from commands import interpolate, use
 from coopnets_tf import interpolation
 from coopnets_tf.data import decoding
 from coopnets_tf.data import images as pictures
@@ -71,8 +71,13 @@ class Answers:
                 "`mode`=show is for images of one or three colours. Received: a run "
                 f"whose images are {by(shape)}."
             )
-        use.both_classes(self.run_dir, self.model, self.label)  # is there a class?
+        interpolate.both_classes(
+            self.run_dir, self.model, self.label
+        )  # is there a class?
         self._labels(1)  # and one alone?
+
+    def _classes(self):
+        return interpolate.both_classes(self.run_dir, self.model, self.label)
 
     def _labels(self, number):
         """Rows of the class for a number of images; None without classes."""
@@ -142,10 +147,10 @@ class Answers:
         return self._shown(images)
 
     def _generated(self, seed, down, across):
-        corners = use.drawn(self.model, "corners", seed)
+        corners = interpolate.drawn(self.model, "corners", seed)
         latents = interpolation.between_corners(corners, down, across)
-        classes = use.both_classes(self.run_dir, self.model, self.label)
-        return use.generated(self.model, use.with_classes(classes, latents)).numpy()
+        path = interpolate.with_classes(self._classes(), latents)
+        return interpolate.generated(self.model, path).numpy()
 
     def own(self, content: bytes, *, inverted: bool = False) -> Answer:
         """An image of the user's as the nets take it: its centre, in their size.

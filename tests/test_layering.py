@@ -77,6 +77,7 @@ ROOMS = {
         "devices",
         "build",
         "use",
+        "interpolate",
         "answers",
         "show",
         "recover",

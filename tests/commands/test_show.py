@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from werkzeug.test import Client
 
-from commands import answers, show, use
+from commands import answers, interpolate, show
 from commands.answers import Answers
 from commands.show import Page
 from coopnets_tf import CoopNets, networks
@@ -135,9 +135,9 @@ def test_facts(page, tmp_path):
 
 
 def test_the_walk_begins_in_a_corner_and_is_on_the_map(page, model):
-    corners = use.drawn(model, "corners", 4)
+    corners = interpolate.drawn(model, "corners", 4)
     answer = asked(page, "/walk", seed=4, down=0, across=1)
-    draft = use.generated(model, corners[1])
+    draft = interpolate.generated(model, corners[1])
     assert_near(decoded(answer)[:1, ..., None], draft)
     revised = model.revise(draft, seed=4)
     assert_near(decoded(answer)[1:, ..., None], revised)
