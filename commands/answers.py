@@ -21,7 +21,7 @@ from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import ArgumentError, DatasetError, NotFinite, RunError
 from coopnets_tf.evaluation import reports
 from coopnets_tf.image_model import ImageModel
-from coopnets_tf.runs import logs, trackers
+from coopnets_tf.runs import curves, logs
 from coopnets_tf.wording import by, counted
 
 SAMPLES = 12  # at most
@@ -243,8 +243,8 @@ class Answers:
 
 def _titles(name):
     """What a curve is called, and a sentence on it; nothing for what is no curve."""
-    if name in trackers.CURVES:
-        tag, about = trackers.CURVES[name]
+    if name in curves.CURVES:
+        tag, about = curves.CURVES[name]
         group, _, rest = tag.partition("/")
         return ("" if group in NOT_SHOWN else f"{group}: {rest}", about)
     _, _, score = name.partition("evaluation/")

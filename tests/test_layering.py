@@ -64,6 +64,7 @@ ROOMS = {
     "runs": [
         "trained",
         "folder",
+        "curves",
         "trackers",
         "logs",
         "checkpoints",

@@ -15,7 +15,7 @@ import coopnets_tf
 from coopnets_tf import AlgorithmD
 from coopnets_tf.data import datasets
 from coopnets_tf.errors import DatasetError, RunError
-from coopnets_tf.runs import logs, saving, stepping, trackers, training
+from coopnets_tf.runs import logs, saving, stepping, training
 from coopnets_tf.runs.checkpoints import last_step, listed
 from coopnets_tf.runs.folder import Run
 from tests import helpers
@@ -109,7 +109,7 @@ def test_pictures_come_from_the_same_latents(tmp_path):
 def test_tensorboard_knows_every_metric_of_every_algorithm():
     for model in (make_model(), make_descriptor_model(), make_generator_model()):
         rates = {f"{name}_learning_rate" for name in model.nets}
-        assert {*model.means, *rates} <= set(trackers.CURVES)
+        assert {*model.means, *rates} <= set(curves.CURVES)
 
 
 def test_hyper_parameters_are_those_given_by_the_name_of_the_run(tmp_path):
