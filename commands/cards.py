@@ -18,17 +18,17 @@ from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_whole
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.network_files import COPY
-from coopnets_tf.runs import logs
+from coopnets_tf.runs import logs, saving
 from coopnets_tf.runs.export import metadata
 from coopnets_tf.wording import counted
 
 NUM_SAMPLES = 64  # images in the card's picture
+TASK = "unconditional-image-generation"
 HUB = " and `pip install huggingface_hub`"
 FRONT = """\
 ---
 library_name: keras
-pipeline_tag: unconditional-image-generation
-{license}tags:
+{task}{license}tags:
 - coopnets
 - energy-based-model
 - image-generation
@@ -38,7 +38,7 @@ TEXT = """
 # {title}
 
 {story} Images have
-{pixels} pixels and {channels}. {These}
+{pixels} pixels and {channels}{classes}. {These}
 after {training}.
 
 ![Samples of the model](samples.png)
@@ -136,15 +136,27 @@ def card(
         consent=", trust_network=True" if (run_dir / COPY).exists() else "",
         pixels="x".join(map(str, size)),
         channels=counted(channels, "channels"),
+        classes=_classes(run_dir, model),
         training=counted(facts["training_steps"], "training steps"),
         num_samples=NUM_SAMPLES,
         shape=[NUM_SAMPLES, *facts["image_shape"]],
         commands="\n".join(_commands(run_dir / flags.SAVED)),
     )
-    front = FRONT.format(license=f"license: {license}\n" if license else "")
+    front = FRONT.format(
+        task="" if model.class_shares else f"pipeline_tag: {TASK}\n",
+        license=f"license: {license}\n" if license else "",
+    )
     step = int(model.step)
     metrics = _metrics(run_dir / "metrics.jsonl", step)
     return front + text + metrics + _scores(run_dir, step)
+
+
+def _classes(run_dir, model):
+    if not model.class_shares:
+        return ""
+    numbers = [str(one) for one in range(len(model.class_shares))]
+    names = saving.description(run_dir).get("classes") or numbers
+    return f", of classes that `labels` chooses by their number: {', '.join(names)}"
 
 
 def evaluation(run_dir: Path, step: int) -> dict[str, Any] | None:

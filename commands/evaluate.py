@@ -75,6 +75,10 @@ def _of_images(
         parzen=settings["parzen_protocol"],
         baselines=settings["evaluate_baselines"],
     )
+    if "classes" in (settings["metrics"] or []) and not model.class_shares:
+        raise ArgumentError(
+            "`metrics`=classes is for runs with `conditional`, and this is none."
+        )
     # Refused now rather than after the classifier's training.
     protocol.real_images(splits, choices)
     protocol.num_drawn(model, choices)

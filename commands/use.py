@@ -296,9 +296,23 @@ def chosen_images(
     if label:
         rows = labels_for(run_dir, model, label, len(chosen))
     elif model.class_shares:
-        labels = splits.test.known_labels[:number]
+        labels = _known_classes(run_dir, splits.test)[:number]
         rows = conditional.rows(labels, model.class_shares, len(chosen))
     return Chosen(chosen, rows, splits.training)
+
+
+def _known_classes(run_dir, dataset):
+    """The classes of images by the run's numbers, which are those of its names."""
+    names = saving.description(run_dir).get("classes")
+    own, labels = list(dataset.class_names or ()), dataset.known_labels
+    if names is None or names == own:
+        return labels
+    if strangers := sorted(set(own) - set(names)):
+        raise RunError(
+            f"`dataset`={dataset.name} has classes that this run does not know: "
+            f"{', '.join(strangers)}. Its own are {', '.join(names)}."
+        )
+    return np.array([names.index(own[one]) for one in labels], int)
 
 
 def save_film(path: Path, frames: list[np.ndarray], milliseconds: int) -> None:

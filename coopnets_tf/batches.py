@@ -48,17 +48,21 @@ def as_batch(
     return {**batch, "images": tf.cast(images, tf.float32)}
 
 
-def check_batch(data: Any) -> None:
+def check_batch(data: Any, *, num_classes: int = 0) -> None:
     """Looks at what only the values of a batch tell; costs a pass over its images.
 
     Args:
       data: see `as_batch`; the images may be of any number. Hidden pixels, those with
         `visible` 0, may hold anything.
+      num_classes: of nets that are told classes; else labels may be anything.
 
     Raises:
-      DatasetError: if images are of integers, contain NaN, or leave [-1, 1].
+      DatasetError: if images are of integers, contain NaN, or leave [-1, 1], or a label
+        is no class.
     """
     batch = _by_name(data)
+    if num_classes and "labels" in batch:
+        _check_labels(np.asarray(batch["labels"]), num_classes)
     images = batch["images"]
     pixels = images.numpy() if tf.is_tensor(images) else np.asarray(images)
     if "visible" in batch:
@@ -73,14 +77,24 @@ def check_batch(data: Any) -> None:
     raise DatasetError(f"{RANGE} Received: {dtype.name}{found}")
 
 
+def _check_labels(labels, num_classes):
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise DatasetError(
+            f"Labels must be classes from 0 to {num_classes - 1}. Received: from "
+            f"{labels.min()} to {labels.max()}."
+        )
+
+
 def _by_name(data):
     """A batch as a dict, whatever form it comes in; see `as_batch`."""
     images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     return images if isinstance(images, dict) else {"images": images}
 
 
-def checked(data):
-    """Data for `fit`, whose first batch, or all that is an array, has been checked."""
+def checked(data: Any, *, num_classes: int = 0) -> Any:
+    """Data for `fit`, whose first batch, or all that is an array, has been checked; see
+    `check_batch`.
+    """
     if isinstance(data, keras.utils.PyDataset):
         first = [data[0]]
     elif isinstance(data, tf.data.Dataset):
@@ -93,5 +107,5 @@ def checked(data):
     else:  # for Keras to judge
         first = []
     for batch in first:
-        check_batch(batch)
+        check_batch(batch, num_classes=num_classes)
     return data

@@ -28,13 +28,22 @@ class Conditional(keras.Model):
     Args:
       class_shares: how frequent each class is in the training, which sums to 1. None: a
         net without classes.
+
+    Raises:
+      ValueError: on shares that are negative or do not sum to 1.
     """
 
     labels: tf.Tensor | None = None  # of the images of a net that `given` returned
 
     def __init__(self, *, class_shares: Shares | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.class_shares = class_shares and tuple(map(float, class_shares))
+        shares = None if class_shares is None else tuple(map(float, class_shares))
+        if shares is not None and (min(shares, default=-1) < 0 or _off(sum(shares))):
+            raise ValueError(
+                "`class_shares` must be 0 or more and sum to 1. Received: "
+                f"{class_shares}"
+            )
+        self.class_shares = shares
 
     def given(self, labels: tf.Tensor | None) -> Self:
         """The same net, weights and optimizer included, for images of these classes.
@@ -77,6 +86,10 @@ class Conditional(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "class_shares": self.class_shares}
+
+
+def _off(total):
+    return abs(total - 1) > 1e-6
 
 
 def drawn(shares: Shares, uniform: tf.Tensor) -> tf.Tensor:

@@ -241,7 +241,8 @@ class ClassOutputs(keras.layers.Layer):
     the answers of its class: the projection of the map on the class.
 
     They start at zero, learn alike, and are therefore one filter, which counts
-    `num_outputs` times, as those of `SummedOutputs` do.
+    `num_outputs` times. So it does what those of `SummedOutputs` would under Adam; a
+    clip norm or a cap sees one gradient, `num_outputs` times as large.
 
     Inputs [batch, ..., channels] and rows of classes [batch, num_classes], output
     [batch].

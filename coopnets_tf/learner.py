@@ -175,12 +175,18 @@ class Learner(keras.Model):
 
         With several devices all batches must be of one size, which they can share.
         """
-        return super().fit(batches.checked(x), *args, **kwargs)
+        data = batches.checked(x, num_classes=self._num_classes)
+        return super().fit(data, *args, **kwargs)
 
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Keras' `train_on_batch`, which looks at it; see `batches.check_batch`."""
-        batches.check_batch(x)
+        batches.check_batch(x, num_classes=self._num_classes)
         return super().train_on_batch(x, *args, **kwargs)
+
+    @property
+    def _num_classes(self):
+        nets: Any = list(self.nets.values())
+        return len(nets[0].class_shares or ())
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

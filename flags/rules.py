@@ -53,6 +53,10 @@ def training_masks(settings: Settings) -> None:
         )
     if settings["images"]:
         raise Refused("--mask=training is for the training images. Leave out --images.")
+    if settings["label"]:
+        raise Refused(
+            "--mask=training takes the images' own classes. Leave out --label."
+        )
 
 
 def other_algorithms(settings: Settings, in_presets: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import coopnets_tf
-from commands import answers
+from commands import answers, use
 from coopnets_tf import (
     AlgorithmD,
     AlgorithmG,
@@ -25,10 +25,11 @@ from coopnets_tf import (
 from coopnets_tf.data import datasets
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import ArgumentError, DatasetError, NetworkError, RunError
-from coopnets_tf.evaluation import metrics
+from coopnets_tf.evaluation import diagnostics, metrics, protocol, reports
+from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.runs.stepping import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
-from tests import test_algorithms
+from tests import oracle, test_algorithms
 from tests.helpers import (
     ROOT,
     TINY,
@@ -36,6 +37,7 @@ from tests.helpers import (
     call,
     called,
     checkpoint,
+    layers,
     make_descriptor,
     make_generator,
     make_model,
@@ -150,19 +152,24 @@ def test_a_step_of_dual_teaching_equals_numpy(observed):
 
 @pytest.mark.parametrize("kind", ["descriptor", "generator"])
 def test_one_net_alone_learns_of_classes(kind, observed):
-    """That its class changes the image, after steps from weights that know none."""
+    """From weights that know none."""
     if kind == "descriptor":
         net = make_descriptor(class_shares=SHARES)
         model = AlgorithmD(net, num_chains=5, chain_init="noise")
         model.compile(adam(0.003))
     else:
         net = make_generator(inference_steps=2, class_shares=SHARES)
+        kernel = layers(net, "deconv")[0].kernel  # its last rows are those of classes
+        kernel.assign(tf.concat([kernel[..., :-3], 0 * kernel[..., -3:]], axis=-1))
         model = AlgorithmG(net, num_images=8)
         model.compile(generator_optimizer=adam(0.01))
     batch = {"images": observed, "labels": LABELS, "numbers": np.arange(8)}
+    before = [model.sample(4, seed=0, labels=one) for one in range(3)]
+    assert all(np.array_equal(one, before[0]) for one in before)
     step_fn = build_step(model)
     for _ in range(3):
         assert all(np.isfinite(value) for value in step_fn(batch).values())
+    model._frozen_at = None
     images = [model.sample(4, seed=0, labels=one) for one in range(3)]
     for one, other in itertools.combinations(images, 2):
         assert np.abs(one - other).max() > 1e-5  # of pixels in [-1, 1]
@@ -244,6 +251,110 @@ def test_between_two_classes_lies_the_mean_of_their_weights(observed):
     np.testing.assert_allclose(middle, np.mean(ends, axis=0), rtol=1e-5)
 
 
+def test_frozen_statistics_are_of_classes_as_frequent_as_in_the_training():
+    model = sharpen(make())
+    model.freeze()
+    seed = draw_seed(0, step=0, purpose=Purpose.STATISTICS)
+    net, maps = oracle_generator(model.generator), []
+    for start in range(0, 1024, 128):
+        own = seeds.fold_in(seed, start)
+        latents = double(seeds.standard_normal([128, 6], seed=own))
+        uniform = double(
+            seeds.uniform([128], seed=seeds.fold_in(own, 1), low=0, high=1)
+        )
+        rows = np.eye(3)[np.searchsorted(np.cumsum(SHARES), uniform, side="right")]
+        maps.append(np.concatenate([latents, rows], axis=1)[:, None, None])
+    kernel, bias = net.rows[0][:2]
+    first = oracle.conv_transpose(np.concatenate(maps), kernel, 1, (4, 4), same=False)
+    mean = (first + bias).mean(axis=(0, 1, 2))
+    norm = layers(model.generator, "norm")[0]
+    np.testing.assert_allclose(norm.moving_mean, mean, **CLOSE)
+
+
+def test_energies_of_chains_without_the_constants_of_their_classes():
+    real, labels = np.array([1.0, 3.0, 10.0]), np.array([0, 0, 1])
+    energy, of_chains = np.array([[2.0, 12.0, 7.0]]), np.array([0, 1, 2])
+    found = diagnostics.without_constants(real, labels, energy, of_chains)
+    np.testing.assert_allclose(found[0], [-1, 1, 0])
+    np.testing.assert_allclose(
+        found[1], [[0, 2, 7 - (2 + 10) / 2]]
+    )  # of 2 none is real
+
+
+def test_an_evaluation_of_classes(observed):
+    """By an extractor that takes every image for class 1."""
+    model = make(num_steps=1)
+    model.freeze()
+    real = datasets.ImageDataset(
+        "digits",
+        pictures.to_uint8(np.tile(observed, [8, 1, 1, 1])),
+        labels=np.tile(LABELS, 8),
+    )
+    splits = datasets.Splits(real, real, real, 8, False)
+
+    def network(images):
+        probabilities = np.tile([0.1, 0.8, 0.1], [len(images), 1])
+        return np.asarray(images).reshape(len(images), -1)[:, 9:12], probabilities
+
+    extractor = Extractor("stub", "Frechet", {"network": "none"}, network)
+    options = {"metrics": ("frechet", "classes", "diagnostics"), "baselines": True}
+    choices = protocol.Protocol(num_samples=80, **options)
+    found = protocol.evaluate(
+        model, splits, choices, extractor=extractor._replace(knows_labels=True)
+    )
+    scores = found.report["scores"]
+    drawn = np.argmax(model.draw_labels(80, seed=0), axis=1)
+    for net in ("generator", "descriptor"):
+        assert scores[net]["classes"]["accuracy"] == np.mean(drawn == 1)
+        assert scores[net]["classes"]["num_classes"] == 3
+    real_ones = scores["training images"]["classes"]
+    assert real_ones["accuracy"] == pytest.approx(np.mean(LABELS == 1))
+    assert real_ones["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    assert "classes" not in scores["Gaussian"]
+    text = reports.text(found.report)
+    assert "of its class" in text and "the smallest with 16 images on one side" in text
+    assert found.report["diagnostics"]["real_energy"] == pytest.approx(0, abs=1e-3)
+    without = protocol.evaluate(model, splits, choices, extractor=extractor)
+    assert "classes" not in without.report["scores"]["generator"]
+
+
+@pytest.mark.parametrize("shares", [(5, 3, 2), (1.5, -0.5), ()])
+def test_shares_that_are_none_are_refused(shares):
+    with pytest.raises(ValueError, match="must be 0 or more and sum to 1"):
+        make_descriptor(class_shares=shares)
+
+
+def test_labels_that_are_no_classes_are_refused(observed):
+    batch = {"images": observed, "labels": LABELS + 1}
+    for learn in (make().fit, make().train_on_batch):
+        with pytest.raises(DatasetError, match="from 0 to 2. Received: from 1 to 3"):
+            learn(batch)
+
+
+def test_classes_of_another_folder_are_known_by_their_names(place, tmp_path):
+    for name in ("7", "3"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(2):
+            picture = Image.new("L", (8, 8), 40 * int(name) - number)
+            picture.save(tmp_path / f"photos/{name}/{number}.png")
+    data = {"image_size": 8, "color_mode": "grey", "class_folders": True}
+    data["dataset"] = str(tmp_path / "photos")
+    options = {"images": None, "resize": "crop", "normalize": "fixed"}
+    model = coopnets_tf.load(place / "runs/digits-1")
+    chosen = use.chosen_images(
+        model, place / "runs/digits-1", 9, data=data, grey_range=None, **options
+    )
+    is_seven = chosen.images.mean(axis=(1, 2, 3)) > 0
+    np.testing.assert_array_equal(
+        np.argmax(chosen.labels, axis=1), np.where(is_seven, 7, 3)
+    )
+    (tmp_path / "photos/3").rename(tmp_path / "photos/cat")
+    with pytest.raises(RunError, match="does not know: cat. Its own are 0, 1"):
+        use.chosen_images(
+            model, place / "runs/digits-1", 9, data=data, grey_range=None, **options
+        )
+
+
 def test_a_net_that_is_given_classes_is_the_same_net(observed):
     net = make().generator
     given = net.given(tf.one_hot([1, 2], 3))
@@ -293,8 +404,12 @@ def test_frechet_distance_of_classes():
     features = np.array([[0.0], [2.0], [5.0], [9.0]])
     real = np.array([[1.0], [3.0], [5.0], [9.0], [7.0]])
     labels, real_labels = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1, 2])
-    found = metrics.frechet_distance_of_classes((features, labels), (real, real_labels))
-    assert found == pytest.approx((1.0 + 0.0) / 2)  # class 2 has one image
+    sets = (features, labels), (real, real_labels)
+    distance, classes, fewest = metrics.frechet_distance_of_classes(*sets)
+    assert distance == pytest.approx((1.0 + 0.0) / 2)  # class 2 has one image
+    assert (classes, fewest) == (2, 2)
+    alone = real[4:], real_labels[4:]
+    assert metrics.frechet_distance_of_classes(sets[0], alone) is None
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
     assert metrics.accuracy(probabilities, np.array([0, 1, 1, 0])) == 0.75
 

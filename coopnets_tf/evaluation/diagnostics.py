@@ -60,6 +60,13 @@ def diagnose(
     labels = reference.known_labels[:NUM_REAL] if model.class_shares else None
     real_energy = model.energy(reference[:NUM_REAL], labels=labels).numpy()
     trace = run_chains(model, num_steps=steps[-1], seed=seed, keep=steps)
+    if model.class_shares:
+        rows: Any = model.draw_labels(NUM_CHAINS, seed=seed)
+        of_chains = np.argmax(rows, axis=1)
+        real_energy, energy = without_constants(
+            real_energy, labels, trace.energy, of_chains
+        )
+        trace = trace._replace(energy=energy)
     distances = {}
     for step, states in trace.states.items():
         if distance is not None and np.isfinite(states).all():
@@ -75,6 +82,27 @@ def diagnose(
         trace, trained=trained, real_energy=real_energy, distances=distances
     )
     return found, pictures
+
+
+def without_constants(
+    real_energy: np.ndarray,
+    labels: Any,
+    energy: np.ndarray,
+    of_chains: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energies minus the mean of real images of the same class: each class has a
+    constant of its own, which nobody knows. Of one without real images, minus the mean
+    of the classes.
+
+    Args:
+      real_energy, labels: [images], and their classes.
+      energy, of_chains: [steps + 1, chains], and the classes [chains].
+    """
+    known = np.unique(labels)
+    means = {one: real_energy[labels == one].mean() for one in known}
+    usual = np.mean(list(means.values()))
+    real = real_energy - np.array([means[one] for one in labels])
+    return real, energy - np.array([means.get(one, usual) for one in of_chains])
 
 
 def run_chains(

@@ -44,21 +44,26 @@ def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
 
 def frechet_distance_of_classes(
     samples: tuple[np.ndarray, np.ndarray], reference: tuple[np.ndarray, np.ndarray]
-) -> float:
-    """Mean over the classes of the Frechet distance between the images of each.
+) -> tuple[float, int, int] | None:
+    """Mean over the classes of the Frechet distance between the images of each, of how
+    many classes, and the images of the smallest set of them.
 
-    Of classes with two images or more on both sides; NaN without one.
+    Of classes with two images or more on both sides; None without one. Biased upwards
+    the more the fewer images a class has: compare with real images, as many of each.
 
     Args:
       samples, reference: features [number, dimensions], and int [number], the classes.
     """
     (features, labels), (real, real_labels) = samples, reference
-    distances = []
-    for one in np.unique(real_labels):
-        own, theirs = features[labels == one], real[real_labels == one]
-        if min(len(own), len(theirs)) > 1:
-            distances.append(frechet_distance(own, theirs))
-    return float(np.mean(distances)) if distances else float("nan")
+    sets = [
+        (features[labels == one], real[real_labels == one])
+        for one in np.unique(real_labels)
+    ]
+    sets = [pair for pair in sets if min(map(len, pair)) > 1]
+    if not sets:
+        return None
+    distances = [frechet_distance(*pair) for pair in sets]
+    return float(np.mean(distances)), len(sets), min(min(map(len, one)) for one in sets)
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:

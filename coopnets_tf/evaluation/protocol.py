@@ -185,14 +185,20 @@ def _scores(name, samples, chosen, against, timer):
             own, probabilities = against.extractor(samples)
             found |= _feature_scores(own, probabilities, against.features, chosen)
             if "classes" in chosen and samples.labels is not None:
-                real = against.features, against.reference.labels
-                found["classes"] = {
-                    "accuracy": metrics.accuracy(probabilities, samples.labels),
-                    "frechet_distance": metrics.frechet_distance_of_classes(
-                        (own, samples.labels), real
-                    ),
-                }
+                found["classes"] = _class_scores(
+                    (own, samples.labels),
+                    (against.features, against.reference.known_labels),
+                    probabilities,
+                )
     return found
+
+
+def _class_scores(samples, reference, probabilities):
+    scores = {"accuracy": metrics.accuracy(probabilities, samples[1])}
+    if found := metrics.frechet_distance_of_classes(samples, reference):
+        names = "frechet_distance", "num_classes", "fewest_images"
+        scores |= dict(zip(names, found, strict=True))
+    return scores
 
 
 def real_images(

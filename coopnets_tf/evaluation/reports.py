@@ -87,6 +87,13 @@ def text(report: Mapping[str, Any]) -> str:
             lines.append(
                 "Other numbers of images do not compare in Parzen and Frechet."
             )
+        if known := [one["classes"] for one in scores.values() if "classes" in one]:
+            smallest = min(one.get("fewest_images", 0) for one in known)
+            lines.append(
+                f"Frechet of classes: of at most {known[0].get('num_classes', 0)}, the "
+                f"smallest with {counted(smallest, 'images')} on one side. Few images "
+                "make it large; compare the columns."
+            )
         if "neighbours" in protocol["metrics"]:
             images = counted(protocol["num_neighbour_images"], "images")
             lines.append(f"Precision to coverage: of at most {images} a column.")
@@ -165,7 +172,8 @@ def _texts(scores, extractor, ends):
         texts[name] = f"{found['mean']:.2f} ± {found['stddev']:.2f}"
     if found := scores.get("classes"):
         texts["of its class"] = f"{found['accuracy']:.1%}"
-        texts["Frechet, mean of classes"] = f"{found['frechet_distance']:.2f}"
+        if "frechet_distance" in found:
+            texts["Frechet, mean of classes"] = f"{found['frechet_distance']:.2f}"
     if found := scores.get("memorisation"):
         texts["nearest training image"] = f"{found['nearest']:.3f}"
         texts["share that is near"] = f"{found['share_near']:.1%}"

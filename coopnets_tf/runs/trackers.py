@@ -137,6 +137,7 @@ class Table(Tracker):
             row = rows.setdefault(step, {"step": step})
             row["rollbacks"] = rollback["rollbacks"]
         self._row: dict[str, Any] = {}  # that of the present step
+        self._file: Any = None
         self._begin([rows[step] for step in sorted(rows)])
 
     def _rows(self):
@@ -150,14 +151,17 @@ class Table(Tracker):
 
     def _begin(self, rows):
         """Writes the file anew, with all the columns that these rows have."""
-        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        columns = list(dict.fromkeys(name for row in rows for name in row))
         whole = io.StringIO()
-        writer = csv.DictWriter(whole, self._columns, lineterminator="\n")
+        writer = csv.DictWriter(whole, columns, lineterminator="\n")
         if rows:
             writer.writeheader()
             writer.writerows(rows)
-        write_whole(self._path, whole.getvalue().encode())
-        self._file = self._path.open("a", newline="", encoding="utf-8")
+        write_whole(self._path, whole.getvalue().encode())  # the old file stays open
+        file = self._path.open("a", newline="", encoding="utf-8")
+        if self._file:
+            self._file.close()
+        self._file, self._columns = file, columns
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         if self._row.get("step") != step:
@@ -173,7 +177,6 @@ class Table(Tracker):
             if row:
                 writer.writerow(row)
         else:  # the first one, or the first evaluation
-            self._file.close()
             self._begin([*self._rows(), row])
         self._file.flush()
 

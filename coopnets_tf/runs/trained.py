@@ -1,7 +1,8 @@
 """Copies of runs for others, some of which come with the package.
 
 Such a copy is the folder of a run with its nets alone, in half precision, and with the
-sums of its files, `SHA256SUMS`, as `sha256sum -c` reads them. It is used like any run.
+sums of its files, `SHA256SUMS`, as `sha256sum -c` reads them; but of its card, which
+may be edited, it has none. It is used like any run.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from coopnets_tf.files import RUN_DESCRIPTION, write_whole
 
 FOLDER = Path(__file__).parent.parent / "trained"
 SUMS = "SHA256SUMS"
+CARD = ("README.md", "samples.png")
 
 
 def names() -> list[str]:
@@ -33,25 +35,34 @@ def results(run_dir: Path) -> Path:
 
 
 def seal(folder: Path) -> None:
-    """Writes the sums of all files in a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{_sum(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    """Writes the sums of all files in a folder but those of the card."""
+    lines = [f"{_sum(folder / name)}  {name}\n" for name in _files(folder)]
     write_whole(folder / SUMS, "".join(lines).encode())
 
 
+def _files(folder):
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = (path.relative_to(folder).as_posix() for path in paths)
+    return sorted(name for name in names if name not in (*CARD, SUMS))
+
+
 def check(folder: Path) -> None:
-    """Stops where a file of a sealed folder is missing or was changed; others pass.
+    """Stops where a file of a sealed folder is missing or was changed, or a checkpoint
+    has no sum; other folders pass.
 
     Raises:
       RunError: with the name of that file.
     """
     if not (folder / SUMS).is_file():
         return
-    for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
-        known, _, name = line.partition("  ")
-        if not (folder / name).is_file() or _sum(folder / name) != known:
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    sums = {name: known for known, _, name in (one.partition("  ") for one in lines)}
+    needed = [one for one in _files(folder) if one.startswith("checkpoints/")]
+    for name in {*sums, *needed, RUN_DESCRIPTION}:
+        path = folder / name
+        if not path.is_file() or _sum(path) != sums.get(name):
             raise RunError(
-                f"{folder / name} is not as it was made: its sum is not that in "
+                f"{path} is not as it was made: its sum is not that in "
                 f"{SUMS}. Install the package, or copy the folder, again."
             )
 

@@ -153,17 +153,29 @@ def test_a_card_has_the_scores_of_its_step(copied, tmp_path):
 
 
 def test_sums_are_those_of_sha256sum(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/b").write_bytes(b"abc")  # FIPS 180-2, B.1
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("checkpoints/b", "model.json", "README.md"):
+        (tmp_path / name).write_bytes(b"abc")  # FIPS 180-2, B.1
     trained.seal(tmp_path)
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert (tmp_path / "SHA256SUMS").read_text() == f"{known}  a/b\n"
+    lines = f"{known}  checkpoints/b\n{known}  model.json\n"
+    assert (tmp_path / "SHA256SUMS").read_text() == lines
+    (tmp_path / "README.md").write_bytes(b"A card may be edited.")
     trained.check(tmp_path)
-    (tmp_path / "a/b").write_bytes(b"abd")
-    with pytest.raises(RunError, match="a/b is not as it was made"):
+    (tmp_path / "checkpoints/b").write_bytes(b"abd")
+    with pytest.raises(RunError, match="b is not as it was made"):
         trained.check(tmp_path)
-    (tmp_path / "a/b").unlink()
-    with pytest.raises(RunError, match="a/b is not as it was made"):
+    (tmp_path / "checkpoints/b").unlink()
+    with pytest.raises(RunError, match="b is not as it was made"):
+        trained.check(tmp_path)
+    (tmp_path / "SHA256SUMS").write_text(f"{known}  model.json\n")
+    trained.check(tmp_path)
+    (tmp_path / "checkpoints/c").write_bytes(b"abc")  # which has no sum
+    with pytest.raises(RunError, match="c is not as it was made"):
+        trained.check(tmp_path)
+    (tmp_path / "checkpoints/c").unlink()
+    (tmp_path / "SHA256SUMS").write_text("")
+    with pytest.raises(RunError, match="model.json is not as it was made"):
         trained.check(tmp_path)
 
 

@@ -152,6 +152,7 @@ def test_metadata(trained):
         "value_range": [-1, 1],
         "latent_shape": [6],
         "any_size": False,
+        "num_classes": 0,
         "revision_steps": 2,
         "training_steps": 3,
         "package": f"coopnets_tf {coopnets_tf.__version__}",

@@ -15,7 +15,7 @@ import coopnets_tf
 from coopnets_tf import AlgorithmD
 from coopnets_tf.data import datasets
 from coopnets_tf.errors import DatasetError, RunError
-from coopnets_tf.runs import logs, saving, stepping, training
+from coopnets_tf.runs import curves, logs, saving, stepping, training
 from coopnets_tf.runs.checkpoints import last_step, listed
 from coopnets_tf.runs.folder import Run
 from tests import helpers
