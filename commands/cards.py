@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import flags
+from commands import use
 from coopnets_tf.data import images
 from coopnets_tf.errors import RunError
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_whole
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.network_files import COPY
-from coopnets_tf.runs import logs, saving
+from coopnets_tf.runs import logs
 from coopnets_tf.runs.export import metadata
 from coopnets_tf.wording import counted
 
@@ -154,8 +155,7 @@ def card(
 def _classes(run_dir, model):
     if not model.class_shares:
         return ""
-    numbers = [str(one) for one in range(len(model.class_shares))]
-    names = saving.description(run_dir).get("classes") or numbers
+    names = use.class_names(run_dir, model)
     return f", of classes that `labels` chooses by their number: {', '.join(names)}"
 
 

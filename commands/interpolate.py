@@ -124,8 +124,9 @@ def both_classes(run_dir: Path, model: ImageModel, label: str | None) -> np.ndar
     if not label:
         if model.class_shares:
             raise RunError(
-                "Nets that are told classes need `label`, such as 3, or 3,8 from one "
-                "to the other."
+                "Nets that are told classes need `label`, one of "
+                f"{', '.join(use.class_names(run_dir, model))}; to interpolate between "
+                "two, both with a comma."
             )
         return np.zeros([2, 0])
     first, _, second = label.partition(",")

@@ -59,6 +59,7 @@ def lead(
             raise OSError(f"{error}. It happened in {run_dir}") from error
     place = shlex.quote(str(run_dir))
     modes = "interpolate, reconstruct, " if model.generator else ""
+    modes = f"show, {modes}"
     program = flags.program.name()
     print(
         f"Done. Pictures of the nets: {run_dir}/samples; the nets, a SavedModel: "

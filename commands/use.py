@@ -179,8 +179,8 @@ def labels_for(
         )
     if label == "all" and all_in_order:
         return model.labels_in_order(number)
-    numbers = [str(one) for one in range(len(model.class_shares))]
-    names = saving.description(run_dir).get("classes") or numbers
+    names = class_names(run_dir, model)
+    numbers = [str(one) for one in range(len(names))]
     for known in (names, numbers):
         if label in known:
             return conditional.rows(known.index(label), model.class_shares, number)
@@ -188,6 +188,12 @@ def labels_for(
         f"`label` must be one of {', '.join(names)}. Received: {label}."
         f"{nearest(label, names)}"
     )
+
+
+def class_names(run_dir: Path, model: ImageModel) -> list[str]:
+    """Of the classes that nets are told, in their order; without names numbers."""
+    numbers = [str(one) for one in range(len(model.class_shares or ()))]
+    return saving.description(run_dir).get("classes") or numbers
 
 
 def sized(

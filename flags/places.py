@@ -95,7 +95,8 @@ def beside(path: Path) -> str:
     """
     if path.exists() or not path.parent.is_dir():
         return ""
-    found = closest(path.name, [one.name for one in path.parent.iterdir()])
+    names = [one.name for one in path.parent.iterdir() if one.name[0] != "."]
+    found = closest(path.name, names)
     return f" Did you mean {path.with_name(found)}?" if found else ""
 
 

@@ -11,6 +11,7 @@ from flags.words import Refused
 
 SAVED = "flags.cfg"  # in the folder of a run that main.py made
 DESCRIPTION = "model.json"  # in that of every run that has begun
+SUMS = "SHA256SUMS"  # in that of a copy for others
 
 
 class Begun(NamedTuple):
@@ -42,10 +43,16 @@ def begun(workdir: str | None, *, resume: bool) -> Begun:
     folder = Path(workdir) if workdir else newest_run()
     if folder is None:
         raise Refused("runs/ holds no run. Name the folder of one by --workdir.")
-    if not folder.exists() and not resume:
+    if not (folder / DESCRIPTION).is_file() and workdir:
         folder = next(iter(places.trained(workdir)), folder)
+    if resume and (folder / SUMS).is_file():
+        name = workdir or folder
+        raise Refused(
+            f"--workdir={name} is a copy of a run, without what it would go on with. "
+            f"Begin a new run with its nets: --init_from={name}."
+        )
     if not folder.exists():
-        known = [] if resume else [one.name for one in places.trained()]
+        known = [one.name for one in places.trained()]
         hint = nearest(str(workdir), known) or places.beside(folder)
         raise Refused(f"--workdir={folder} does not exist.{hint}")
     needed = SAVED if resume else DESCRIPTION

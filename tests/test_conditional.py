@@ -476,7 +476,7 @@ def test_what_a_run_of_classes_exports(place):
 def test_the_page_of_a_run_shows_one_class(place):
     run_dir = place / "runs/digits-1"
     model = coopnets_tf.load(run_dir)
-    with pytest.raises(RunError, match="told classes need `label`"):
+    with pytest.raises(RunError, match="told classes need `label`, one of 0, 1, 2"):
         answers.Answers(model, run_dir, 2)
     page = answers.Answers(model, run_dir, 2, label="3")
     assert page.facts()["about"].endswith("in grey, class 3")
@@ -509,7 +509,7 @@ def test_other_modes_of_a_run_of_classes(place):
     ("arguments", "text"),
     [
         (["--mode=sample", "--label=ten"], "--label must be one of 0, 1, .* ten"),
-        (["--mode=interpolate"], "need --label, such as 3, or 3,8"),
+        (["--mode=interpolate"], "need --label, one of 0, 1, 2"),
         (["--mode=recover", "--images=runs"], "have no class"),
         (["--conditional", "--dataset=brick", "--network=toy"], "two classes or more"),
         (

@@ -16,7 +16,7 @@ from coopnets_tf.data import clips, datasets, decoding, masks, sources
 from coopnets_tf.errors import DatasetError, MaskError
 from coopnets_tf.evaluation import features, protocol
 from coopnets_tf.files import RUN_DESCRIPTION
-from coopnets_tf.runs import saving, training
+from coopnets_tf.runs import saving, trained, training
 from flags import definitions, facts, pages, places, rules, runs
 from flags.facts import ALGORITHMS, FACTS, MODES, USES
 from tests.helpers import TINY, make_generator_model, make_model
@@ -307,6 +307,7 @@ def test_what_the_flags_offer_is_what_there_is():
     assert set(places.ARCHIVES) == set(sources.PACKED)
     assert places.CLIPS == clips.SUFFIXES
     assert (runs.DESCRIPTION, rules.FEWEST) == (RUN_DESCRIPTION, protocol.MIN_IMAGES)
+    assert runs.SUMS == trained.SUMS
     of_evaluations = [
         f"evaluation/{net}/frechet_distance" for net in ("generator", "descriptor")
     ]

@@ -466,7 +466,8 @@ const showCurves = () =>
   busy("curves", async () => {
     const curves = await ask("curves");
     get("charts").replaceChildren(...curves.map(chart));
-    if (!curves.length) throw new Error("This run has no metrics.");
+    if (!curves.length)
+      get("charts").textContent = "No metrics: copies of runs, as come along, have none.";
   });
 
 // Start

@@ -22,9 +22,10 @@ def names() -> list[str]:
 
 
 def place(path: Path | str) -> Path:
-    """A path; where nothing is, that of nets of its name that come with the package."""
+    """A path; where no run is, that of nets of its name that come with the package."""
     here = Path(path).expanduser()
-    return FOLDER / here if not here.exists() and str(path) in names() else here
+    is_run = (here / RUN_DESCRIPTION).is_file()
+    return FOLDER / here if not is_run and str(path) in names() else here
 
 
 def results(run_dir: Path) -> Path:

@@ -17,7 +17,6 @@ from coopnets_tf.files import write_json
 from coopnets_tf.runs import export, trained
 from coopnets_tf.variables import named_variables
 from tests.helpers import (
-    call,
     called,
     make_descriptor_model,
     make_dual_model,
@@ -210,7 +209,9 @@ def test_a_name_stands_for_them_where_no_folder_has_it(empty):
     assert "digits" in COMES
     assert trained.place("digits") == trained.FOLDER / "digits"
     assert trained.place("no such") == Path("no such")
-    (empty / "digits").mkdir()
+    (empty / "digits").mkdir()  # of images, say
+    assert trained.place("digits") == trained.FOLDER / "digits"
+    (empty / "digits/model.json").touch()
     assert trained.place("digits") == Path("digits")
 
 
@@ -231,8 +232,8 @@ def test_a_training_begins_with_them(empty):
 
 
 def test_they_do_not_go_on(empty):
-    code, _, error = call("--resume", "--workdir=digits", cwd=empty)
-    assert (code, error) == (2, "Error: --workdir=digits does not exist. See --help.\n")
+    error = refused("--resume", "--workdir=digits", cwd=empty)
+    assert "digits is a copy of a run" in error and "--init_from=digits" in error
     error = refused("--mode=sample", "--workdir=digist", cwd=empty)
     assert "--workdir=digist does not exist. Did you mean digits?" in error
 
