@@ -524,6 +524,15 @@ def test_wrong_labels_are_refused_in_one_line(arguments, text, place):
     assert re.search(text, error), error
 
 
+def test_labels_as_files_have_them():
+    """Of bytes, as those of MNIST."""
+    labels = np.array([0, 2, 2, 0], np.uint8)
+    pixels = np.zeros([4, 8, 8, 1], np.uint8)
+    dataset = datasets.ImageDataset("bytes", pixels, labels=labels)
+    assert dataset.class_names == ["0", "1", "2"]
+    assert dataset.class_shares() == (0.5, 0.0, 0.5)
+
+
 def test_subfolders_are_classes(tmp_path):
 
     for name, grey in (("dark", 40), ("light", 200)):

@@ -58,7 +58,8 @@ class ImageDataset:
         self.found = found
         self.labels = None if labels is None else np.asarray(labels).ravel()
         if class_names is None and self.labels is not None:
-            class_names = [str(one) for one in range(self.labels.max(initial=-1) + 1)]
+            number = int(self.labels.max()) + 1 if self.labels.size else 0
+            class_names = [str(one) for one in range(number)]
         self.class_names = class_names
         self.kind = kind
         self.per_image = per_image
