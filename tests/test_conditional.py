@@ -511,7 +511,6 @@ def test_other_modes_of_a_run_of_classes(place):
         (["--mode=sample", "--label=ten"], "--label must be one of 0, 1, .* ten"),
         (["--mode=interpolate"], "need --label, one of 0, 1, 2"),
         (["--mode=recover", "--images=runs"], "have no class"),
-        (["--conditional", "--dataset=brick", "--network=toy"], "two classes or more"),
         (
             ["--conditional", "--algorithm=descriptor"],
             "has no class, which",
@@ -531,6 +530,8 @@ def test_labels_as_files_have_them():
     dataset = datasets.ImageDataset("bytes", pixels, labels=labels)
     assert dataset.class_names == ["0", "1", "2"]
     assert dataset.class_shares() == (0.5, 0.0, 0.5)
+    with pytest.raises(DatasetError, match="two classes or more.*without classes"):
+        datasets.ImageDataset("none", pixels).class_shares()
 
 
 def test_subfolders_are_classes(tmp_path):

@@ -10,6 +10,7 @@ import termios
 import types
 
 import pytest
+from tqdm import tqdm
 
 from coopnets_tf import progress
 from coopnets_tf.progress import Progress, say
@@ -40,6 +41,13 @@ class Terminal:
     def close(self):
         self.stream.close()
         os.close(self._ours)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """No bar that another test left open, and no width that one left behind."""
+    tqdm._instances.clear()
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from PIL import Image
 
 import coopnets_tf
 from commands import use as modes
+from commands.interpolate import interpolate
 from coopnets_tf.data import datasets
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import RunError
@@ -154,7 +155,7 @@ def test_a_plane_of_two_latents(tmp_path):
     model = sharpen(make_model(latent_size=2))
     toy = write_run(model, tmp_path / "toy")
     folders = [
-        modes.interpolate(toy, interpolation="plane", seed=seed, animation="gif")
+        interpolate(toy, interpolation="plane", seed=seed, animation="gif")
         for seed in (0, 1)
     ]
     assert names(folders[0]) == {"plane.png", "plane.gif"}
@@ -173,10 +174,10 @@ def test_a_plane_of_two_latents(tmp_path):
 
 def test_other_planes_are_refused(toy_run):
     with pytest.raises(RunError, match="`latent_size`=2. Received: latents of 6 num"):
-        modes.interpolate(toy_run, interpolation="plane")
+        interpolate(toy_run, interpolation="plane")
     toy_of_two = write_run(make_model(latent_size=2), toy_run.parent / "of-two")
     with pytest.raises(RunError, match="not between two. Leave out `images`, or"):
-        modes.interpolate(toy_of_two, interpolation="plane", images=["0.png", "1.png"])
+        interpolate(toy_of_two, interpolation="plane", images=["0.png", "1.png"])
     assert not any(toy_of_two.glob("interpolate-*"))
 
 
@@ -199,7 +200,7 @@ def toy_run(tmp_path_factory):
 @pytest.mark.parametrize("file_format", ["gif", "webp"])
 def test_a_film_goes_there_and_back(toy_run, file_format):
     """24 pictures one way, and all but its ends back; the first is the grid's."""
-    folder = modes.interpolate(toy_run, interpolation="linear", animation=file_format)
+    folder = interpolate(toy_run, interpolation="linear", animation=file_format)
     assert names(folder) == {"linear.png", f"linear.{file_format}"}
     with Image.open(folder / f"linear.{file_format}") as film:
         assert film.n_frames == 46 and film.info["loop"] == 0

@@ -28,7 +28,10 @@ class Copier:
     def __init__(self, window, stddev):
         self._window, self._stddev = window, stddev
 
-    def sample_batches(self, number, *, seed, num_steps):
+    def draw_labels(self, number, *, seed):
+        return None
+
+    def sample_batches(self, number, *, seed, num_steps, labels):
         clips = np.repeat(self._window[None], number, axis=0)
         if num_steps is None:
             clips = clips + self._stddev * noise(*clips.shape, seed=seed)
