@@ -49,6 +49,7 @@ def address(tmp_path_factory):
     )
     with program:
         try:
+            program.stdout.readline()  # before TensorFlow starts
             line = program.stdout.readline()
             yield re.search(r"http://127\.0\.0\.1:\d+$", line.strip())[0]
         finally:
