@@ -71,10 +71,8 @@ class Answers:
                 "`mode`=show is for images of one or three colours. Received: a run "
                 f"whose images are {by(shape)}."
             )
-        interpolate.both_classes(
-            self.run_dir, self.model, self.label
-        )  # is there a class?
-        self._labels(1)  # and one alone?
+        self._classes()  # is one missing?
+        self._labels(1)  # is it one alone?
 
     def _classes(self):
         return interpolate.both_classes(self.run_dir, self.model, self.label)

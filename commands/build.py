@@ -148,16 +148,16 @@ def model(
 
 def _network(settings, file, kind, *shapes, class_shares, **options):
     """The file's network; where it has none, the built-in one for such images."""
-    classes = [len(class_shares)] if class_shares else []
+    number = len(class_shares or ())
     policy = POLICIES.get(settings["precision"], "float32")
     if not (file and kind in network_files.functions(file)):
         name = _built_in(settings, file, shapes[0])
-        options |= {"convolutions": policy, "num_classes": sum(classes)}
+        options |= {"convolutions": policy, "num_classes": number}
         return getattr(networks, kind)(name, *shapes, **options)
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)  # of layers that do not say theirs
     try:
-        return network_files.build(file, kind, *shapes, *classes)
+        return network_files.build(file, kind, *shapes, *[number] if number else [])
     finally:
         keras.config.set_dtype_policy(usual)
 

@@ -72,7 +72,7 @@ def interpolate(
     if images:
         options: Any = {"images": images, "resize": resize, "normalize": normalize}
         options["grey_range"] = grey_range
-        options["label"] = label and label.partition(",")[0]  # of both, see below
+        options["label"] = label and label.partition(",")[0]  # theirs are `classes`
         ends, _, _ = use.chosen_images(model, run_dir, 3, data=None, **options)
         if len(ends) != 2:
             raise DatasetError(

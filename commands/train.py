@@ -58,8 +58,7 @@ def lead(
         except OSError as error:
             raise OSError(f"{error}. It happened in {run_dir}") from error
     place = shlex.quote(str(run_dir))
-    modes = "interpolate, reconstruct, " if model.generator else ""
-    modes = f"show, {modes}"
+    modes = "show, interpolate, reconstruct, " if model.generator else "show, "
     program = flags.program.name()
     print(
         f"Done. Pictures of the nets: {run_dir}/samples; the nets, a SavedModel: "

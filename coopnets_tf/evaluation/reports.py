@@ -87,12 +87,14 @@ def text(report: Mapping[str, Any]) -> str:
             lines.append(
                 "Other numbers of images do not compare in Parzen and Frechet."
             )
-        if known := [one["classes"] for one in scores.values() if "classes" in one]:
-            smallest = min(one.get("fewest_images", 0) for one in known)
+        by_class = [one.get("classes", {}) for one in scores.values()]
+        if known := [one for one in by_class if "frechet_distance" in one]:
+            classes = max(one["num_classes"] for one in known)
+            smallest = min(one["fewest_images"] for one in known)
             lines.append(
-                f"Frechet of classes: of at most {known[0].get('num_classes', 0)}, the "
-                f"smallest with {counted(smallest, 'images')} on one side. Few images "
-                "make it large; compare the columns."
+                f"Frechet of classes: of at most {classes}, the smallest with "
+                f"{counted(smallest, 'images')} on one side. Few images make it large; "
+                "compare the columns."
             )
         if "neighbours" in protocol["metrics"]:
             images = counted(protocol["num_neighbour_images"], "images")
