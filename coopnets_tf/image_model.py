@@ -155,6 +155,21 @@ class ImageModel(Learner):
         """How many images pass through the nets together: 100, of large ones fewer."""
         return max(min(MOST_AT_ONCE // math.prod(self.image_shape), 100), 1)
 
+    def _refuse_others(self, **arrays):
+        """Only floats of the nets' shape are images, or masks of them."""
+        for name, array in arrays.items():
+            shape, kind = np.shape(array), tf.as_dtype(getattr(array, "dtype", float))
+            if len(shape) < 2 or tuple(shape[1:]) != self.image_shape:
+                asked = ", ".join(map(str, ("batch", *self.image_shape)))
+                raise ArgumentError(
+                    f"`{name}` must have the shape [{asked}]. Received: {list(shape)}."
+                )
+            if not kind.is_floating:
+                raise ArgumentError(
+                    f"`{name}` must be floats: of pixels in 0 to 255 `pixels / 127.5 "
+                    f"- 1`, of a mask 0 and 1. Received: {kind.name}."
+                )
+
     def _in_batches(self, function, *arrays):
         return endpoints.in_batches(function, *arrays, batch_size=self.num_at_once)
 
@@ -365,6 +380,7 @@ class ImageModel(Learner):
         steps = self._revision_steps(num_steps)
         function = self._endpoint("revise" if visible is None else "revise_hidden")
         arrays = [images] if visible is None else [images, visible]
+        self._refuse_others(**dict(zip(("images", "visible"), arrays, strict=False)))
         number, rows = len(arrays), self._rows(labels, len(images))
 
         def of_parts(*parts):
@@ -385,6 +401,7 @@ class ImageModel(Learner):
         Of nets that are told classes it is that of an image as one of its class,
         `labels`, see `generate`; up to a constant for each class.
         """
+        self._refuse_others(images=images)
         energy, rows = self._endpoint("energy"), self._rows(labels, len(images))
         return self._in_batches(lambda *parts: energy(*parts[:-1]), images, *rows)
 
@@ -415,6 +432,7 @@ class ImageModel(Learner):
         """
         refuse_below(0, num_steps=num_steps, seed=seed, draw=draw)
         visible = tf.ones_like(images) if visible is None else visible
+        self._refuse_others(images=images, visible=visible)
         function, rows = self._endpoint("infer"), self._rows(labels, len(images))
 
         def of_parts(*parts):

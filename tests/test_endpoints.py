@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from coopnets_tf import endpoints, energies, langevin_chain, seeds
+from coopnets_tf.errors import ArgumentError
 from coopnets_tf.langevin import Langevin, energy_gradient
 from coopnets_tf.seeds import Purpose, draw_seed, fold_in, standard_normal
 from tests.helpers import make_model, sharpen
@@ -135,6 +136,27 @@ def test_impossible_numbers_are_refused(model, images):
         match="`num_steps` must be a whole number of 0 or more. Received: -1",
     ):
         model.revise(images, num_steps=-1)
+
+
+@pytest.mark.parametrize("name", ["revise", "energy", "infer", "recover"])
+def test_what_is_no_image_of_these_nets_is_refused(model, images, name):
+    more = {
+        "revise": lambda rows: model.revise(rows),
+        "energy": lambda rows: model.energy(rows),
+        "infer": lambda rows: model.infer(rows, num_steps=1),
+        "recover": lambda rows: model.recover(rows, rows, infer_steps=1),
+    }[name]
+    with pytest.raises(ArgumentError, match=r"shape \[batch, .*Received: \["):
+        more(images[:, :-1])
+    with pytest.raises(ArgumentError, match=r"shape \[batch, .*Received: \["):
+        more(images[0])
+    with pytest.raises(ArgumentError, match=r"/ 127.5 - 1`.*Received: uint8"):
+        more(tf.cast(images, tf.uint8))
+
+
+def test_a_mask_of_another_shape_is_refused(model, images, visible):
+    with pytest.raises(ArgumentError, match="`visible` must have the shape"):
+        model.revise(images, visible=visible[..., 0])
 
 
 def test_visible_pixels_stay_and_the_others_move(model, images, visible):
