@@ -558,7 +558,7 @@ def test_subfolders_are_classes(tmp_path):
     error = refused("--mode=sample", "--label=lihgt", cwd=tmp_path)
     assert "one of dark, light. Received: lihgt. Did you mean light?" in error
     Image.new("L", (8, 8), 3).save(tmp_path / "photos/beside.png")
-    with pytest.raises(DatasetError, match="1 image lie beside 2 subfolders"):
+    with pytest.raises(DatasetError, match="with 1 image beside 2 subfolders"):
         datasets.load(str(tmp_path / "photos"), **data)
 
 

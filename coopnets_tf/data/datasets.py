@@ -398,7 +398,7 @@ def _classes(name, folders):
     if beside := folders.count(None):
         raise DatasetError(
             "`conditional` takes the subfolders of a folder for classes. Received: "
-            f"`dataset`={name}, in which {counted(beside, 'images')} lie beside "
+            f"`dataset`={name}, with {counted(beside, 'images')} beside "
             f"{counted(len(names), 'subfolders')}. Move them."
         )
     return np.array([names.index(one) for one in folders], int), names
