@@ -155,14 +155,16 @@ class ImageModel(Learner):
         """How many images pass through the nets together: 100, of large ones fewer."""
         return max(min(MOST_AT_ONCE // math.prod(self.image_shape), 100), 1)
 
-    def _refuse_others(self, **arrays):
+    def _refuse_others(self, *, any_size=False, **arrays):
         """Only floats of the nets' shape are images, or masks of them."""
+        sides = [None] * (len(self.image_shape) - 1) if any_size else []
+        asked = (None, *sides, *self.image_shape[len(sides) :])
         for name, array in arrays.items():
             shape, kind = np.shape(array), tf.as_dtype(getattr(array, "dtype", float))
-            if len(shape) < 2 or tuple(shape[1:]) != self.image_shape:
-                asked = ", ".join(map(str, ("batch", *self.image_shape)))
+            if not tf.TensorShape(asked).is_compatible_with(shape):
+                text = ", ".join("any" if side is None else str(side) for side in asked)
                 raise ArgumentError(
-                    f"`{name}` must have the shape [{asked}]. Received: {list(shape)}."
+                    f"`{name}` must have the shape [{text}]. Received: {list(shape)}."
                 )
             if not kind.is_floating:
                 raise ArgumentError(
@@ -380,7 +382,8 @@ class ImageModel(Learner):
         steps = self._revision_steps(num_steps)
         function = self._endpoint("revise" if visible is None else "revise_hidden")
         arrays = [images] if visible is None else [images, visible]
-        self._refuse_others(**dict(zip(("images", "visible"), arrays, strict=False)))
+        named = dict(zip(("images", "visible"), arrays, strict=False))
+        self._refuse_others(any_size=sizes.takes_any(self.descriptor), **named)
         number, rows = len(arrays), self._rows(labels, len(images))
 
         def of_parts(*parts):
@@ -401,8 +404,8 @@ class ImageModel(Learner):
         Of nets that are told classes it is that of an image as one of its class,
         `labels`, see `generate`; up to a constant for each class.
         """
-        self._refuse_others(images=images)
         energy, rows = self._endpoint("energy"), self._rows(labels, len(images))
+        self._refuse_others(any_size=sizes.takes_any(self.descriptor), images=images)
         return self._in_batches(lambda *parts: energy(*parts[:-1]), images, *rows)
 
     def infer(
