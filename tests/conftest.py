@@ -7,6 +7,7 @@ TensorFlow.
 import gc
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -21,6 +22,9 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # Graphs are millions of small objects, through which the collector went all the time.
 gc.set_threshold(100_000, 50, 100)
+# A shell without job control has SIGINT ignored by what it runs in the background, and
+# so by the programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config):
