@@ -156,21 +156,21 @@ class ImageModel(Learner):
         return max(min(MOST_AT_ONCE // math.prod(self.image_shape), 100), 1)
 
     def _refuse_others(self, *, any_size=False, **arrays):
-        """Only floats of the nets' shape are images, or masks of them."""
+        """Only floats of the nets' shape are images; masks are of any kind."""
         sides = [None] * (len(self.image_shape) - 1) if any_size else []
         asked = (None, *sides, *self.image_shape[len(sides) :])
         for name, array in arrays.items():
-            shape, kind = np.shape(array), tf.as_dtype(getattr(array, "dtype", float))
-            if not tf.TensorShape(asked).is_compatible_with(shape):
+            if not tf.TensorShape(asked).is_compatible_with(shape := np.shape(array)):
                 text = ", ".join("any" if side is None else str(side) for side in asked)
                 raise ArgumentError(
                     f"`{name}` must have the shape [{text}]. Received: {list(shape)}."
                 )
-            if not kind.is_floating:
-                raise ArgumentError(
-                    f"`{name}` must be floats: of pixels in 0 to 255 `pixels / 127.5 "
-                    f"- 1`, of a mask 0 and 1. Received: {kind.name}."
-                )
+        kind = tf.as_dtype(getattr(arrays["images"], "dtype", float))
+        if not kind.is_floating:
+            raise ArgumentError(
+                f"`images` must be floats in [-1, 1]. Received: {kind.name}. Pixels of "
+                "0 to 255 become such by `pixels / 127.5 - 1`."
+            )
 
     def _in_batches(self, function, *arrays):
         return endpoints.in_batches(function, *arrays, batch_size=self.num_at_once)
@@ -381,16 +381,17 @@ class ImageModel(Learner):
         refuse_below(0, seed=seed)
         steps = self._revision_steps(num_steps)
         function = self._endpoint("revise" if visible is None else "revise_hidden")
-        arrays = [images] if visible is None else [images, visible]
-        named = dict(zip(("images", "visible"), arrays, strict=False))
-        self._refuse_others(any_size=sizes.takes_any(self.descriptor), **named)
+        arrays = {"images": images}
+        if visible is not None:
+            arrays["visible"] = visible
+        self._refuse_others(any_size=sizes.takes_any(self.descriptor), **arrays)
         number, rows = len(arrays), self._rows(labels, len(images))
 
         def of_parts(*parts):
             own = parts[number:-1]  # the classes
             return function(*parts[:number], steps, seed, parts[-1], *own)
 
-        return self._in_batches(of_parts, *arrays, *rows)
+        return self._in_batches(of_parts, *arrays.values(), *rows)
 
     def energy(
         self, images: np.ndarray | tf.Tensor, *, labels: Any = None
