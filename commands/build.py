@@ -17,6 +17,7 @@ from coopnets_tf import (
     network_files,
     networks,
     optimizers,
+    spectral,
 )
 from coopnets_tf.conditional import Shares
 from coopnets_tf.data import masks, named
@@ -182,7 +183,10 @@ def descriptor(
         image_shape,
         class_shares=class_shares,
         num_outputs=settings["num_outputs"],
+        activation=settings["descriptor_activation"],
     )
+    if settings["spectral_norm"]:
+        network = spectral.normalised(network)
     return Descriptor(
         network,
         revision=Langevin(

@@ -7,7 +7,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, layers, network_checks, networks, replicas, seeds
+from coopnets_tf import (
+    energies,
+    layers,
+    network_checks,
+    networks,
+    replicas,
+    seeds,
+    spectral,
+)
 from coopnets_tf.conditional import Conditional, Shares
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import is_batch_norm, layers_inside
@@ -33,7 +41,8 @@ class Descriptor(Conditional):
 
     Args:
       network: built, such as those of `networks`: images -> scores, or a map of
-        outputs, whose sum is f. It is always called with `training=False`.
+        outputs, whose sum is f. It is always called with `training=False`; kernels in
+        Keras' `SpectralNormalization` are divided after each D2.
       revision: the dynamics of step D1, in pixel units.
       reference_stddev: s, pixel units. None or infinite: no reference, the energy is
         -f(Y).
@@ -85,12 +94,7 @@ class Descriptor(Conditional):
                 "would couple the chains of a descriptor. Take LayerNormalization or "
                 "GroupNormalization."
             )
-        spectral = keras.layers.SpectralNormalization
-        if any(isinstance(one, spectral) for one in layers_inside(network)):
-            raise NetworkError(
-                f"Network {network.name} has SpectralNormalization, which acts with "
-                "`training=True` alone, and a descriptor is never called so."
-            )
+        self._divided = spectral.wrapped_in(network)
         network_checks.outputs_of(
             network, self.image_shape, "scores or maps of scores", **classes
         )
@@ -184,6 +188,7 @@ class Descriptor(Conditional):
         weights = self.trainable_variables
         gradients = tape.gradient(minimised, [weight.value for weight in weights])
         replicas.apply(self.optimizer, gradients, weights)
+        spectral.divide(self._divided)
         return loss
 
     def get_config(self) -> dict[str, Any]:

@@ -166,6 +166,7 @@ def descriptor(
     *,
     num_outputs: int = 100,
     num_classes: int = 0,
+    activation: str | None = None,
     convolutions: str = "float32",
 ) -> keras.Model:
     """A bottom-up network: images [batch, *image_shape] -> scores [batch], or the map
@@ -186,6 +187,7 @@ def descriptor(
       num_outputs: linear outputs at the top, whose sum is the score, where the table
         has such a top.
       num_classes: 0 for images without classes.
+      activation: Keras' name of one that takes the place of the table's.
       convolutions: Keras' dtype policy of the convolutions alone, such as
         "mixed_bfloat16". Their weights and all else are float32.
 
@@ -199,6 +201,8 @@ def descriptor(
         options = {**LAST, "dtype": convolutions}
         # Each layer has its own: an initializer without a seed repeats its draw.
         options["kernel_initializer"] = _initial(found.stddev)
+        if activation and row.activation:
+            row = row._replace(activation=activation)
         maps = row.of(maps, position, options)
     if found.sums_all:
         refuse_classes(name, num_classes)

@@ -479,6 +479,21 @@ nets.integer(
     when=lambda settings: settings["network"] not in WITHOUT_OUTPUTS,
     algorithms=WITH_DESCRIPTOR,
 )
+nets.enum(
+    "descriptor_activation",
+    None,
+    ["leaky_relu", "relu", "silu", "gelu"],
+    "Non-linearity of the built-in descriptors. Default: the network's own.",
+    when=lambda settings: settings["network"] in NETWORKS,
+    algorithms=WITH_DESCRIPTOR,
+)
+nets.boolean(
+    "spectral_norm",
+    False,
+    "Divide the kernels of the descriptor's convolutions by their largest singular "
+    "value, after each D2.",
+    algorithms=WITH_DESCRIPTOR,
+)
 
 descriptor = Group("descriptor", algorithms=WITH_DESCRIPTOR)
 descriptor.positive(

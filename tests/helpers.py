@@ -24,6 +24,7 @@ from coopnets_tf import (
     Generator,
     Langevin,
     networks,
+    spectral,
 )
 from coopnets_tf.data import datasets, images
 from coopnets_tf.runs import saving, stepping, training
@@ -90,11 +91,13 @@ def make_descriptor(
     reference_stddev=0.3,
     penalty=0.0,
     class_shares=None,
+    spectral_norm=False,
 ):
     keras.utils.set_random_seed(11)
-    classes = len(class_shares or ())
+    options = {"num_outputs": 7, "num_classes": len(class_shares or ())}
+    built = networks.descriptor(network, (8, 8, 1), **options)
     return Descriptor(
-        networks.descriptor(network, (8, 8, 1), num_outputs=7, num_classes=classes),
+        spectral.normalised(built) if spectral_norm else built,
         revision=Langevin(num_steps, 0.05, unroll, max_gradient, gradient_weight),
         reference_stddev=reference_stddev,
         penalty=penalty,

@@ -165,19 +165,10 @@ def test_a_descriptor_with_batch_norm_is_refused():
             descriptor_of(nested)
 
 
-@pytest.mark.parametrize(
-    ("layer", "text"),
-    [
-        (keras.layers.Dense(1, kernel_regularizer="l2"), "losses of its own"),
-        (
-            keras.layers.SpectralNormalization(keras.layers.Dense(1)),
-            "SpectralNormalization, which acts with",
-        ),
-    ],
-)
-def test_what_a_step_would_silently_ignore_is_refused(layer, text):
+def test_what_a_step_would_silently_ignore_is_refused():
+    layer = keras.layers.Dense(1, kernel_regularizer="l2")
     network = keras.Sequential([keras.Input((3,)), layer])
-    with pytest.raises(NetworkError, match=text):
+    with pytest.raises(NetworkError, match="losses of its own"):
         descriptor_of(network)
 
 

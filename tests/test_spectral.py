@@ -1,0 +1,147 @@
+"""Kernels divided by their largest singular value, against NumPy's decomposition."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coopnets_tf import Descriptor, Langevin, networks, spectral
+from coopnets_tf.errors import NetworkError
+from tests import helpers
+from tests.helpers import descriptor_of, make_model, noise
+
+OBSERVED, REVISED = np.split(noise(11, 8, 8, 1), [6])
+
+
+def network(**options):
+    keras.utils.set_random_seed(3)
+    return networks.descriptor("digits", (8, 8, 1), num_outputs=3, **options)
+
+
+def matrices(net):
+    return [matrix(layer.kernel) for layer in spectral.wrapped_in(net)]
+
+
+def convolutions(net):
+    return [one for one in net.layers if one.name.startswith("conv")]
+
+
+def matrix(kernel):
+    """A column for each filter, float64."""
+    kernel = np.asarray(kernel, float)
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+@pytest.mark.parametrize("options", [{}, {"num_classes": 3}, {"activation": "silu"}])
+def test_convolutions_alone_are_divided_by_their_largest_singular_value(options):
+    plain = network(**options)
+    divided = spectral.normalised(plain)
+    assert len(matrices(divided)) == 3
+    for layer, found in zip(convolutions(plain), matrices(divided), strict=True):
+        kernel = matrix(layer.kernel)
+        largest = np.linalg.norm(kernel, 2)
+        # The power iteration comes from below, fast where the largest stands out.
+        ratio = kernel / found
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+        assert 0.97 * largest < ratio[0, 0] < 1.00001 * largest
+    top = divided.get_layer("outputs_sum")
+    np.testing.assert_array_equal(top.kernel, plain.get_layer("outputs_sum").kernel)
+    names = [{one.name for one in net.layers[1:]} for net in (plain, divided)]
+    assert names[1] >= names[0] - {"add", "labels"}
+
+
+def test_where_one_value_stands_out_it_is_found_exactly():
+    one = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 2)])
+    rng = np.random.default_rng(0)
+    kernel = 0.1 * rng.normal(size=(2, 2, 2, 3)) + rng.normal(size=(2, 2, 2, 1))
+    bias = rng.normal(size=3)
+    one.layers[0].set_weights([kernel, bias])
+    divided = spectral.normalised(one)
+    (found,) = spectral.wrapped_in(divided)
+    expected = kernel / np.linalg.norm(matrix(kernel), 2)
+    np.testing.assert_allclose(found.kernel, expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found.layer.bias, bias, rtol=1e-6)
+
+
+def descriptor(net):
+    made = Descriptor(net, revision=Langevin(3, 0.01), reference_stddev=0.3)
+    made.compile(helpers.adam(0.003))
+    return made
+
+
+def test_d2_steps_and_then_divides():
+    """By one round of the power iteration, from the vector of the round before."""
+    net = spectral.normalised(network())
+    stepped, divided = descriptor(keras.models.clone_model(net)), descriptor(net)
+    stepped.set_weights(divided.get_weights())
+    stepped._divided = []
+    before = [np.array(one.vector_u, float) for one in spectral.wrapped_in(net)]
+    for one in (stepped, divided):
+        one.update(OBSERVED, REVISED)
+    steps = zip(
+        spectral.wrapped_in(stepped.network),
+        spectral.wrapped_in(divided.network),
+        before,
+        strict=True,
+    )
+    for undivided, layer, vector in steps:
+        kernel = matrix(undivided.kernel)
+        left = vector @ kernel.T / np.linalg.norm(vector @ kernel.T)
+        right = left @ kernel / np.linalg.norm(left @ kernel)
+        value = (left @ kernel @ right.T).item()
+        assert abs(value - 1) > 3e-4  # the step has changed it
+        np.testing.assert_allclose(layer.vector_u, right, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            matrix(layer.kernel), kernel / value, rtol=1e-4, atol=1e-7
+        )
+
+
+def test_the_steps_of_a_chain_see_one_energy():
+    net = descriptor(spectral.normalised(network()))
+    before = net.get_weights()
+    net.revise(tf.constant(REVISED), seed=tf.constant([0, 1]))
+    for one, other in zip(before, net.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_ones_own_layers_are_divided_in_training():
+    layer = keras.layers.SpectralNormalization(keras.layers.Dense(1, use_bias=False))
+    net = descriptor_of(keras.Sequential([keras.Input((3,)), layer]))
+    net.compile(keras.optimizers.SGD(0.0))
+    for _ in range(20):
+        net.update(*np.split(noise(8, 3), 2))
+    assert np.linalg.norm(layer.kernel) == pytest.approx(1, rel=1e-5)
+
+
+def divided_model():
+    return make_model(network="digits", spectral_norm=True)
+
+
+def test_a_run_resumes_bit_for_bit_and_is_loaded(tmp_path):
+    helpers.train(divided_model(), tmp_path / "whole", num_iterations=4)
+    for number in (3, 4):
+        helpers.train(divided_model(), tmp_path / "parts", num_iterations=number)
+    whole, parts = (helpers.checkpoint(tmp_path / one) for one in ("whole", "parts"))
+    assert any("vector_u" in name for name in whole)
+    for name, value in whole.items():
+        if "save_counter" not in name:
+            np.testing.assert_array_equal(parts[name], value, err_msg=name)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="mine")
+        self.conv = keras.layers.Conv2D(2, 3)
+
+    def call(self, images):
+        return self.conv(images)
+
+
+def test_what_has_nothing_to_divide_is_refused():
+    subclassed = Subclassed()
+    subclassed(np.zeros((1, 8, 8, 1)))
+    with pytest.raises(NetworkError, match="mine is a subclassed model"):
+        spectral.normalised(subclassed)
+    dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    with pytest.raises(NetworkError, match="no convolution"):
+        spectral.normalised(dense)
