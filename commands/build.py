@@ -258,7 +258,7 @@ def optimizer(net: str, settings: Settings, model: ImageModel) -> keras.Optimize
         rate = optimizers.RateAfterRollbacks(
             rate, model.rollbacks, settings["rollback_rate_factor"]
         )
-    average = settings["generator_average"] if net == "generator" else None
+    average = settings[f"{net}_average"]
     return optimizers.CappedAdam(
         rate,
         beta_1=settings["adam_beta_1"],

@@ -1,9 +1,9 @@
-"""A generator as pictures, evaluations and exports show it: `freeze` and `frozen`.
+"""Nets as pictures, evaluations and exports show them: `averaged`, `freeze`, `frozen`.
 
-While it learns, batch norm takes the statistics of each batch, so that an image depends
-on its batch mates. Frozen, it has the exact statistics of its present weights, and an
-image depends on its latents alone. The weights are the moving average, where the
-optimizer keeps one (`use_ema=True`).
+The weights are the moving average, where the optimizer keeps one (`use_ema=True`).
+While a generator learns, batch norm takes the statistics of each batch, so that an
+image depends on its batch mates. Frozen, it has the exact statistics of its present
+weights, and an image depends on its latents alone.
 """
 
 import contextlib
@@ -32,9 +32,7 @@ def freeze(
         size each place counts.
       batch_size: how many pass through the network at a time, one map at least.
     """
-    # Before the first step Keras' averages are zero.
-    if generator.compiled and generator.optimizer.iterations.numpy():
-        generator.optimizer.finalize_variable_values(generator.trainable_variables)
+    take_average(generator)
     # Of a network that spans its map the places are no independent draws.
     is_map = sizes.takes_any(generator)
     places = math.prod(generator.latent_shape[:-1]) if is_map else 1
@@ -66,12 +64,39 @@ def frozen(
         images = generator(tf.random.normal([4, 100]))
     ```
     """
-    kept = [tf.identity(variable) for variable in generator.variables]
-    try:
+    with _restored(generator):
         freeze(generator, seed=seed, num_latents=num_latents, batch_size=batch_size)
         yield generator
+
+
+@contextlib.contextmanager
+def averaged(net: Any) -> Iterator[Any]:
+    """Inside this context a net has the moving average of its weights, where its
+    optimizer keeps one; on leaving it is as it was.
+    """
+    if not (net.compiled and net.optimizer.use_ema):
+        yield net
+        return
+    with _restored(net):
+        take_average(net)
+        yield net
+
+
+def take_average(net: Any) -> None:
+    """Gives a net for good the moving average of its weights, if there is one."""
+    # Before the first step Keras' averages are zero.
+    if net.compiled and net.optimizer.iterations.numpy():
+        net.optimizer.finalize_variable_values(net.trainable_variables)
+
+
+@contextlib.contextmanager
+def _restored(net):
+    """On leaving this context a net has the variables that it had."""
+    kept = [tf.identity(variable) for variable in net.variables]
+    try:
+        yield
     finally:
-        for variable, value in zip(generator.variables, kept, strict=True):
+        for variable, value in zip(net.variables, kept, strict=True):
             variable.assign(value)
 
 

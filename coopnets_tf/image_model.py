@@ -17,7 +17,7 @@ from coopnets_tf.errors import (
     NetworkError,
     refuse_below,
 )
-from coopnets_tf.frozen import freeze, frozen
+from coopnets_tf.frozen import averaged, freeze, frozen, take_average
 from coopnets_tf.learner import Learner
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
@@ -182,11 +182,16 @@ class ImageModel(Learner):
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Inside this context the generator is frozen; on leaving it is as it was."""
-        if self.generator is None or self._frozen_at == int(self.step):
+        """Inside this context the generator is frozen, and of the descriptor there is
+        the average, where one is kept; on leaving both are as they were.
+        """
+        if self._frozen_at == int(self.step):
             yield
             return
-        with frozen(self.generator, seed=self._statistics_seed()):
+        with self._averaged(), contextlib.ExitStack() as stack:
+            if self.generator:
+                seed = self._statistics_seed()
+                stack.enter_context(frozen(self.generator, seed=seed))
             # So that nothing within measures the statistics again.
             self._frozen_at = int(self.step)
             try:
@@ -194,8 +199,16 @@ class ImageModel(Learner):
             finally:
                 self._frozen_at = None
 
+    def _averaged(self):
+        """What `frozen` does to the descriptor alone."""
+        if self.descriptor is None:
+            return contextlib.nullcontext()
+        return averaged(self.descriptor)
+
     def freeze(self) -> None:
-        """Freezes the generator for good, for use without further training."""
+        """Does so for good, for use without further training."""
+        if self.descriptor:
+            take_average(self.descriptor)
         if self.generator:
             freeze(self.generator, seed=self._statistics_seed())
         self._frozen_at = int(self.step)
@@ -391,7 +404,8 @@ class ImageModel(Learner):
             own = parts[number:-1]  # the classes
             return function(*parts[:number], steps, seed, parts[-1], *own)
 
-        return self._in_batches(of_parts, *arrays.values(), *rows)
+        with self._averaged():
+            return self._in_batches(of_parts, *arrays.values(), *rows)
 
     def energy(
         self, images: np.ndarray | tf.Tensor, *, labels: Any = None
@@ -407,7 +421,8 @@ class ImageModel(Learner):
         """
         energy, rows = self._endpoint("energy"), self._rows(labels, len(images))
         self._refuse_others(any_size=sizes.takes_any(self.descriptor), images=images)
-        return self._in_batches(lambda *parts: energy(*parts[:-1]), images, *rows)
+        with self._averaged():
+            return self._in_batches(lambda *parts: energy(*parts[:-1]), images, *rows)
 
     def infer(
         self,

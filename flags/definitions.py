@@ -736,6 +736,15 @@ stabilisers.positive(
     algorithms=WITH_DESCRIPTOR,
 )
 stabilisers.number(
+    "descriptor_average",
+    None,
+    "Momentum of a moving average of the descriptor's weights, for D1 outside of "
+    "training. Default: the weights themselves.",
+    good=lambda value: 0 < value < 1,
+    must="a number between 0 and 1",
+    algorithms=WITH_DESCRIPTOR,
+)
+stabilisers.number(
     "generator_average",
     None,
     "Momentum, such as 0.999, of a moving average of the generator's weights, which "

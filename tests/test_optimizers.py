@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from coopnets_tf import frozen, optimizers
 from tests import oracle
-from tests.helpers import layers, make_generator_model
+from tests.helpers import layers, make_descriptor_model, make_generator_model
 
 RNG = np.random.default_rng(3)
 
@@ -103,3 +103,26 @@ def test_the_average_of_the_weights_and_back(observed):
         np.testing.assert_allclose(kernel, average, rtol=1e-5, atol=1e-9)
         assert np.abs(average - now).max() > 1e-4
     np.testing.assert_array_equal(kernel, now.astype(np.float32))
+
+
+def test_images_are_revised_by_the_average_of_the_descriptors_weights(observed):
+    model = make_descriptor_model(chain_init="uniform")
+    average_of = {"use_ema": True, "ema_momentum": 0.8}
+    model.compile(optimizers.CappedAdam(0.01, **average_of))
+    weights, average = model.descriptor.trainable_variables, None
+    for _ in range(3):
+        model.train_step(observed)
+        now = [one.numpy().astype(float) for one in weights]
+        pairs = zip(average or now, now, strict=True)
+        average = [0.8 * before + 0.2 * one for before, one in pairs]
+    revised = model.revise(observed, seed=1)
+    for weight, value in zip(weights, now, strict=True):
+        np.testing.assert_array_equal(weight, value.astype(np.float32))
+    with model.frozen():
+        for weight, value in zip(weights, average, strict=True):
+            np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-8)
+        np.testing.assert_array_equal(model.revise(observed, seed=1), revised)
+    for weight, value in zip(weights, average, strict=True):
+        weight.assign(value)
+    model.descriptor.optimizer.use_ema = False
+    np.testing.assert_allclose(model.revise(observed, seed=1), revised, atol=1e-5)

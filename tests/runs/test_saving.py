@@ -22,7 +22,8 @@ def make(*, average=False):
     """Its rates are so large that no two steps have the same pictures."""
     model = make_model(num_steps=1, unroll=False)
     averages = {"use_ema": True, "ema_momentum": 0.5} if average else {}
-    model.compile(keras.optimizers.Adam(0.01), keras.optimizers.Adam(0.02, **averages))
+    both = [keras.optimizers.Adam(rate, **averages) for rate in (0.01, 0.02)]
+    model.compile(*both)
     return model
 
 
@@ -126,8 +127,8 @@ def test_weights_of_a_loaded_run_are_those_that_keras_would_finalize(trained):
     model, run_dir = trained
     loaded = coopnets_tf.load(run_dir)
     expected = restored(run_dir, "ckpt-4", average=model.generator.optimizer.use_ema)
-    weights = expected.generator.trainable_variables
-    expected.generator.optimizer.finalize_variable_values(weights)
+    for net in expected.nets.values():
+        net.optimizer.finalize_variable_values(net.trainable_variables)
     for net in ("descriptor", "generator"):
         for one, other in zip(
             getattr(loaded, net).trainable_variables,
