@@ -72,14 +72,21 @@ def scores(clips: np.ndarray, others: np.ndarray) -> dict[str, Any]:
 
     Returns:
       `psnr` and `ssim` of a frame, each a `mean` over all and its `standard_error` over
-      clips, None of one clip; `distance`, r.m.s. over the pixels, in pixel units.
+      clips, None of one clip; `distance`, r.m.s. over the pixels, in pixel units; and
+      of `clips` alone their `motion`, the r.m.s. difference of neighbouring frames.
     """
     found: dict[str, Any] = {"num_images": len(clips)}
     for name, values in recovery.similarity(clips, others).items():
         found[name] = metrics.with_error(values.mean(axis=1, dtype=np.float64))
-    squares = np.square(clips - others, dtype=np.float64)
-    found["distance"] = float(np.sqrt(squares.mean(axis=(1, 2, 3, 4))).mean())
+    found["distance"] = _rms(clips - others)
+    found["motion"] = _rms(np.diff(clips, axis=1))
     return found
+
+
+def _rms(differences):
+    """Over the pixels of a clip, the mean over clips."""
+    squares = np.square(differences, dtype=np.float64)
+    return float(np.sqrt(squares.mean(axis=(1, 2, 3, 4))).mean())
 
 
 def baselines(training: ImageDataset) -> dict[str, dict[str, Any]]:
@@ -108,6 +115,7 @@ def text(report: Mapping[str, Any]) -> str:
             "PSNR, dB": reports.with_error(own["psnr"], 2),
             "SSIM": reports.with_error(own["ssim"], 3),
             "r.m.s. distance": f"{own['distance']:.3f}",
+            "motion": f"{own['motion']:.3f}",
         }
         for name, own in report["scores"].items()
     }
@@ -119,7 +127,8 @@ def text(report: Mapping[str, Any]) -> str:
             f"Samples of {frames} against the nearest of {protocol['trained_on']}.",
             "Larger PSNR and SSIM are better copies, which is what a model of one clip "
             f"makes. {SHIFTED.capitalize()}: of the clip itself, half a window apart; "
-            f"{MEAN_FRAME}: no motion.",
+            f"{MEAN_FRAME}: no motion, which is the r.m.s. difference of neighbouring "
+            "frames.",
             "±: standard error over clips; windows overlap, and theirs is too small.",
         ]
     )

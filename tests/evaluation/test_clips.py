@@ -76,6 +76,16 @@ def test_a_standard_error_is_over_clips():
     assert found["psnr"]["standard_error"] == pytest.approx((high - low) / 2)
 
 
+def test_motion_is_what_changes_from_frame_to_frame():
+    moving = noise(2, 3, 8, 8, 1)
+    found = clips.scores(moving, moving)
+    expected = [
+        np.sqrt(np.mean([np.square(one[k + 1] - one[k]) for k in range(2)]))
+        for one in moving.astype(float)
+    ]
+    assert found["motion"] == pytest.approx(np.mean(expected), rel=1e-6)
+
+
 def test_windows_are_compared_with_those_half_a_window_later():
     whole = clip(9)
     found = clips.baselines(windows_of(whole))
@@ -86,6 +96,7 @@ def test_windows_are_compared_with_those_half_a_window_later():
     frame = from_uint8(whole.mean(axis=0).round())
     still = np.broadcast_to(frame, (4, 4, 8, 8, 1))
     assert found[clips.MEAN_FRAME] == clips.scores(still, windows[:4])
+    assert found[clips.MEAN_FRAME]["motion"] == 0
 
 
 def test_a_clip_as_long_as_a_window_has_none_to_compare_with():
@@ -97,10 +108,13 @@ def test_a_clip_as_long_as_a_window_has_none_to_compare_with():
 def test_the_text_has_a_row_for_each_of_them(no_facts):
     whole = clip(6)
     model = Copier(from_uint8(whole[:4]), 0.1)
-    report = clips.evaluate(model, windows_of(whole), num_samples=2, seed=0).report
+    training = windows_of(whole)
+    report = clips.evaluate(model, training, num_samples=2, seed=0).report
     lines = clips.text(report).splitlines()
-    assert lines[0].split() == "clips PSNR, dB SSIM r.m.s. distance".split()
-    assert lines[1].split() == "generator 2 100.00 ± 0.00 1.000 ± 0.000 0.000".split()
+    assert lines[0].split() == "clips PSNR, dB SSIM r.m.s. distance motion".split()
+    moved = f"{clips.scores(training[:1], training[:1])['motion']:.3f}"
+    copied = f"generator 2 100.00 ± 0.00 1.000 ± 0.000 0.000 {moved}"
+    assert lines[1].split() == copied.split()
     assert "of 4 frames against the nearest of clip.mp4: 3 training windows" in lines[5]
     assert max(map(len, lines)) <= 100
 
