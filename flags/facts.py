@@ -19,6 +19,7 @@ USES = (
     "export",
 )
 MODES = ("train", *USES)
+WITH_DESCRIPTOR, WITH_GENERATOR = ("coopnets", "descriptor"), ("coopnets", "generator")
 WITH_IMAGES = ("interpolate", "reconstruct", "recover")
 NEED_DATA = ("reconstruct", "recover", "evaluate")
 

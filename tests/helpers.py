@@ -65,7 +65,7 @@ networks.TABLES["weave"] = networks.Table(
     [networks.Deconv(4, 2, 8), networks.Deconv(4, 2, None)],
     sums_all=True,
 )
-definitions.NETWORKS = tuple(networks.TABLES)
+definitions.networks.NETWORKS = tuple(networks.TABLES)
 
 ROOT = Path(__file__).parent.parent
 TINY = [

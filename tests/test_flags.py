@@ -300,8 +300,8 @@ def test_what_the_flags_offer_is_what_there_is():
     own = set(networks.TABLES) - theirs
     assert set(offered.split(", ")) == own
     summing = {name for name in own if networks.TABLES[name].sums_all}
-    assert set(definitions.WITHOUT_OUTPUTS) == summing
-    assert tuple(definitions.METRICS) == protocol.METRICS
+    assert set(definitions.networks.WITHOUT_OUTPUTS) == summing
+    assert tuple(definitions.evaluation.METRICS) == protocol.METRICS
     assert tuple(commands.COMMANDS) == MODES
     assert flags.NAMED == datasets.NAMES
     assert set(places.ARCHIVES) == set(sources.PACKED)
@@ -903,4 +903,4 @@ def test_a_range_of_greys_is_what_the_package_takes(text):
         decoding.parse_grey_range(text)
     except DatasetError:
         taken = False
-    assert bool(definitions._is_range(text)) == taken
+    assert bool(definitions.data._is_range(text)) == taken

@@ -66,7 +66,9 @@ def test_a_wheel_holds_the_program_and_nothing_else(wheel):
     package = contents("coopnets_tf/**/*.py", "coopnets_tf/py.typed")
     nets = contents("coopnets_tf/trained/**/*")
     package |= {name for name in nets if (ROOT / name).is_file()}
-    program = contents("commands/*.py", "commands/page/*", "flags/*.py", "flags/*.cfg")
+    program = contents(
+        "commands/*.py", "commands/page/*", "flags/**/*.py", "flags/*.cfg"
+    )
     program |= {"main.py", "surroundings.py"}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

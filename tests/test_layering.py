@@ -17,6 +17,7 @@ LEVELS = [
     | {"sizes", "batches", "variables", "conditional"},
     {"network_rows"},
     {"data", "frozen", "networks", "network_checks", "network_files"},
+    {"spectral"},
     {"descriptor", "generator", "endpoints"},
     {"learner"},
     {"image_model"},
@@ -180,7 +181,7 @@ def requirements(name):
 def test_what_running_needs_is_required_and_what_tests_need_is_not():
     needed = {
         name.split(".")[0]
-        for path in [*PACKAGE, *COMMANDS, *(ROOT / "flags").glob("*.py")]
+        for path in [*PACKAGE, *COMMANDS, *(ROOT / "flags").rglob("*.py")]
         for name in imports(path)
     }
     needed -= {"coopnets_tf", "commands", "flags", *sys.stdlib_module_names}
@@ -207,7 +208,7 @@ def test_what_running_needs_is_required_and_what_tests_need_is_not():
 
 def test_flags_know_nothing_but_absl():
     known = {"absl", "flags", *sys.stdlib_module_names}
-    for path in (ROOT / "flags").glob("*.py"):
+    for path in (ROOT / "flags").rglob("*.py"):
         assert {name.split(".")[0] for name in imports(path)} <= known
 
 
