@@ -42,7 +42,7 @@ class Descriptor(Conditional):
     Args:
       network: built, such as those of `networks`: images -> scores, or a map of
         outputs, whose sum is f. It is always called with `training=False`; kernels in
-        Keras' `SpectralNormalization` are divided after each D2.
+        Keras' `SpectralNormalization` are divided after each D2, see `spectral`.
       revision: the dynamics of step D1, in pixel units.
       reference_stddev: s, pixel units. None or infinite: no reference, the energy is
         -f(Y).
@@ -94,7 +94,6 @@ class Descriptor(Conditional):
                 "would couple the chains of a descriptor. Take LayerNormalization or "
                 "GroupNormalization."
             )
-        self._divided = spectral.wrapped_in(network)
         network_checks.outputs_of(
             network, self.image_shape, "scores or maps of scores", **classes
         )
@@ -188,7 +187,7 @@ class Descriptor(Conditional):
         weights = self.trainable_variables
         gradients = tape.gradient(minimised, [weight.value for weight in weights])
         replicas.apply(self.optimizer, gradients, weights)
-        spectral.divide(self._divided)
+        spectral.divide(spectral.wrapped_in(self.network))
         return loss
 
     def get_config(self) -> dict[str, Any]:

@@ -201,12 +201,12 @@ class ImageModel(Learner):
 
     def _averaged(self):
         """What `frozen` does to the descriptor alone."""
-        if self.descriptor is None:
+        if self.descriptor is None or self._frozen_at == int(self.step):
             return contextlib.nullcontext()
         return averaged(self.descriptor)
 
     def freeze(self) -> None:
-        """Does so for good, for use without further training."""
+        """Freezes the nets for good, for use without further training."""
         if self.descriptor:
             take_average(self.descriptor)
         if self.generator:

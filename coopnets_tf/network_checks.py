@@ -30,16 +30,7 @@ def shape_of_input(
       NetworkError: if it is not such a model, takes another shape, or any shape and
         none is given.
     """
-    if not isinstance(network, keras.Model):
-        raise NetworkError(
-            "`network` must be a built Keras model, such as those of "
-            f"`coopnets_tf.networks`. Received: {network!r}"
-        )
-    if not network.built:
-        raise NetworkError(
-            f"Network {network.name} was never built, so that it has no weights yet. "
-            "Begin it with keras.Input, or call it once."
-        )
+    refuse_unbuilt(network)
     own: Any = getattr(network, "input_shape", None)
     if num_classes:
         if not isinstance(own, list) or own[1:] != [(None, num_classes)]:
@@ -64,6 +55,20 @@ def shape_of_input(
             f"Received: `{argument}`={list(shape)}."
         )
     return shape
+
+
+def refuse_unbuilt(network: Any) -> None:
+    """Stops where a network is no Keras model, or has no weights yet."""
+    if not isinstance(network, keras.Model):
+        raise NetworkError(
+            "`network` must be a built Keras model, such as those of "
+            f"`coopnets_tf.networks`. Received: {network!r}"
+        )
+    if not network.built:
+        raise NetworkError(
+            f"Network {network.name} was never built, so that it has no weights yet. "
+            "Begin it with keras.Input, or call it once."
+        )
 
 
 def outputs_of(

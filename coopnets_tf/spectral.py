@@ -2,13 +2,16 @@
 
 Keras' `SpectralNormalization` divides its kernel by that value when it is called with
 `training=True`. A descriptor never is, since all steps of a chain must see one energy.
-So the division is done here, after each D2, and D1 finds kernels that are divided.
+So the division is done here, after each D2, and D1 finds kernels that are divided. (A
+moving average of the weights is one of divided kernels, and is not divided again.)
 """
 
 from typing import Any
 
 import keras
+import tensorflow as tf
 
+from coopnets_tf import network_checks
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import layers_inside
 
@@ -18,55 +21,77 @@ Wrapped = keras.layers.SpectralNormalization
 
 
 def normalised(network: keras.Model) -> keras.Model:
-    """A network of the same layers and weights with each convolution in Keras'
-    `SpectralNormalization`, and its kernel divided.
+    """A network of the same layers and weights with each convolution that is trained
+    in Keras' `SpectralNormalization`, and its kernel divided.
 
     Raises:
-      NetworkError: if it has none, or is a subclassed model, whose layers cannot be
-        exchanged.
+      NetworkError: if it is no built model, has no such convolution, or one out of
+        reach, in a subclassed model or layer.
 
-    Source: Miyato et al., arXiv:1802.05957, equations 5 to 8. Its matrices have a row,
-    Keras' a column, for each filter, which is the same norm.
+    Source: Miyato et al., arXiv:1802.05957, equations 5 to 8. As Keras' layer does it,
+    the kernel itself is replaced, and no gradient passes through the division.
     """
-    if not hasattr(network, "inputs"):
+    network_checks.refuse_unbuilt(network)
+    found = _wrapped(network)
+    held = [one.layer for one in wrapped_in(found)]
+    for layer in filter(_is_meant, layers_inside(found)):
+        if not any(layer is one for one in held):
+            raise NetworkError(
+                f"Network {network.name} has the convolution {layer.name} inside a "
+                "subclassed model or layer, where `spectral_norm` cannot reach it. Put "
+                "Keras' SpectralNormalization round it."
+            )
+    if not held:
         raise NetworkError(
-            f"Network {network.name} is a subclassed model, and `spectral_norm` can "
-            "exchange the layers of functional and sequential ones alone. Put Keras' "
-            "SpectralNormalization into it."
+            f"Network {network.name} has no convolution that is trained, on which "
+            "`spectral_norm` acts. Leave it out, or put Keras' SpectralNormalization "
+            "into the network."
         )
+    for _ in range(FIRST_ROUNDS):
+        divide(wrapped_in(found))
+    return found
+
+
+def _wrapped(network):
+    """The network itself where its layers cannot be exchanged."""
+    if type(network).__name__ not in ("Functional", "Sequential"):
+        return network
     pairs = []
 
     def clone(layer):
+        if isinstance(layer, keras.Model):
+            return _wrapped(layer)
+        if not _is_meant(layer):
+            return layer
         copy = type(layer).from_config(layer.get_config())
         pairs.append((layer, copy))
-        if isinstance(layer, CONVOLUTIONS):
-            return Wrapped(copy, name=layer.name, dtype=layer.dtype_policy)
-        return copy
+        return Wrapped(copy, name=layer.name, dtype=layer.dtype_policy)
 
-    clones = keras.models.clone_model(network, clone_function=clone, recursive=True)
+    found = keras.models.clone_model(network, clone_function=clone)
     for layer, copy in pairs:
-        if isinstance(layer, keras.Layer):  # and no operation, such as a sum
-            copy.set_weights(layer.get_weights())
-    if not wrapped_in(clones):
-        raise NetworkError(
-            f"Network {network.name} has no convolution, on which `spectral_norm` "
-            "acts. Leave it out, or put Keras' SpectralNormalization into the network."
-        )
-    for _ in range(FIRST_ROUNDS):
-        divide(wrapped_in(clones))
-    return clones
+        copy.set_weights(layer.get_weights())
+    return found
+
+
+def _is_meant(layer):
+    return isinstance(layer, CONVOLUTIONS) and layer.trainable
 
 
 def wrapped_in(network: keras.Model) -> list[Any]:
-    """The layers of a network that are in Keras' `SpectralNormalization`."""
-    return [one for one in layers_inside(network) if isinstance(one, Wrapped)]
+    """The layers of a network that are in Keras' `SpectralNormalization`, and are
+    trained.
+    """
+    layers = [one for one in layers_inside(network) if isinstance(one, Wrapped)]
+    return [one for one in layers if one.trainable and one.kernel.trainable]
 
 
 def divide(layers: list[Any]) -> None:
-    """Divides each kernel by its largest singular value, as one round of the power
-    iteration finds it from the vector that the round before left in `vector_u`.
+    """Divides each kernel by its largest singular value, as the layer's rounds of the
+    power iteration, one unless it says otherwise, find it from the vector that they
+    left in `vector_u` before. A kernel of zeros stays.
     """
     for layer in layers:
         vector, kernel = layer.normalized_weights()
-        layer.vector_u.assign(vector)
-        layer.kernel.assign(kernel)
+        zero = tf.reduce_all(tf.equal(layer.kernel, 0.0))
+        layer.vector_u.assign(tf.where(zero, layer.vector_u, vector))
+        layer.kernel.assign(tf.where(zero, layer.kernel, kernel))

@@ -49,8 +49,8 @@ def stable_paths(net: keras.Model) -> list[str]:
 
 
 def _path(variable, net):
-    """A variable's path, with the name of the Sequential model that it is in: Keras
-    leaves that out when it builds the model from its configuration.
+    """A variable's path, with the names of the Sequential model and of the wrapper that
+    it is in: Keras leaves them out when it builds these from their configuration.
     """
     inside = [
         layer.name
@@ -59,7 +59,15 @@ def _path(variable, net):
         and any(variable is own for own in layer.variables)
     ]
     prefix = f"{inside[-1]}/" if inside else ""
-    return prefix + variable.path.removeprefix(prefix)
+    path = prefix + variable.path.removeprefix(prefix)
+    for wrapper in net._flatten_layers():
+        if not isinstance(wrapper, keras.layers.Wrapper):
+            continue
+        if any(variable is own for own in wrapper.layer.variables):
+            inner = f"{wrapper.layer.name}/"
+            both = f"{wrapper.name}/{inner}"
+            path = path if both in path else path.replace(inner, both, 1)
+    return path
 
 
 def named_slots(part: str, net: keras.Model) -> dict[str, tf.Variable]:

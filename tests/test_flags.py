@@ -3,6 +3,7 @@ import sys
 from importlib import metadata, util
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +12,7 @@ import commands
 import coopnets_tf
 import flags
 from commands import build, show
-from coopnets_tf import networks
+from coopnets_tf import networks, spectral
 from coopnets_tf.data import clips, datasets, decoding, masks, sources
 from coopnets_tf.errors import DatasetError, MaskError
 from coopnets_tf.evaluation import features, protocol
@@ -892,6 +893,15 @@ def test_flags_reach_the_model():
     assert nets[0].network.get_layer("outputs_sum").num_outputs == 100
     assert (nets[1].latent_shape, model.num_chains) == ((100,), 144)
     assert model.run_seed == 4
+
+
+def test_flags_of_the_descriptor_reach_it():
+    given = ["--descriptor_activation=gelu", "--spectral_norm"]
+    given += ["--descriptor_average=0.9", "--algorithm=descriptor"]
+    net = build.model(parsed(*given), (8, 8, 1), 100).descriptor
+    divided = spectral.wrapped_in(net.network)
+    assert [one.layer.activation for one in divided] == [keras.activations.gelu] * 3
+    assert (net.optimizer.use_ema, net.optimizer.ema_momentum) == (True, 0.9)
 
 
 @pytest.mark.parametrize(

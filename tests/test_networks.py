@@ -137,6 +137,22 @@ def test_a_residual_block_that_halves():
     assert expected.std() > 0.1
 
 
+@pytest.mark.parametrize("name", ["residual", "moving_texture_small", "object"])
+def test_another_activation_takes_the_place_of_the_tables_own(name):
+    shape = (26, 8, 8, 1) if "moving" in name else (16, 16, 3)
+
+    def activations(**options):
+        network = networks.descriptor(name, shape, **options)
+        layers = [one for one in network.layers if hasattr(one, "activation")]
+        return [keras.activations.serialize(one.activation) for one in layers]
+
+    own, other = activations(), activations(activation="gelu")
+    usual = {"residual": "silu"}.get(name, "relu")
+    assert usual in own and len(own) == len(other)
+    for before, after in zip(own, other, strict=True):
+        assert after == ("gelu" if before == usual else before)
+
+
 def test_a_residual_block_that_doubles():
     network = networks.generator("residual", (32, 32, 3))
     for layer in network.layers:

@@ -147,7 +147,14 @@ def test_what_devices_learn(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["coopnets with G1", "D that persists", "G", "dual teaching"]
+    "name",
+    [
+        "coopnets with G1",
+        "coopnets with spectral norm",
+        "D that persists",
+        "G",
+        "dual teaching",
+    ],
 )
 def test_all_devices_hold_the_same(name):
     model, _ = trained(MODELS[name], shared=True)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import Descriptor, Langevin, networks, spectral
+import coopnets_tf
+from coopnets_tf import Descriptor, Langevin, networks, spectral, variables
 from coopnets_tf.errors import NetworkError
 from tests import helpers
 from tests.helpers import descriptor_of, make_model, noise
@@ -69,15 +70,15 @@ def descriptor(net):
     return made
 
 
-def test_d2_steps_and_then_divides():
+def test_d2_steps_and_then_divides(monkeypatch):
     """By one round of the power iteration, from the vector of the round before."""
     net = spectral.normalised(network())
     stepped, divided = descriptor(keras.models.clone_model(net)), descriptor(net)
     stepped.set_weights(divided.get_weights())
-    stepped._divided = []
     before = [np.array(one.vector_u, float) for one in spectral.wrapped_in(net)]
-    for one in (stepped, divided):
-        one.update(OBSERVED, REVISED)
+    divided.update(OBSERVED, REVISED)
+    monkeypatch.setattr(spectral, "divide", lambda layers: None)
+    stepped.update(OBSERVED, REVISED)
     steps = zip(
         spectral.wrapped_in(stepped.network),
         spectral.wrapped_in(divided.network),
@@ -105,12 +106,42 @@ def test_the_steps_of_a_chain_see_one_energy():
 
 
 def test_ones_own_layers_are_divided_in_training():
-    layer = keras.layers.SpectralNormalization(keras.layers.Dense(1, use_bias=False))
+    keras.utils.set_random_seed(3)
+    layer = keras.layers.SpectralNormalization(keras.layers.Dense(4))
     net = descriptor_of(keras.Sequential([keras.Input((3,)), layer]))
-    net.compile(keras.optimizers.SGD(0.0))
-    for _ in range(20):
+    net.compile(keras.optimizers.SGD(0.01))
+    for _ in range(100):
         net.update(*np.split(noise(8, 3), 2))
-    assert np.linalg.norm(layer.kernel) == pytest.approx(1, rel=1e-5)
+    # What a round leaves of the last step's change of the singular vectors.
+    assert np.linalg.norm(layer.kernel, 2) == pytest.approx(1, rel=1e-3)
+    kernel = layer.kernel.numpy()
+    layer.trainable = False
+    spectral.divide(spectral.wrapped_in(net.network))
+    np.testing.assert_array_equal(layer.kernel, kernel)
+
+
+def test_a_kernel_of_zeros_stays():
+    layers = [keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 2, name="of_zeros")]
+    layers[1].kernel_initializer = keras.initializers.Zeros()
+    (found,) = spectral.wrapped_in(spectral.normalised(keras.Sequential(layers)))
+    np.testing.assert_array_equal(found.kernel, np.zeros((2, 2, 2, 3)))
+    assert np.isfinite(found.vector_u).all()
+
+
+def test_layers_of_inner_models_and_those_that_are_not_trained():
+    inner = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 2)])
+    fixed = keras.layers.Conv2D(2, 1, trainable=False)
+    net = keras.Sequential(
+        [keras.Input((4, 4, 2)), fixed, inner, keras.layers.Flatten()]
+    )
+    expected = fixed.get_weights()
+    found = spectral.normalised(net)
+    (divided,) = spectral.wrapped_in(found)
+    assert divided.name == inner.layers[0].name
+    np.testing.assert_array_equal(found.layers[0].get_weights()[0], expected[0])
+    images = noise(2, 4, 4, 2)
+    ratio = net(images).numpy() / found(images).numpy()  # biases are zero
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)  # sums of 8 products
 
 
 def divided_model():
@@ -120,12 +151,26 @@ def divided_model():
 def test_a_run_resumes_bit_for_bit_and_is_loaded(tmp_path):
     helpers.train(divided_model(), tmp_path / "whole", num_iterations=4)
     for number in (3, 4):
-        helpers.train(divided_model(), tmp_path / "parts", num_iterations=number)
+        model = divided_model()
+        helpers.train(model, tmp_path / "parts", num_iterations=number)
     whole, parts = (helpers.checkpoint(tmp_path / one) for one in ("whole", "parts"))
     assert any("vector_u" in name for name in whole)
     for name, value in whole.items():
         if "save_counter" not in name:
             np.testing.assert_array_equal(parts[name], value, err_msg=name)
+    images, loaded = noise(3, 8, 8, 1), coopnets_tf.load(tmp_path / "parts")
+    np.testing.assert_allclose(loaded.energy(images), model.energy(images), rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = coopnets_tf.load(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.energy(images), model.energy(images), rtol=1e-5)
+
+
+def test_weights_have_one_name_however_the_layers_were_built():
+    fresh = descriptor_of(spectral.normalised(network()))
+    built = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(fresh)
+    )
+    assert variables.stable_paths(built) == variables.stable_paths(fresh)
 
 
 class Subclassed(keras.Model):
@@ -140,8 +185,15 @@ class Subclassed(keras.Model):
 def test_what_has_nothing_to_divide_is_refused():
     subclassed = Subclassed()
     subclassed(np.zeros((1, 8, 8, 1)))
-    with pytest.raises(NetworkError, match="mine is a subclassed model"):
+    with pytest.raises(NetworkError, match="mine has the convolution conv2d.* inside"):
         spectral.normalised(subclassed)
     dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     with pytest.raises(NetworkError, match="no convolution"):
         spectral.normalised(dense)
+    with pytest.raises(NetworkError, match="must be a built Keras model"):
+        spectral.normalised(None)
+    with pytest.raises(NetworkError, match="was never built"):
+        spectral.normalised(keras.Sequential([keras.layers.Conv2D(2, 3)]))
+    inside = keras.layers.TimeDistributed(keras.layers.Conv2D(2, 3, name="deep"))
+    with pytest.raises(NetworkError, match="convolution deep inside"):
+        spectral.normalised(keras.Sequential([keras.Input((4, 8, 8, 1)), inside]))

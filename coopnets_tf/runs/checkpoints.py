@@ -284,8 +284,8 @@ def load_networks(
 
     Args:
       source: see `find`.
-      for_use: take the moving average of the generator's weights instead of the weights
-        themselves, where the run kept one; and also what the model keeps besides the
+      for_use: take the moving averages of the weights instead of the weights
+        themselves, where the run kept some; and also what the model keeps besides the
         nets, such as chains.
 
     Returns:
@@ -314,13 +314,13 @@ def _matched(model, reader, *, for_use):
     """The variables that fit, with their values; a line for each that does not."""
     fitting, misfits = [], []
     shapes = reader.get_variable_to_shape_map()
-    iteration = KEY.format("generator_optimizer/iteration")
-    # Before the first step Keras' averages are zero.
-    averaged = for_use and iteration in shapes and reader.get_tensor(iteration) > 0
     parts = {part: named_variables(net) for part, net in model.nets.items()}
     if for_use:
         parts["kept"] = model.kept
     for part, variables in parts.items():
+        iteration = KEY.format(f"{part}_optimizer/iteration")
+        # Before the first step Keras' averages are zero.
+        averaged = for_use and iteration in shapes and reader.get_tensor(iteration) > 0
         there = {key.split("/")[1] for key in shapes if key.split("/")[0] == part}
         for name in sorted(there - set(variables)):
             misfits.append(f"{part} {name}: nothing here")

@@ -99,8 +99,8 @@ def load(
         no such consent.
 
     Returns:
-      The model. Not compiled if it comes from a run; its generator has averaged
-      weights, where the run kept them, and exact batch norm statistics.
+      The model. Not compiled if it comes from a run; its nets have averaged
+      weights, where the run kept them, its generator exact batch norm statistics.
 
     Raises:
       RunError: if there is no trained model, or another version wrote it.

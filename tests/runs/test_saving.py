@@ -13,6 +13,7 @@ from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION
 from coopnets_tf.runs import checkpoints, saving
 from coopnets_tf.runs.folder import Run
+from tests import helpers
 from tests.helpers import make_model, train
 
 STEPS = {"num_iterations": 4, "log_every": 1, "checkpoint_every": 2, "sample_every": 4}
@@ -136,6 +137,19 @@ def test_weights_of_a_loaded_run_are_those_that_keras_would_finalize(trained):
             strict=True,
         ):
             np.testing.assert_array_equal(one, other, err_msg=one.path)
+
+
+def test_a_loaded_descriptor_has_its_average(tmp_path):
+    model = helpers.make_descriptor_model(chain_init="uniform")
+    model.compile(keras.optimizers.Adam(0.02, use_ema=True, ema_momentum=0.5))
+    train(model, tmp_path, **STEPS)
+    raw = [one.numpy() for one in model.descriptor.trainable_variables]
+    loaded = coopnets_tf.load(tmp_path).descriptor.trainable_variables
+    with model.frozen():
+        own = [one.numpy() for one in model.descriptor.trainable_variables]
+    for one, other in zip(loaded, own, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any((one != other).any() for one, other in zip(raw, own, strict=True))
 
 
 def test_a_loaded_run_is_frozen(plain):
