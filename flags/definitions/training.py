@@ -1,5 +1,7 @@
 """The training, what may calm it, and when it has diverged."""
 
+import math
+
 from flags.definitions import conditions
 from flags.facts import WITH_DESCRIPTOR, WITH_GENERATOR, Group
 
@@ -118,10 +120,12 @@ stabilisers.positive(
     "Largest size of an entry of the energy's gradient in D1, per pixel unit.",
     algorithms=WITH_DESCRIPTOR,
 )
-stabilisers.positive(
+stabilisers.number(
     "energy_penalty",
     None,
     "Weight of mean f(Y)^2 + mean f(Y~)^2 in D2's loss.",
+    good=lambda value: 0 <= value < math.inf,
+    must="0 or a positive number",
     algorithms=WITH_DESCRIPTOR,
 )
 stabilisers.number(
