@@ -171,7 +171,7 @@ def _refuse_wrong(values, typed, run):
     rules.training_masks(values)
     rules.two_sizes(values)
     rules.hosts(values)
-    rules.other_algorithms(values, _names_in_presets())
+    rules.other_algorithms(values, _names_in_presets(values))
     rules.impossible_chains(values)
     rules.dual_teaching(values)
     rules.missing_places(values, typed, in_run=run is not None)
@@ -184,9 +184,11 @@ def _preset_values(values):
     return {one.name: one.value for path in files for one in words.read_file(path)}
 
 
-def _names_in_presets():
-    """The flags that presets of data sets give to all algorithms."""
-    files = {preset_of(name) for name in (*NAMED, "folder", "clip.mp4")}
+def _names_in_presets(values):
+    """The flags that presets of data sets give to all algorithms: of pictures any, as
+    in flagfiles made from them, of clips their own.
+    """
+    files = {*map(preset_of, (*NAMED, "folder")), *presets(values)}
     return {one.name for path in files for one in words.read_file(path)}
 
 
