@@ -188,7 +188,9 @@ def _names_in_presets(values):
     """The flags that presets of data sets give to all algorithms: of pictures any, as
     in flagfiles made from them, of clips their own.
     """
-    files = {*map(preset_of, (*NAMED, "folder")), *presets(values)}
+    files = set(map(preset_of, (*NAMED, "folder")))
+    if values["dataset"]:
+        files.add(preset_of(values["dataset"], values["num_frames"]))
     return {one.name for path in files for one in words.read_file(path)}
 
 
