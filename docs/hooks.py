@@ -37,7 +37,7 @@ REFERENCE = {
     "models": (
         "Nets and models",
         ["conditional", "descriptor", "generator", "endpoints", "learner"]
-        + ["image_model"]
+        + ["image_learner", "image_model"]
         + ["algorithms", "image_latents", "algorithm_d", "algorithm_g", "coopnets"],
     ),
     "data": ("Data", ["data/"]),

@@ -20,6 +20,7 @@ LEVELS = [
     {"spectral"},
     {"descriptor", "generator", "endpoints"},
     {"learner"},
+    {"image_learner"},
     {"image_model"},
     {"algorithms", "image_latents"},
     {"algorithm_d", "algorithm_g", "coopnets"},
