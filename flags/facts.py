@@ -146,6 +146,17 @@ class Group:
         good, must = lambda value: 0 < value < math.inf, "a positive number"
         self.number(name, default, help, good=good, must=must, **facts)
 
+    def weight(self, name: str, default: float | None, help: str, **facts: Any) -> None:
+        good, must = lambda value: 0 <= value < math.inf, "0 or a positive number"
+        self.number(name, default, help, good=good, must=must, **facts)
+
+    def momentum(
+        self, name: str, default: float | None, help: str, **facts: Any
+    ) -> None:
+        """Of a moving average."""
+        good, must = lambda value: 0 < value < 1, "a number between 0 and 1"
+        self.number(name, default, help, good=good, must=must, **facts)
+
     def seed(self, name: str, default: int, help: str, **facts: Any) -> None:
         self.integer(name, default, help, low=0, high=2**31 - 1, **facts)
 

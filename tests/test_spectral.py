@@ -41,7 +41,8 @@ def test_convolutions_alone_are_divided_by_their_largest_singular_value(options)
     for layer, found in zip(convolutions(plain), matrices(divided), strict=True):
         kernel = matrix(layer.kernel)
         largest = np.linalg.norm(kernel, 2)
-        # The power iteration comes from below, fast where the largest stands out.
+        # One number divides all entries: rtol is a few roundings of float32. The power
+        # iteration comes to it from below, fast where the largest stands out.
         ratio = kernel / found
         np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
         assert 0.97 * largest < ratio[0, 0] < 1.00001 * largest
@@ -60,6 +61,7 @@ def test_where_one_value_stands_out_it_is_found_exactly():
     divided = spectral.normalised(one)
     (found,) = spectral.wrapped_in(divided)
     expected = kernel / np.linalg.norm(matrix(kernel), 2)
+    # The value is a sum of 24 products in float32: roundings of 6e-8 each.
     np.testing.assert_allclose(found.kernel, expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(found.layer.bias, bias, rtol=1e-6)
 
@@ -91,6 +93,7 @@ def test_d2_steps_and_then_divides(monkeypatch):
         right = left @ kernel / np.linalg.norm(left @ kernel)
         value = (left @ kernel @ right.T).item()
         assert abs(value - 1) > 3e-4  # the step has changed it
+        # Two products and two norms in float32, over 576 entries or fewer.
         np.testing.assert_allclose(layer.vector_u, right, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(
             matrix(layer.kernel), kernel / value, rtol=1e-4, atol=1e-7
@@ -159,6 +162,7 @@ def test_a_run_resumes_bit_for_bit_and_is_loaded(tmp_path):
         if "save_counter" not in name:
             np.testing.assert_array_equal(parts[name], value, err_msg=name)
     images, loaded = noise(3, 8, 8, 1), coopnets_tf.load(tmp_path / "parts")
+    # Another graph may sum in another order.
     np.testing.assert_allclose(loaded.energy(images), model.energy(images), rtol=1e-5)
     model.save(tmp_path / "model.keras")
     again = coopnets_tf.load(tmp_path / "model.keras")

@@ -1,6 +1,5 @@
 """Both nets, their Langevin dynamics and their rates."""
 
-import math
 import re
 
 from flags import places
@@ -215,15 +214,13 @@ generator.integer(
     basic="Langevin steps that infer latents",
     low=0,
 )
-generator.number(
+generator.weight(
     "data_teaching",
     0.0,
     "w of dual teaching, in which the generator learns from the observed images, too: "
     "G2 adds w times Algorithm G's loss, for latents that G1 infers, and that are kept "
     "for each image. The drafts keep theirs. 0: it learns from revised drafts alone.",
     basic="weight of observed images for the generator",
-    good=lambda value: 0 <= value < math.inf,
-    must="0 or a positive number",
     algorithms=("coopnets",),
 )
 generator.positive(

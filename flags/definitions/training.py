@@ -1,7 +1,5 @@
 """The training, what may calm it, and when it has diverged."""
 
-import math
-
 from flags.definitions import conditions
 from flags.facts import WITH_DESCRIPTOR, WITH_GENERATOR, Group
 
@@ -120,30 +118,24 @@ stabilisers.positive(
     "Largest size of an entry of the energy's gradient in D1, per pixel unit.",
     algorithms=WITH_DESCRIPTOR,
 )
-stabilisers.number(
+stabilisers.weight(
     "energy_penalty",
     None,
     "Weight of mean f(Y)^2 + mean f(Y~)^2 in D2's loss.",
-    good=lambda value: 0 <= value < math.inf,
-    must="0 or a positive number",
     algorithms=WITH_DESCRIPTOR,
 )
-stabilisers.number(
+stabilisers.momentum(
     "descriptor_average",
     None,
     "Momentum of a moving average of the descriptor's weights, for D1 outside of "
     "training. Default: the weights themselves.",
-    good=lambda value: 0 < value < 1,
-    must="a number between 0 and 1",
     algorithms=WITH_DESCRIPTOR,
 )
-stabilisers.number(
+stabilisers.momentum(
     "generator_average",
     None,
     "Momentum, such as 0.999, of a moving average of the generator's weights, which "
     "pictures and export then use. Default: the weights themselves.",
-    good=lambda value: 0 < value < 1,
-    must="a number between 0 and 1",
     algorithms=WITH_GENERATOR,
 )
 
