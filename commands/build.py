@@ -198,6 +198,7 @@ def descriptor(
         ),
         reference_stddev=settings["reference_stddev"],
         penalty=settings["energy_penalty"] or 0.0,
+        augment=settings["augment"] or (),
         image_shape=image_shape,
         class_shares=class_shares,
     )

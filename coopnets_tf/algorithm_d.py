@@ -138,7 +138,8 @@ class AlgorithmD(ImageModel):
             self.chains.scatter_update(moved)
         # D2: the descriptor shifts its score from revised to observed images.
         both = self.descriptor.given(conditional.joined(labels, of_chains))
-        loss = both.update(observed, revised)
+        seed = self.step_seed(Purpose.AUGMENTATION)
+        loss = both.update(observed, revised, seed=seed)
         return self.report(
             revision_metrics(self.descriptor, observed, start, revised, info, loss)
         )

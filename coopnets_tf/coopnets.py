@@ -127,7 +127,9 @@ class CoopNets(ImageModel):
         # D2: the descriptor shifts its score from revised to observed images. It may
         # come before G1, which looks at the generator alone.
         both = self.descriptor.given(conditional.joined(labels, of_chains))
-        descriptor_loss = both.update(observed, revised)
+        descriptor_loss = both.update(
+            observed, revised, seed=self.step_seed(Purpose.AUGMENTATION)
+        )
         metrics = revision_metrics(
             self.descriptor, observed, generated, revised, info, descriptor_loss
         )

@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from coopnets_tf import (
+    augmentation,
     energies,
     layers,
     network_checks,
@@ -47,13 +49,16 @@ class Descriptor(Conditional):
       reference_stddev: s, pixel units. None or infinite: no reference, the energy is
         -f(Y).
       penalty: weight of `energies.energy_penalty` in D2.
+      augment: names of `augmentation.WAYS`, in which D2 changes observed and revised
+        images alike.
       image_shape: where the network takes any.
       class_shares: see `Conditional`; the network then has two inputs, images and
         classes.
 
     Raises:
       NetworkError: if the network does not do this.
-      ValueError: on a reference s.d. that is not positive or a negative penalty.
+      ValueError: on a reference s.d. that is not positive, a negative penalty, or an
+        unknown name in `augment`.
 
     Source: Xie et al., arXiv:1609.09408, Algorithm D.
     """
@@ -65,6 +70,7 @@ class Descriptor(Conditional):
         revision: Langevin,
         reference_stddev: float | None,
         penalty: float = 0.0,
+        augment: Sequence[str] = (),
         image_shape: tuple[int, ...] | None = None,
         class_shares: Shares | None = None,
         name: str = "descriptor",
@@ -81,6 +87,11 @@ class Descriptor(Conditional):
             )
         if not penalty >= 0:
             raise ValueError(f"`penalty` must be 0 or more. Received: {penalty}")
+        if unknown := set(augment) - set(augmentation.WAYS):
+            raise ValueError(
+                f"`augment` must be some of {', '.join(augmentation.WAYS)}. Received: "
+                f"{', '.join(sorted(unknown))}"
+            )
         self.image_shape = network_checks.shape_of_input(
             network, image_shape, "image_shape", **classes
         )
@@ -88,6 +99,7 @@ class Descriptor(Conditional):
         self.revision = revision
         self.reference_stddev = reference_stddev
         self.penalty = penalty
+        self.augment = tuple(augment)
         if norms := [one.name for one in layers_inside(network) if is_batch_norm(one)]:
             raise NetworkError(
                 f"Network {network.name} has batch norm ({', '.join(norms)}), which "
@@ -165,17 +177,26 @@ class Descriptor(Conditional):
             fixed=fixed,
         )
 
-    def update(self, observed: tf.Tensor, revised: tf.Tensor) -> tf.Tensor:
+    def update(
+        self,
+        observed: tf.Tensor,
+        revised: tf.Tensor,
+        *,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """D2: one step of the optimizer of `compile`, on the descriptor's weights only.
 
         Args:
           observed: float32 [batch, *image_shape].
           revised: float32 [chains, *image_shape]; taken as data. Classes are `given` in
             this order.
+          seed: int32 [2], of how `augment` changes both.
 
         Returns:
           `energies.descriptor_loss` before the step, a scalar, without the penalty.
         """
+        if self.augment:
+            observed, revised = self._augmented(observed, revised, seed)
         with tf.GradientTape() as tape:
             images = tf.concat([observed, revised], axis=0)
             scores = self(tf.stop_gradient(images))
@@ -190,6 +211,14 @@ class Descriptor(Conditional):
         spectral.divide(spectral.wrapped_in(self.network))
         return loss
 
+    def _augmented(self, observed, revised, seed):
+        if seed is None:
+            raise ValueError("`augment` needs the `seed` of this step. Received: None")
+        return (
+            augmentation.augmented(images, self.augment, seed=seeds.fold_in(seed, side))
+            for side, images in enumerate((observed, revised))
+        )
+
     def get_config(self) -> dict[str, Any]:
         finite = math.isfinite(self.reference_stddev)
         return {
@@ -199,6 +228,7 @@ class Descriptor(Conditional):
             # JSON has no infinity.
             "reference_stddev": self.reference_stddev if finite else None,
             "penalty": self.penalty,
+            "augment": self.augment,
             "image_shape": self.image_shape,
         }
 

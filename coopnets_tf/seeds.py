@@ -35,6 +35,7 @@ class Purpose(enum.IntEnum):
     FLIPS = 8
     IMAGE_LATENTS = 9  # those of dual teaching at first
     CLASSES = 10
+    AUGMENTATION = 11
 
 
 def fold_in(seed: tf.Tensor, data: Integer) -> tf.Tensor:

@@ -28,7 +28,7 @@ REFERENCE = {
     "formulas": (
         "Formulas and their surroundings",
         ["seeds", "langevin", "energies", "layers", "optimizers", "interpolation"]
-        + ["sizes", "batches", "variables"],
+        + ["sizes", "batches", "variables", "augmentation"],
     ),
     "networks": (
         "Networks",

@@ -90,6 +90,7 @@ def make_descriptor(
     gradient_weight=None,
     reference_stddev=0.3,
     penalty=0.0,
+    augment=(),
     class_shares=None,
     spectral_norm=False,
 ):
@@ -101,6 +102,7 @@ def make_descriptor(
         revision=Langevin(num_steps, 0.05, unroll, max_gradient, gradient_weight),
         reference_stddev=reference_stddev,
         penalty=penalty,
+        augment=augment,
         image_shape=(8, 8, 1),
         class_shares=class_shares,
     )

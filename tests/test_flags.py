@@ -898,10 +898,12 @@ def test_flags_reach_the_model():
 def test_flags_of_the_descriptor_reach_it():
     given = ["--descriptor_activation=gelu", "--spectral_norm"]
     given += ["--descriptor_average=0.9", "--algorithm=descriptor"]
+    given += ["--augment=shift,flip"]
     net = build.model(parsed(*given), (8, 8, 1), 100).descriptor
     divided = spectral.wrapped_in(net.network)
     assert [one.layer.activation for one in divided] == [keras.activations.gelu] * 3
     assert (net.optimizer.use_ema, net.optimizer.ema_momentum) == (True, 0.9)
+    assert net.augment == ("shift", "flip")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ LEVELS = [
     {"replicas"},
     {"seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
-    | {"sizes", "batches", "variables", "conditional"},
+    | {"sizes", "batches", "variables", "conditional", "augmentation"},
     {"network_rows"},
     {"data", "frozen", "networks", "network_checks", "network_files"},
     {"spectral"},

@@ -84,6 +84,7 @@ MODELS = {
     "coopnets with G1": of_coopnets(inference_steps=2),
     "coopnets in loops": of_coopnets(unroll=False),
     "coopnets with a penalty": of_coopnets(penalty=0.1),
+    "coopnets with images changed": of_coopnets(augment=("flip", "shift")),
     "coopnets with spectral norm": of_coopnets(spectral_norm=True),
     "own networks": of_keras_norm,
     "D from noise": lambda: make_descriptor_model(num_chains=8, chain_init="noise"),

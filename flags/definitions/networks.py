@@ -26,6 +26,7 @@ NETWORKS = (
     "moving_texture_small",
 )
 WITHOUT_OUTPUTS = NETWORKS[-3:]  # whose f is the sum of all answers
+AUGMENTATIONS = ("flip", "shift")
 
 nets = Group("networks")
 nets.enum(
@@ -163,6 +164,15 @@ descriptor.positive(
     None,
     "What D1 multiplies the energy's gradient with. Default: delta^2/2, which makes it "
     "Langevin dynamics.",
+)
+descriptor.list(
+    "augment",
+    None,
+    "How D2 changes observed and revised images alike, each at random: flip, left to "
+    "right; shift, by up to an eighth of each side; with a comma both. Default: not.",
+    must=f"some of {','.join(AUGMENTATIONS)}",
+    good=lambda value: bool(value) and set(value) <= set(AUGMENTATIONS),
+    choices=AUGMENTATIONS,
 )
 descriptor.enum(
     "chain_init",
