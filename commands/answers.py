@@ -47,7 +47,7 @@ class Answers:
       model: frozen, of still images of one or three colours.
       run_dir: the folder of its run.
       infer_steps: of G1, to find what explains the visible part of an image.
-      label: the class of all images, of nets that are told classes.
+      label: the class of all images, of nets that are told classes. None: their first.
 
     Raises:
       RunError: if its images cannot be shown on a page, or there is no such class.
@@ -71,17 +71,25 @@ class Answers:
                 "`mode`=show is for images of one or three colours. Received: a run "
                 f"whose images are {by(shape)}."
             )
-        self._classes()  # is one missing?
-        self._labels(1)  # is it one alone?
+        self._labels(1)  # is there such a class?
 
-    def _classes(self):
-        return interpolate.both_classes(self.run_dir, self.model, self.label)
+    def of_class(self, label: str) -> "Answers":
+        """The answers about images of another class, by its number or name."""
+        return dataclasses.replace(self, label=label)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that the nets are told, if they are told any."""
+        if self.model.class_shares is None:
+            return []
+        return use.class_names(self.run_dir, self.model)
 
     def _labels(self, number):
         """Rows of the class for a number of images; None without classes."""
-        if self.label is None:
+        label = self.label or next(iter(self.classes), None)
+        if label is None:
             return None
-        return use.labels_for(self.run_dir, self.model, self.label, number)
+        return use.labels_for(self.run_dir, self.model, label, number)
 
     @property
     def number(self) -> int:
@@ -96,13 +104,14 @@ class Answers:
     def facts(self) -> Answer:
         """What there is to show, and what not."""
         height, width, channels = self.model.image_shape
-        nets = list(self.model.nets)
+        nets, rows = list(self.model.nets), self._labels(1)
         return {
             "run": self.run_dir.resolve().name,
             "nets": nets,
             "about": f"Step {int(self.model.step):,} of {' and '.join(nets)}; images "
-            f"of {height}x{width} pixels in {'colour' if channels == 3 else 'grey'}"
-            + (f", class {self.label}" if self.label else ""),
+            f"of {height}x{width} pixels in {'colour' if channels == 3 else 'grey'}",
+            "classes": self.classes,
+            "class": None if rows is None else self.classes[int(np.argmax(rows[0]))],
             "height": height,
             "width": width,
             "steps": self.model.revision_steps,
@@ -147,7 +156,9 @@ class Answers:
     def _generated(self, seed, down, across):
         corners = interpolate.drawn(self.model, "corners", seed)
         latents = interpolation.between_corners(corners, down, across)
-        path = interpolate.with_classes(self._classes(), latents)
+        rows = self._labels(1)
+        ends = np.zeros([2, 0]) if rows is None else np.repeat(rows, 2, axis=0)
+        path = interpolate.with_classes(ends, latents)
         return interpolate.generated(self.model, path).numpy()
 
     def own(self, content: bytes, *, inverted: bool = False) -> Answer:

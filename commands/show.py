@@ -67,7 +67,8 @@ def show(
       port: of 127.0.0.1; 0: any that is free.
       image_size, latent_size: see `use.sample`.
       infer_steps: of G1, in a recovery.
-      label: the class of all images, see `use.labels_for`; of nets that are told any.
+      label: the class of the images at first, see `use.labels_for`; of nets that are
+        told any.
 
     Raises:
       ArgumentError: if the port is not available.
@@ -138,21 +139,26 @@ class Page:
             "/facts": lambda: {**answers.facts(), "most_bytes": MOST_BYTES},
             "/curves": answers.curves,
         }
+
+        def of_class(question):
+            chosen = "label" in question
+            return answers.of_class(_text(question, "label")) if chosen else answers
+
         self._asked = {
-            "/samples": lambda question: answers.samples(
+            "/samples": lambda question: of_class(question).samples(
                 seed=_seed(question),
                 steps=_whole(question, "steps", answers.most_steps),
             ),
-            "/map": lambda question: answers.map(seed=_seed(question)),
-            "/walk": lambda question: answers.walk(
+            "/map": lambda question: of_class(question).map(seed=_seed(question)),
+            "/walk": lambda question: of_class(question).walk(
                 seed=_seed(question),
                 down=_part(question, "down"),
                 across=_part(question, "across"),
             ),
-            "/own": lambda question: answers.own(
+            "/own": lambda question: of_class(question).own(
                 _file(question), inverted=question.get("inverted") is True
             ),
-            "/recovered": lambda question: answers.recovered(
+            "/recovered": lambda question: of_class(question).recovered(
                 _file(question), _text(question, "hidden"), seed=_seed(question)
             ),
         }

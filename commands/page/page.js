@@ -7,7 +7,8 @@ let facts; // what there is to show, see Answers.facts
 // Asking
 
 async function ask(path, question) {
-  const options = question && { method: "POST", body: JSON.stringify(question) };
+  const label = get("class").value || undefined; // which JSON leaves out
+  const options = question && { method: "POST", body: JSON.stringify({ ...question, label }) };
   let response;
   try {
     response = await fetch(path, options);
@@ -89,18 +90,19 @@ function onSeed(field, button, task) {
 
 // Samples
 
-const chain = new Map(); // answers by the number of steps, of one seed
-let chainSeed = null;
+const chain = new Map(); // answers by the number of steps, of one seed and class
+let chainOf = null;
 
 async function samplesAfter(steps) {
   const seed = seedOf(get("seed"));
-  if (seed !== chainSeed) {
+  const asked = `${seed} ${get("class").value}`;
+  if (asked !== chainOf) {
     chain.clear();
-    chainSeed = seed;
+    chainOf = asked;
   }
   if (!chain.has(steps)) {
     const answer = await ask("samples", { seed, steps });
-    if (seed !== chainSeed) return answer;
+    if (asked !== chainOf) return answer;
     chain.set(steps, answer);
   }
   return chain.get(steps);
@@ -470,6 +472,21 @@ const showCurves = () =>
       get("charts").textContent = "No metrics: copies of runs, as come along, have none.";
   });
 
+// Classes
+
+const showClass = newest(async () => {
+  if (own) await take(own, null); // what was found of it was of the other class
+  await showSamples();
+  if (facts.nets.includes("generator")) await showMap();
+});
+
+function startClasses() {
+  get("classes").hidden = !facts.classes.length;
+  get("class").append(...facts.classes.map((name) => new Option(name)));
+  if (facts.class !== null) get("class").value = facts.class;
+  get("class").addEventListener("change", showClass);
+}
+
 // Start
 
 async function start() {
@@ -481,6 +498,7 @@ async function start() {
     document.body.classList.toggle("coarse", facts.width < 100);
   });
   if (!facts) return;
+  startClasses();
   startRecovery();
   await showCurves();
   await startSamples();

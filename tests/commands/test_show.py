@@ -134,6 +134,33 @@ def test_facts(page, tmp_path):
     assert "3 steps of size 0.1:" in facts["recovery"]
 
 
+def test_images_of_a_class(tmp_path):
+    model = frozen(sharpen(make_model(class_shares=(0.5, 0.25, 0.25))))
+    page = page_of(model, write_run(model, tmp_path / "toy"))
+    facts = told(page, "/facts").json
+    assert (facts["classes"], facts["class"]) == (["0", "1", "2"], "0")
+    for label, question in ((0, {}), (2, {"label": "2"})):
+        answer = asked(page, "/samples", seed=5, steps=3, **question)
+        expected = model.sample(12, seed=5, num_steps=3, labels=label)
+        assert_near(decoded(answer)[..., None], expected)
+        energies = model.energy(expected, labels=label)
+        np.testing.assert_allclose(answer["energies"], energies, 1e-5)
+        walked = asked(page, "/walk", seed=4, down=0, across=0, **question)
+        corner = interpolate.drawn(model, "corners", 4)[:1].astype(np.float32)
+        draft = model.generate(corner, labels=label)
+        assert_near(decoded(walked)[:1, ..., None], draft)
+    message = refusal(page, "/map", seed=4, label="3")
+    assert message.startswith("`label` must be one of 0, 1, 2. Received: 3.")
+
+
+def test_the_class_at_first_is_that_of_the_command_line(tmp_path):
+    model = frozen(make_model(class_shares=(0.5, 0.5)))
+    found = Answers(model, write_run(model, tmp_path / "toy"), 3, label="1")
+    assert found.facts()["class"] == "1"
+    with pytest.raises(RunError, match="one of 0, 1"):
+        found.of_class("1,0")
+
+
 def test_the_walk_begins_in_a_corner_and_is_on_the_map(page, model):
     corners = interpolate.drawn(model, "corners", 4)
     answer = asked(page, "/walk", seed=4, down=0, across=1)

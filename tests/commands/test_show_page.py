@@ -1,5 +1,6 @@
 """The page of `show` in a browser: Chromium, on screens of two widths."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -31,12 +32,12 @@ MILLISECONDS = 60_000  # the first image waits for its graph
 NAME = "<i>my</i> run"  # which is text, and not part of the page
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
+@contextlib.contextmanager
+def shown(place, **options):
     """Where the program shows a small run, as a user starts and ends it."""
-    place = tmp_path_factory.mktemp("place")
     (place / "runs").mkdir()
-    folder = write_run(sharpen(make_model()), place / "runs" / NAME.replace("/", "\\"))
+    model = sharpen(make_model(**options))
+    folder = write_run(model, place / "runs" / NAME.replace("/", "\\"))
     lines = (f'{{"step": {step}, "generator_loss": {step}}}' for step in range(9))
     (folder / "metrics.jsonl").write_text("\n".join(lines))
     command = [sys.executable, str(ROOT / "main.py"), "show", "--port=0"]
@@ -59,6 +60,12 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with shown(tmp_path_factory.mktemp("place")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM:
@@ -71,12 +78,18 @@ def browser():
 
 @pytest.fixture(params=[360, 1280])
 def page(request, browser, address):
+    with loaded(browser, address, request.param) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def loaded(browser, address, width):
     """The page, wholly loaded, without a complaint of the browser at any time; what is
     narrow is touched.
     """
-    narrow = request.param < 720
+    narrow = width < 720
     context = browser.new_context(
-        viewport={"width": request.param, "height": 740}, has_touch=narrow
+        viewport={"width": width, "height": 740}, has_touch=narrow
     )
     page, complaints, strangers = context.new_page(), [], []
     page.set_default_timeout(MILLISECONDS)
@@ -137,7 +150,7 @@ def test_it_fits_the_screen_and_is_named(page):
     for image in page.locator("img").all():
         assert image.get_attribute("alt")
         assert image.evaluate("image => image.naturalWidth") > 0
-    for control in page.locator("input").all():
+    for control in page.locator("input, select:visible").all():
         assert control.evaluate("control => control.labels.length") == 1
     (chart,) = page.locator("svg").all()
     assert chart.get_attribute("aria-label") == (
@@ -304,3 +317,16 @@ def test_another_page_of_the_same_browser_learns_nothing(browser, address):
     }"""
     assert page.evaluate(ask, f"{address}/samples") == "refused"
     page.close()
+
+
+def test_another_class(browser, tmp_path):
+    with (
+        shown(tmp_path, class_shares=(0.5, 0.25, 0.25)) as address,
+        loaded(browser, address, 1280) as page,
+    ):
+        choice = page.get_by_label("Class of all images")
+        assert choice.locator("option").all_inner_texts() == ["0", "1", "2"]
+        before = {place: sources(page, place) for place in ("#cards", "#walked")}
+        choice.select_option("2")
+        for place, pictures in before.items():
+            assert not set(changed(page, place, pictures)) & set(pictures)
