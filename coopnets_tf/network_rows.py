@@ -151,7 +151,7 @@ class Doubling(NamedTuple):
 def _spanning_conv(filters, size, strides, maps, options):
     """Filters over some frames and all their pixels, half a filter of zeros before and
     after the first and last frame: [batch, frames, height, width, channels] to [batch,
-    fewer frames, 1, 1, filters]. Pixels are taken as channels, which is twice as fast.
+    fewer frames, 1, 1, filters]. Pixels are channels, convolved along the frames.
     """
     frames, *pixels = maps.shape[1:]
     flat = keras.layers.Reshape((frames, 1, math.prod(pixels)), **FLOAT)(maps)

@@ -34,9 +34,7 @@ class Table(NamedTuple):
     generator: Sequence[Deconv | Doubling]
     sums_all: bool = False
     axes: tuple[str, ...] = ("height", "width")
-    stddev: float | None = (
-        DESCRIPTOR_STDDEV  # of the descriptor's; None: He's, 0.01 on top
-    )
+    stddev: float | None = DESCRIPTOR_STDDEV  # descriptor; None: He's, 0.01 on top
 
     @property
     def any_size(self) -> bool:
