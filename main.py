@@ -28,7 +28,9 @@ def main() -> None:
     except surroundings.Unusable as error:
         sys.exit(_failed(error, settings, code=2))
     except KeyboardInterrupt as error:
-        text = "Interrupted. What was saved before can be continued with --resume."
+        text = "Interrupted."
+        if settings["mode"] == "train":
+            text += " What was saved before can be continued with --resume."
         sys.exit(_failed(error, settings, code=130, text=text))
 
 
@@ -59,9 +61,11 @@ def run(settings: Mapping[str, Any]) -> None:
     except errors.UserError as error:
         sys.exit(_failed(error, settings, code=2))
     except tf.errors.ResourceExhaustedError as error:
-        chains = "" if settings["algorithm"] == "generator" else "--num_chains and "
-        text = f"Out of memory. Give a smaller {chains}--batch_size."
-        sys.exit(_failed(error, settings, code=1, text=text))
+        way_out = "Free this device, or use one with more memory."
+        if settings["mode"] == "train":
+            chains = "" if settings["algorithm"] == "generator" else "--num_chains and "
+            way_out = f"Give a smaller {chains}--batch_size."
+        sys.exit(_failed(error, settings, code=1, text=f"Out of memory. {way_out}"))
     except (OSError, errors.HostLost) as error:
         sys.exit(_failed(error, settings, code=1))
     except errors.Diverged as error:

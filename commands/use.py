@@ -192,7 +192,7 @@ def labels_for(
 
 def class_names(run_dir: Path, model: ImageModel) -> list[str]:
     """Of the classes that nets are told, in their order; without names numbers."""
-    numbers = [str(one) for one in range(len(model.class_shares or ()))]
+    numbers = [str(one) for one in range(model.num_classes)]
     return saving.description(run_dir).get("classes") or numbers
 
 

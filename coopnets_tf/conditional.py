@@ -124,8 +124,9 @@ def rows(labels: Any, shares: Shares | None, number: int) -> tf.Tensor | None:
     elif found.shape == (number, len(shares)):
         return tf.convert_to_tensor(found, tf.float32)
     raise ArgumentError(
-        f"`labels` must be a class from 0 to {len(shares) - 1}, or one for each of "
-        f"{number} images. Received: {labels}."
+        f"`labels` must be a class from 0 to {len(shares) - 1}, one for each of "
+        f"{number} images, or rows [{number}, {len(shares)}]. Received: "
+        + (f"{labels}." if found.ndim == 0 else f"{found.dtype} {list(found.shape)}.")
     )
 
 

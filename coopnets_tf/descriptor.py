@@ -18,9 +18,9 @@ from coopnets_tf import (
     seeds,
     spectral,
 )
+from coopnets_tf.batch_norm import is_batch_norm, layers_inside
 from coopnets_tf.conditional import Conditional, Shares
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.frozen import is_batch_norm, layers_inside
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 
 

@@ -65,9 +65,8 @@ def images_spec(model: Any) -> tf.TensorSpec:
 
 def labels_spec(model: Any) -> list[tf.TensorSpec]:
     """Of rows of classes, where the nets are told any; see `conditional`."""
-    if model.class_shares is None:
-        return []
-    return [tf.TensorSpec([None, len(model.class_shares)], tf.float32)]
+    number = model.num_classes
+    return [tf.TensorSpec([None, number], tf.float32)] if number else []
 
 
 def _spec(net, shape):

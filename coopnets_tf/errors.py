@@ -40,7 +40,10 @@ class NotFinite(UserError):
     """A net, `net`, makes images that contain NaN or infinity."""
 
     def __init__(self, net: str) -> None:
-        super().__init__(f"A pixel of the {net}'s images is NaN or infinite.")
+        super().__init__(
+            f"Images of the {net} contain NaN or infinity. Take an earlier "
+            "`checkpoint`, or train with smaller learning rates."
+        )
         self.net = net
 
 

@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import energies, layers, network_checks, networks, replicas, seeds
+from coopnets_tf.batch_norm import Statistics
 from coopnets_tf.conditional import Conditional, Shares
-from coopnets_tf.frozen import Statistics
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 from coopnets_tf.seeds import Integer
 

@@ -43,7 +43,10 @@ class ImageLearner(Learner):
                 + ", ".join(f"{name} {list(one)}" for name, one in shapes.items())
             )
         if len({net.class_shares for net in self.nets.values()}) > 1:
-            raise NetworkError("Both nets must have the same `class_shares`.")
+            raise NetworkError(
+                "Both nets must have the same `class_shares`. Received: "
+                + ", ".join(f"{n} {net.class_shares}" for n, net in self.nets.items())
+            )
         self.revision_noise_until = revision_noise_until
         self.inference_noise_until = inference_noise_until
         self._frozen_at: int | None = None  # the step of the frozen weights

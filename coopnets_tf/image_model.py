@@ -39,16 +39,10 @@ class ImageModel(ImageLearner):
             raise ArgumentError("These nets are told classes. Give `labels`.")
         return [] if rows is None else [rows]
 
-    def _refuse_others(self, *, any_size=False, **arrays):
+    def _check_images(self, *, any_size=False, **arrays):
         """Only floats of the nets' shape are images; masks are of any kind."""
-        sides = [None] * (len(self.image_shape) - 1) if any_size else []
-        asked = (None, *sides, *self.image_shape[len(sides) :])
         for name, array in arrays.items():
-            if not tf.TensorShape(asked).is_compatible_with(shape := np.shape(array)):
-                text = ", ".join("any" if side is None else str(side) for side in asked)
-                raise ArgumentError(
-                    f"`{name}` must have the shape [{text}]. Received: {list(shape)}."
-                )
+            _check_shape(name, array, self.image_shape, any_size=any_size)
         kind = tf.as_dtype(getattr(arrays["images"], "dtype", float))
         if not kind.is_floating:
             raise ArgumentError(
@@ -207,6 +201,9 @@ class ImageModel(ImageLearner):
         `labels` as for `sample`, but of nets that are told classes they are needed.
         """
         generate, rows = self._endpoint("generate"), self._rows(labels, len(latents))
+        generator: Any = self.generator  # there is one
+        shape = generator.latent_shape
+        _check_shape("latents", latents, shape, any_size=sizes.takes_any(generator))
         with self.frozen():
             return self._in_batches(
                 lambda *parts: generate(*parts[:-1]), latents, *rows
@@ -240,7 +237,7 @@ class ImageModel(ImageLearner):
         arrays = {"images": images}
         if visible is not None:
             arrays["visible"] = visible
-        self._refuse_others(any_size=sizes.takes_any(self.descriptor), **arrays)
+        self._check_images(any_size=sizes.takes_any(self.descriptor), **arrays)
         number, rows = len(arrays), self._rows(labels, len(images))
 
         def of_parts(*parts):
@@ -263,7 +260,7 @@ class ImageModel(ImageLearner):
         `labels`, see `generate`; up to a constant for each class.
         """
         energy, rows = self._endpoint("energy"), self._rows(labels, len(images))
-        self._refuse_others(any_size=sizes.takes_any(self.descriptor), images=images)
+        self._check_images(any_size=sizes.takes_any(self.descriptor), images=images)
         with self._averaged():
             return self._in_batches(lambda *parts: energy(*parts[:-1]), images, *rows)
 
@@ -294,7 +291,7 @@ class ImageModel(ImageLearner):
         """
         refuse_below(0, num_steps=num_steps, seed=seed, draw=draw)
         visible = tf.ones_like(images) if visible is None else visible
-        self._refuse_others(images=images, visible=visible)
+        self._check_images(images=images, visible=visible)
         function, rows = self._endpoint("infer"), self._rows(labels, len(images))
 
         def of_parts(*parts):
@@ -392,3 +389,14 @@ class ImageModel(ImageLearner):
                 f"`{argument}` must be 0 without a descriptor. Received: {num_steps}."
             )
         return num_steps
+
+
+def _check_shape(name, array, shape, *, any_size):
+    """Only batches of that shape, or of any size; the last side is always the same."""
+    sides = [None] * (len(shape) - 1) if any_size else shape[:-1]
+    asked = (None, *sides, shape[-1])
+    if not tf.TensorShape(asked).is_compatible_with(found := np.shape(array)):
+        text = ", ".join("any" if side is None else str(side) for side in asked)
+        raise ArgumentError(
+            f"`{name}` must have the shape [{text}]. Received: {list(found)}."
+        )

@@ -7,9 +7,9 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import batches, replicas
+from coopnets_tf.batch_norm import synchronise
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import ArgumentError
-from coopnets_tf.frozen import synchronise
 from coopnets_tf.generator import Generator
 from coopnets_tf.layers import FLOAT
 from coopnets_tf.seeds import Purpose, draw_seed
@@ -175,16 +175,17 @@ class Learner(keras.Model):
 
         With several devices all batches must be of one size, which they can share.
         """
-        data = batches.checked(x, num_classes=self._num_classes)
+        data = batches.checked(x, num_classes=self.num_classes)
         return super().fit(data, *args, **kwargs)
 
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Keras' `train_on_batch`, which looks at it; see `batches.check_batch`."""
-        batches.check_batch(x, num_classes=self._num_classes)
+        batches.check_batch(x, num_classes=self.num_classes)
         return super().train_on_batch(x, *args, **kwargs)
 
     @property
-    def _num_classes(self):
+    def num_classes(self) -> int:
+        """How many classes the nets are told; 0 for images without classes."""
         nets: Any = list(self.nets.values())
         return len(nets[0].class_shares or ())
 

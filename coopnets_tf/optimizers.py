@@ -86,7 +86,10 @@ def rate_schedule(
         )
     if name == "constant":
         return rate
-    raise ValueError(f"Unknown schedule. Received: name={name!r}")
+    raise ValueError(
+        "`name` must be constant, exponential, cosine or plateaus. Received: "
+        f"name={name!r}"
+    )
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")

@@ -45,7 +45,8 @@ def shapes(
     if image_size is not None:
         places = _places(image_size, factors)
     elif latent_size is None or numbers is None:
-        raise NetworkError("Give `image_size`: there is no generator.")
+        other = "" if numbers is None else ", or `latent_size`"
+        raise NetworkError(f"Give `image_size`{other}.")
     else:
         places = _without_numbers(latent_size, len(trained), numbers)
     sides = (side * factor for side, factor in zip(places, factors, strict=True))

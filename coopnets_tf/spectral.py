@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf import network_checks
+from coopnets_tf.batch_norm import layers_inside
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.frozen import layers_inside
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 FIRST_ROUNDS = 30  # of the power iteration; in training it is one for each D2

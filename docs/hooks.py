@@ -32,7 +32,8 @@ REFERENCE = {
     ),
     "networks": (
         "Networks",
-        ["networks", "network_rows", "network_checks", "network_files", "frozen"],
+        ["networks", "network_rows", "network_checks", "network_files"]
+        + ["batch_norm", "frozen", "spectral"],
     ),
     "models": (
         "Nets and models",

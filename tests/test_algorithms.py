@@ -17,9 +17,9 @@ from coopnets_tf import (
     networks,
     seeds,
 )
+from coopnets_tf.batch_norm import Statistics
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import DatasetError
-from coopnets_tf.frozen import Statistics
 from coopnets_tf.runs.stepping import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests import helpers, oracle

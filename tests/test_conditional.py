@@ -204,9 +204,7 @@ def test_labels_of_users(labels, expected):
 
 @pytest.mark.parametrize("labels", [3, -1, [0], [0, 1, 2], 0.5, [[1, 0]], "2"])
 def test_wrong_labels_are_refused(labels):
-    with pytest.raises(
-        ArgumentError, match="a class from 0 to 2, or one for each of 2"
-    ):
+    with pytest.raises(ArgumentError, match="a class from 0 to 2, one for each of 2"):
         conditional.rows(labels, SHARES, 2)
 
 

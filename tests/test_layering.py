@@ -16,7 +16,7 @@ LEVELS = [
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
     | {"sizes", "batches", "variables", "conditional", "augmentation"},
     {"network_rows"},
-    {"data", "frozen", "networks", "network_checks", "network_files"},
+    {"data", "batch_norm", "frozen", "networks", "network_checks", "network_files"},
     {"spectral"},
     {"descriptor", "generator", "endpoints"},
     {"learner"},

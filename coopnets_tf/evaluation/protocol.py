@@ -76,16 +76,26 @@ class Protocol:
 
     def __post_init__(self) -> None:
         known = {"split": ("test", "validation"), "parzen": ("held_out", "paper")}
-        good = all(getattr(self, name) in values for name, values in known.items())
-        if not good or not set(self.metrics) <= set(METRICS):
-            raise ValueError(f"No such protocol. Received: {self}")
+        for name, values in known.items():
+            if (value := getattr(self, name)) not in values:
+                raise ValueError(
+                    f"`{name}` must be {' or '.join(values)}. Received: {value!r}."
+                )
+        if not set(self.metrics) <= set(METRICS):
+            raise ValueError(
+                f"`metrics` must be some of {', '.join(METRICS)}. Received: "
+                f"{', '.join(self.metrics)}."
+            )
         if self.num_samples < MIN_IMAGES:
             raise ValueError(
                 f"`num_samples` must be {MIN_IMAGES} or more. "
                 f"Received: num_samples={self.num_samples}"
             )
         if self.parzen == "paper" and self.split != "test":
-            raise ValueError("The paper's protocol is for the test images.")
+            raise ValueError(
+                "`parzen`=paper is for the test images. Received: "
+                f"`split`={self.split}."
+            )
 
 
 class Evaluation(NamedTuple):

@@ -157,8 +157,8 @@ class Checkpoints:
                 return path
             except (AssertionError, ValueError) as error:
                 raise RunError(
-                    f"{path} does not fit the networks: {reason(error)} Were "
-                    "they built otherwise, or by another version?"
+                    f"{path} does not fit the networks: {reason(error)} Build them as "
+                    "that run did, with the version that wrote it."
                 ) from error
             except Exception as error:  # a damaged file fails in many ways
                 failed = failed or f"{path.name}: {reason(error)}"

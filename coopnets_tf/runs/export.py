@@ -196,7 +196,9 @@ def _half(name, variable):
         return variable
     half = tf.cast(variable, tf.float16)
     if not np.isfinite(half).all():
-        raise RunError(f"{name} is too large for half precision. Take keras.")
+        raise RunError(
+            f"{name} is too large for half precision. Take `export_format`=keras."
+        )
     return half
 
 
@@ -258,7 +260,7 @@ def metadata(model: ImageModel, dataset: str | None) -> dict[str, Any]:
         "value_range": [-1, 1],
         "latent_shape": list(model.generator.latent_shape) if model.generator else None,
         "any_size": all(map(takes_any, model.nets.values())),
-        "num_classes": len(model.class_shares or ()),
+        "num_classes": model.num_classes,
         "revision_steps": model.revision_steps,
         "training_steps": int(model.step),
         "package": f"coopnets_tf {__version__}",

@@ -215,12 +215,12 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 
 def find_run(workdir: Path | str) -> Path:
-    """The folder of an existing run.
+    """The folder of an existing run, or of trained nets that come with the package.
 
     Raises:
       RunError: if there is no run in it.
     """
-    folder = Path(workdir)
+    folder = trained.place(workdir)
     if not folder.exists():
         raise RunError(f"`workdir`={workdir} does not exist.")
     if not (folder / RUN_DESCRIPTION).is_file():

@@ -86,7 +86,7 @@ def announced(
 
     def steps(batches):
         if next(number) == 0:
-            check_batch(batches[0])
+            check_batch(batches[0], num_classes=model.num_classes)
             say("Compiling the training step")
         if not several:
             return step_fn(batches[0])

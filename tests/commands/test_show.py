@@ -283,7 +283,8 @@ def test_nets_that_have_diverged(tmp_path):
     page = page_of(model, tmp_path)
     error = refusal(page, "/samples", seed=0, steps=3)
     assert (
-        error == "A pixel of the descriptor and generator's images is NaN or infinite."
+        error == "Images of the descriptor and generator contain NaN or infinity. Take "
+        "an earlier `checkpoint`, or train with smaller learning rates."
     )
     assert asked(page, "/samples", seed=0, steps=0)["energies"] == [None] * 12
 
