@@ -21,7 +21,7 @@ from coopnets_tf import (
 )
 from coopnets_tf.conditional import Shares
 from coopnets_tf.data import masks, named
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.files import RUN_DESCRIPTION
 from coopnets_tf.image_model import ImageModel

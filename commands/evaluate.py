@@ -9,7 +9,8 @@ from typing import Any
 from commands import build, use
 from commands.build import Settings
 from coopnets_tf.data import datasets, images
-from coopnets_tf.data.datasets import ImageDataset, Splits
+from coopnets_tf.data.datasets import Splits
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import ArgumentError, ExtractorError
 from coopnets_tf.evaluation import (
     clips,

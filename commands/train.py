@@ -17,13 +17,14 @@ from commands import build, devices, evaluate
 from commands.build import Settings
 from coopnets_tf import files, network_files, replicas
 from coopnets_tf.data import datasets
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import RunError, Stopped
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.learner import NETS
 from coopnets_tf.network_files import NetworkFile
 from coopnets_tf.runs import checkpoints, folder, trackers, training
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.hooks import Hook, evaluations, pictures
 from coopnets_tf.runs.hosts import Hosts
 from coopnets_tf.wording import counted
 
@@ -114,7 +115,7 @@ class Prepared(NamedTuple):
 
     settings: dict[str, Any]  # with what the images say
     dataset: ImageDataset
-    hooks: list[training.Hook]  # evaluations
+    hooks: list[Hook]  # evaluations
     model: ImageModel  # compiled; the strategy's devices share its step
     file: NetworkFile | None  # of its networks
 
@@ -186,14 +187,14 @@ def run_name(settings: Settings) -> str:
 
 def data_and_evaluations(
     settings: Settings,
-) -> tuple[ImageDataset, list[training.Hook]]:
+) -> tuple[ImageDataset, list[Hook]]:
     """The training images, and the hook that evaluates nets on the way, if any."""
     every = settings["evaluate_every"]
     options: Any = build.data_options(settings)
     if every is None:
         return build.incomplete(datasets.load(**options), settings), []
     splits = datasets.load_splits(**options)
-    hook = training.evaluations(every, evaluate.on_the_way(splits, settings))
+    hook = evaluations(every, evaluate.on_the_way(splits, settings))
     return build.incomplete(splits.training, settings), [hook]
 
 
@@ -230,7 +231,7 @@ def train_in(
     run: Run,
     model: ImageModel,
     dataset: ImageDataset,
-    hooks: list[training.Hook],
+    hooks: list[Hook],
     settings: Settings,
 ) -> None:
     """Trains a model in the folder of its run, which is locked."""
@@ -257,7 +258,7 @@ def train_in(
     if dataset.found and dataset.found.skipped:
         text = "".join(f"{line}\n" for line in dataset.found.skipped)
         files.write_whole(run.folder / "skipped.txt", os.fsencode(text))
-    shown = training.pictures(
+    shown = pictures(
         settings["sample_every"],
         num_images=settings["num_samples"],
         observed=dataset.shown(settings["num_samples"]),

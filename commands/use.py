@@ -14,7 +14,7 @@ from commands.devices import strategy
 from coopnets_tf import conditional
 from coopnets_tf.data import datasets, folders
 from coopnets_tf.data import images as pictures
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import RunError
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.progress import batches_on_a_bar

@@ -30,6 +30,7 @@ from coopnets_tf.data import datasets, images
 from coopnets_tf.runs import saving, stepping, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.hooks import pictures
 from flags import definitions
 
 # Graphs run a few times here, and rewriting them costs more than it saves. Processes of
@@ -266,7 +267,7 @@ def train(model, run_dir, *, data=None, batch_size=8, hooks=(), **changes):
             **options,
         },
     )
-    shown = training.pictures(every, num_images=6, observed=data[:6])
+    shown = pictures(every, num_images=6, observed=data[:6])
     batches = data.batches(batch_size, run_seed=model.run_seed)
     training.train(model, batches, run, [shown, *hooks])
     return model

@@ -24,6 +24,7 @@ from coopnets_tf import (
 )
 from coopnets_tf.data import datasets
 from coopnets_tf.data import images as pictures
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import ArgumentError, DatasetError, NetworkError, RunError
 from coopnets_tf.evaluation import diagnostics, metrics, protocol, reports
 from coopnets_tf.evaluation.features import Extractor
@@ -283,7 +284,7 @@ def test_an_evaluation_of_classes(observed):
     """By an extractor that takes every image for class 1."""
     model = make(num_steps=1)
     model.freeze()
-    real = datasets.ImageDataset(
+    real = ImageDataset(
         "digits",
         pictures.to_uint8(np.tile(observed, [8, 1, 1, 1])),
         labels=np.tile(LABELS, 8),
@@ -525,11 +526,11 @@ def test_labels_as_files_have_them():
     """Of bytes, as those of MNIST."""
     labels = np.array([0, 2, 2, 0], np.uint8)
     pixels = np.zeros([4, 8, 8, 1], np.uint8)
-    dataset = datasets.ImageDataset("bytes", pixels, labels=labels)
+    dataset = ImageDataset("bytes", pixels, labels=labels)
     assert dataset.class_names == ["0", "1", "2"]
     assert dataset.class_shares() == (0.5, 0.0, 0.5)
     with pytest.raises(DatasetError, match="two classes or more.*without classes"):
-        datasets.ImageDataset("none", pixels).class_shares()
+        ImageDataset("none", pixels).class_shares()
 
 
 def test_subfolders_are_classes(tmp_path):

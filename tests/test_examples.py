@@ -8,7 +8,7 @@ import pytest
 
 import coopnets_tf
 from coopnets_tf import networks
-from coopnets_tf.data import datasets
+from coopnets_tf.data.image_dataset import ImageDataset
 from tests.helpers import make_model, write_run
 
 # Errors have no example.
@@ -17,7 +17,7 @@ NAMES = [
     for name in coopnets_tf.__all__
     if not name.startswith("__") and not name.endswith("Error")
 ]
-OTHERS = [networks.descriptor, networks.generator, datasets.ImageDataset.batches]
+OTHERS = [networks.descriptor, networks.generator, ImageDataset.batches]
 # A method's example goes on from a model.
 METHODS = "generate sample revise energy infer reconstruct recover".split()
 

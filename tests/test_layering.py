@@ -46,6 +46,7 @@ ROOMS = {
         "folders",
         "clips",
         "named",
+        "image_dataset",
         "datasets",
     ],
     "evaluation": [
@@ -73,6 +74,8 @@ ROOMS = {
         "saving",
         "export",
         "hosts",
+        "hooks",
+        "signals",
         "stepping",
         "training",
     ],

@@ -18,6 +18,7 @@ import flags
 import surroundings
 from coopnets_tf import files
 from coopnets_tf.data import datasets, folders
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import DatasetError, NotSaved
 from coopnets_tf.runs import logs, training
 from tests.helpers import (
@@ -213,7 +214,7 @@ def test_a_run_survives_the_loss_of_an_image(tmp_path):
         lazy, _ = folders.read(
             tmp_path / "photos", image_size=8, color_mode="grey", cache_bytes=0
         )
-        return datasets.ImageDataset("photos", lazy)
+        return ImageDataset("photos", lazy)
 
     length = {"num_iterations": 6, "batch_size": 4}
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from coopnets_tf.data import images
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 
 GAUSSIAN = "Gaussian"
 NUM_FITTED = 2_000  # training images

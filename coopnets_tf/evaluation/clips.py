@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from coopnets_tf.data import images
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.evaluation import facts, memorisation, metrics, recovery, reports
 from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
 from coopnets_tf.image_model import ImageModel

@@ -10,7 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from coopnets_tf.data.datasets import ImageDataset, Splits
+from coopnets_tf.data.datasets import Splits
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.evaluation import baselines, memorisation, metrics, parzen
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.image_model import ImageModel

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import ExtractorError
 from coopnets_tf.files import keras_folder
 from coopnets_tf.layers import FLOAT, LAST

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coopnets_tf.data import images
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 
 NUM_COMPARED = 1_000  # images of each set
 NUM_NEXT = 50  # training images nearest to an image

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coopnets_tf.data import images
-from coopnets_tf.data.datasets import TRAINED_ON, ImageDataset, Splits
+from coopnets_tf.data.datasets import TRAINED_ON, Splits
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import DatasetError, NotFinite
 from coopnets_tf.evaluation import (
     baselines,

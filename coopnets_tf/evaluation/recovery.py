@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import distance_transform_edt
 
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.evaluation import metrics
 
 NUM_AVERAGED = 200  # training images

@@ -21,7 +21,7 @@ from scipy.signal import fftconvolve
 
 from coopnets_tf import seeds
 from coopnets_tf.data import images, named
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import DatasetError, ExtractorError
 from coopnets_tf.evaluation import facts, metrics, own_extractor, reports

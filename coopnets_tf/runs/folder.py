@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.network_files import NetworkFile

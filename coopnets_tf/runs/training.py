@@ -4,70 +4,31 @@ import contextlib
 import dataclasses
 import itertools
 import logging
-import math
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from coopnets_tf.data import images
 from coopnets_tf.errors import (
     DatasetError,
     Diverged,
-    NotFinite,
     NotSaved,
     RunError,
     Stopped,
 )
-from coopnets_tf.evaluation import reports
-from coopnets_tf.files import write_json
 from coopnets_tf.image_model import ImageModel
 from coopnets_tf.progress import say
-from coopnets_tf.runs import folder, saving, stepping, trackers
+from coopnets_tf.runs import folder, saving, signals, stepping, trackers
 from coopnets_tf.runs.checkpoints import Checkpoints, step_of
 from coopnets_tf.runs.export import export
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.hooks import Hook, Moment
 from coopnets_tf.runs.hosts import Hosts
 from coopnets_tf.runs.logs import RunLog
-from coopnets_tf.seeds import Purpose, draw_seed
-from coopnets_tf.variables import stable_paths
 
 EARLY = 100  # steps in which a divergence is no accident
-# SIGHUP comes when the terminal is closed; Windows has none.
-STOP_SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    if hasattr(signal, name)
-]
-
-
-class Moment(NamedTuple):
-    """When a hook is called: after step `step`, 0 before the first one."""
-
-    model: ImageModel
-    run: Run
-    log: RunLog
-    step: int
-
-
-class Hook(NamedTuple):
-    """What a training does every few steps besides metrics and checkpoints.
-
-    Args:
-      every: steps from one time to the next.
-      act: may raise `Diverged`.
-      at_end: also after the last step.
-      at_start: called once before the first step.
-    """
-
-    every: int
-    act: Callable[[Moment], None]
-    at_end: bool = True
-    at_start: Callable[[Moment], None] | None = None
 
 
 def train(
@@ -102,7 +63,7 @@ def train(
       batches: function of the number of steps done that returns the batches of the
         steps to come (see `batches.as_batch`), such as `ImageDataset.batches`. To go on
         exactly, it must give a step the same batch every time.
-      hooks: such as `pictures` and `evaluations`, called in their order.
+      hooks: see the module `hooks`; called in their order.
 
     Raises:
       Diverged: if a metric is out of bounds and no rollback is left.
@@ -117,7 +78,7 @@ def train(
     """
     hosts = Hosts(model.distribute_strategy)
     trackers.check(run.track)
-    with hosts.watched(), _stop_signals() as received:
+    with hosts.watched(), signals.collected() as received:
         if hosts.leads:
             _lead(model, batches, run, hooks, hosts, received)
         else:
@@ -168,31 +129,6 @@ def _follow(model, batches, run, hosts, received):
                     break
                 if stopping:
                     raise Stopped(signal.SIGTERM, now)
-
-
-def pictures(
-    every: int, *, num_images: int = 64, observed: np.ndarray | None = None
-) -> Hook:
-    """A hook that draws the nets' images, always from the same random numbers.
-
-    Args:
-      num_images: in a picture.
-      observed: float [number, *image_shape]; real images, shown once.
-    """
-
-    def start(moment):
-        if observed is not None:
-            moment.log.picture(0, "observed", images.grid(observed))
-
-    return Hook(every, lambda moment: _show(moment, num_images), at_start=start)
-
-
-def evaluations(every: int, evaluate: Callable[[ImageModel], Any]) -> Hook:
-    """A hook that scores the nets, for metrics.jsonl, evaluations/ and trackers.
-
-    `evaluate` is a function of the model that returns an `Evaluation`.
-    """
-    return Hook(every, lambda moment: _evaluate(moment, evaluate), at_end=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,75 +276,9 @@ def _rollbacks_change_rates(model):
     return changed
 
 
-@contextlib.contextmanager
-def _stop_signals():
-    """Collects the signals to stop in a list; a second SIGINT acts at once.
-
-    A signal that is ignored (SIGINT in a job in the background, SIGHUP under nohup)
-    stays ignored.
-    """
-    received: list[int] = []
-    kept = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    kept = {key: value for key, value in kept.items() if value != signal.SIG_IGN}
-
-    def note(number, frame):
-        received.append(number)
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            os.write(
-                2, b"\nFinishing the step and a checkpoint; Ctrl-C stops at once.\n"
-            )
-        if signal.SIGINT in kept:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for number in kept:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
-def _evaluate(moment, evaluate):
-    try:
-        found = evaluate(moment.model)
-    except NotFinite as error:
-        what = f"a pixel of the {error.net}'s samples"
-        raise Diverged(moment.step, what) from error
-    moment.log.evaluation(moment.step, reports.scalars(found.report), found.pictures)
-    try:
-        name = f"{moment.step:06d}.json"
-        write_json(moment.run.folder / "evaluations" / name, found.report)
-    except OSError as error:
-        logging.warning("The report of step %s is not written: %s", moment.step, error)
-
-
 def _learning_rates(model):
     rates = {name: net.optimizer.learning_rate for name, net in model.nets.items()}
     return {
         f"{name}_learning_rate": float(keras.ops.convert_to_numpy(rate))
         for name, rate in rates.items()
     }
-
-
-def _show(moment, num_images):
-    """Pictures of the nets, and histograms."""
-    model, log, step = moment.model, moment.log, moment.step
-    seed = draw_seed(model.run_seed, step=0, purpose=Purpose.SAMPLING)
-    with model.frozen():
-        shown, latents = model.shown(num_images, seed=seed)
-    # A step's metrics are older than its updates, which only the pictures show.
-    for name, picture in shown.items():
-        if not np.isfinite(picture).all():
-            raise Diverged(step, f"a pixel of the picture {name}", math.nan)
-    for name, picture in shown.items():
-        log.picture(step, name, images.grid(picture))
-    histograms = {
-        f"weights/{name}/{path}": variable
-        for name, net in model.nets.items()
-        for path, variable in zip(stable_paths(net), net.variables, strict=True)
-        if variable.trainable
-    }
-    if latents is not None:
-        histograms["latents"] = latents
-    log.histograms(step, histograms)

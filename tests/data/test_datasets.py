@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from coopnets_tf.data import datasets
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.images import from_uint8, to_uint8
 from coopnets_tf.errors import DatasetError
 from tests.data.files import animate, flat, moving, save

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.images import from_uint8
 from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import NotFinite

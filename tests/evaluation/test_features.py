@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from coopnets_tf.data import datasets
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import ExtractorError
 from coopnets_tf.evaluation import features
 

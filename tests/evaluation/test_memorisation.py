@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.evaluation import memorisation
 from coopnets_tf.evaluation.memorisation import Nearest
 

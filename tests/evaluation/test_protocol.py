@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from commands.evaluate import export_samples
 from coopnets_tf.data import datasets
 from coopnets_tf.data import images as pictures
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import DatasetError, Diverged, NotFinite
 from coopnets_tf.evaluation import (
     baselines,
@@ -26,6 +26,7 @@ from coopnets_tf.evaluation import (
 from coopnets_tf.evaluation.protocol import Evaluation, Protocol, evaluate
 from coopnets_tf.runs import folder, training
 from coopnets_tf.runs.checkpoints import listed
+from coopnets_tf.runs.hooks import evaluations
 from coopnets_tf.runs.logs import read_lines
 from tests.helpers import (
     assert_same_run,
@@ -428,7 +429,7 @@ def on_the_way(splits):
     def look(model):
         return evaluate(model, splits, choices, extractor=pixel_extractor())
 
-    return {"num_iterations": 7, "hooks": [training.evaluations(4, look)]}
+    return {"num_iterations": 7, "hooks": [evaluations(4, look)]}
 
 
 def test_an_evaluation_on_the_way_is_told_everywhere(evaluated):
@@ -460,7 +461,7 @@ def test_the_best_checkpoint_may_be_chosen_by_an_evaluation(tmp_path):
         num_iterations=8,
         log_every=1,
         checkpoint_every=2,
-        hooks=[training.evaluations(2, look)],
+        hooks=[evaluations(2, look)],
     )
     [best] = listed(tmp_path / "checkpoints", ["best"])
     assert best.name == "best-4"
@@ -479,7 +480,7 @@ def test_nets_that_turn_nan_between_metrics_roll_back(tmp_path, monkeypatch):
             tmp_path,
             num_iterations=4,
             max_rollbacks=1,
-            hooks=[training.evaluations(4, look)],
+            hooks=[evaluations(4, look)],
         )
     assert len(folder.rollbacks(tmp_path)) == 1
 

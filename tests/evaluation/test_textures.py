@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import DatasetError
 from coopnets_tf.evaluation import own_extractor, textures

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coopnets_tf.data import datasets
-from coopnets_tf.data.datasets import ImageDataset
+from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.runs.checkpoints import last_step

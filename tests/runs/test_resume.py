@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from coopnets_tf.errors import RunError, Stopped
-from coopnets_tf.runs import folder, logs, training
+from coopnets_tf.runs import folder, logs, signals, training
 from coopnets_tf.runs.checkpoints import Checkpoints
 from tests.helpers import (
     ROOT,
@@ -78,7 +78,7 @@ def test_signals_end_after_a_checkpoint(unbroken, tmp_path, monkeypatch):
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
         signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     }
-    handlers = [signal.getsignal(one) for one in training.STOP_SIGNALS]
+    handlers = [signal.getsignal(one) for one in signals.STOP_SIGNALS]
     original = training._refuse_alarm
     stops = (signal.SIGHUP, 3), (signal.SIGTERM, 4), (signal.SIGINT, 6)
     for number, step in stops:
@@ -97,7 +97,7 @@ def test_signals_end_after_a_checkpoint(unbroken, tmp_path, monkeypatch):
             with pytest.raises(Stopped, match=f"Stopped at step {step}") as stop:
                 train(new_model(), tmp_path, **LENGTH)
         assert stop.value.signal == number
-        assert [signal.getsignal(one) for one in training.STOP_SIGNALS] == handlers
+        assert [signal.getsignal(one) for one in signals.STOP_SIGNALS] == handlers
     for number, handler in outer.items():
         signal.signal(number, handler)
     train(new_model(), tmp_path, **LENGTH)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from coopnets_tf.errors import RunError
-from coopnets_tf.runs import trackers, training
+from coopnets_tf.runs import trackers
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.hooks import Hook
 from coopnets_tf.runs.trackers import TRACKERS, Service, Tracker
 from flags import definitions
 from tests.helpers import (
@@ -36,7 +37,7 @@ def new_model():
 
 def scores(every=4):
     """A hook that stands for an evaluation."""
-    return training.Hook(
+    return Hook(
         every,
         lambda moment: moment.log.evaluation(moment.step, SCORES, {"nearest": GRID}),
         at_end=False,
@@ -57,7 +58,7 @@ def interrupted(folder, *track, step, options=SHORT):
         if moment.step == step:
             raise Killed
 
-    hooks = [scores(), training.Hook(1, kill)]
+    hooks = [scores(), Hook(1, kill)]
     with pytest.raises(Killed):
         train(new_model(), folder, track=track, hooks=hooks, **options)
 

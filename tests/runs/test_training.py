@@ -18,6 +18,7 @@ from coopnets_tf.errors import DatasetError, RunError
 from coopnets_tf.runs import curves, logs, saving, stepping, training
 from coopnets_tf.runs.checkpoints import last_step, listed
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.hooks import Hook
 from tests import helpers
 from tests.helpers import (
     checkpoint,
@@ -208,9 +209,9 @@ def test_hooks_fire_at_their_steps(tmp_path):
         return lambda moment: calls.append((name, moment.step, int(moment.model.step)))
 
     hooks = [
-        training.Hook(2, note("often"), at_start=note("begin")),
-        training.Hook(2, note("between"), at_end=False),
-        training.Hook(99, note("end")),
+        Hook(2, note("often"), at_start=note("begin")),
+        Hook(2, note("between"), at_end=False),
+        Hook(99, note("end")),
     ]
     training.train(small_model(), drawn, own_run(tmp_path, 5), hooks)
     expected = [("begin", 0), ("often", 2), ("between", 2), ("often", 4)]
