@@ -131,7 +131,7 @@ class Answers:
         )
 
     def samples(self, *, seed: int, steps: int) -> Answer:
-        """Fresh images after so many steps of D1, those of `ImageModel.sample`.
+        """Fresh images after this many steps of D1, those of `ImageModel.sample`.
 
         The noise of a step is a function of its number: more steps go on from fewer.
         """

@@ -17,7 +17,7 @@ FIRST_PORT = 8888  # of the tasks that SLURM starts on a node
 
 @functools.cache  # TensorFlow mixes up the messages of two in one process
 def strategy(devices: str = "1") -> tf.distribute.Strategy:
-    """How so many devices of this machine, or "all", share a step; see
+    """How this many devices of this machine, or all of them, share a step; see
     `coopnets_tf.replicas`.
 
     Raises:

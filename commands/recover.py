@@ -198,7 +198,7 @@ def _table(errors):
     return reports.table(
         {
             method: {
-                name: reports.with_error(value, 2 if name == "psnr" else 4)
+                name: reports.plus_minus(value, 2 if name == "psnr" else 4)
                 for name, value in own.items()
             }
             for method, own in errors.items()

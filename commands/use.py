@@ -91,7 +91,7 @@ def sample(
     label: str | None = None,
     devices: str = "1",
 ) -> Path:
-    """Grids of the nets' samples, of clips films, too; by `format` the images also.
+    """Saves grids of samples, of clips films, too, and with `format` the images.
 
     ```python
     from commands import use

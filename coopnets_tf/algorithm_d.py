@@ -41,7 +41,8 @@ class AlgorithmD(ImageModel):
       num_persistent_chains: each step moves `num_chains` of them, drawn at random.
       refresh_probability: of a persistent chain that is to move to start anew, from
         noise, or uniform without a reference; in [0, 1].
-      **kwargs: run_seed and limits of `Learner`, revision_noise_until of `ImageModel`.
+      **kwargs: run_seed and limits of `Learner`, revision_noise_until of
+        `ImageLearner`.
 
     The metrics are those of `revision_metrics`.
 
@@ -131,7 +132,9 @@ class AlgorithmD(ImageModel):
         start, places = self._start_training(observed, self.step_seed(Purpose.CHAINS))
         # D1: the descriptor revises images (Langevin on images).
         revised, info = self.descriptor.given(of_chains).revise(
-            start, seed=self.step_seed(Purpose.REVISION), noise_scale=self.noise_scale()
+            start,
+            seed=self.step_seed(Purpose.REVISION),
+            noise_scale=self.revision_noise_scale(),
         )
         if self.chain_init == "persistent":
             moved = tf.IndexedSlices(*replicas.gathered((revised, places)))
@@ -179,7 +182,7 @@ class AlgorithmD(ImageModel):
         first: Integer | None = None,
         labels: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """As `ImageModel.start`: where D1 begins on fresh images, whatever their class.
+        """As `ImageLearner.start`: where D1 begins on fresh images of whatever class.
 
         At the persistent chains in random order, from the front again after the last;
         else as in training, with noise in place of observed images.
@@ -206,7 +209,7 @@ class AlgorithmD(ImageModel):
         revised, _ = self.descriptor.given(labels).revise(
             self.start(num_images, seed=seed),
             seed=seeds.fold_in(seed, 0),
-            noise_scale=self.noise_scale(),
+            noise_scale=self.revision_noise_scale(),
         )
         return {"descriptor": revised}, None
 

@@ -38,7 +38,8 @@ class AlgorithmG(ImageModel):
     Args:
       num_images: of the training. The latents of each are kept from one epoch to the
         next: `latents`, float32 [num_images, *latent_shape].
-      **kwargs: run_seed and limits of `Learner`, inference_noise_until of `ImageModel`.
+      **kwargs: run_seed and limits of `Learner`, inference_noise_until of
+        `ImageLearner`.
 
     The metrics are `generator_loss`, before G2; `latent_gradient_norm` of the energy
     along the chains of G1; `latent_rms`, root mean square of the inferred latents, 1
@@ -74,13 +75,8 @@ class AlgorithmG(ImageModel):
         loss = generator.update(
             latents, observed, visible=visible, recorded=(generated, tape)
         )
-        return self.report(
-            {
-                "generator_loss": loss,
-                "latent_gradient_norm": tf.reduce_mean(info.gradient_norm),
-                "latent_rms": image_latents.rms(latents),
-            }
-        )
+        metrics = image_latents.metrics(latents, info)
+        return self.report({"generator_loss": loss, **metrics})
 
     def shown(
         self, num_images: int, *, seed: tf.Tensor

@@ -12,11 +12,12 @@ G2     the generator learns: images given latents          x     x          (d)
 (b) of observed images, from where their latents ended before
 (c) of revised images, from the latents of their drafts; without Langevin steps these
     latents are taken as they are, which is MCMC teaching
-(d) both revised drafts of their latents, by MCMC teaching, and observed images of
-    theirs: `CoopNets` with `data_teaching`, not of the paper
+(d) revised drafts, given the drafts' latents (MCMC teaching), and observed images,
+    given the latents kept for them: `CoopNets` with `data_teaching`; not in the paper
 
-They are in `algorithm_d`, `algorithm_g` and `coopnets`, and share `ImageModel`, what
-nets can do, and `Learner`, what every training has.
+They are in `algorithm_d`, `algorithm_g` and `coopnets`, and share `Learner`, what every
+training has, `ImageLearner`, what every training on images has, and `ImageModel`, what
+nets can do.
 
 paper        code        meaning
 Y            observed    real images, [batch, *image_shape] in [-1, 1]

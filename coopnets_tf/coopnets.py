@@ -48,7 +48,7 @@ class CoopNets(ImageModel):
         *latent_shape], are kept from one epoch to the next, and a batch must have the
         images' `numbers`.
       **kwargs: run_seed and limits of `Learner`, revision_noise_until and
-        inference_noise_until of `ImageModel`.
+        inference_noise_until of `ImageLearner`.
 
     The metrics are those of `revision_metrics`, and `generator_loss`; in dual teaching
     also `reconstruction_loss`, that of observed images before G2, and those of their
@@ -122,7 +122,7 @@ class CoopNets(ImageModel):
         revised, info = descriptor.revise(
             generated,
             seed=self.step_seed(Purpose.REVISION),
-            noise_scale=self.noise_scale(),
+            noise_scale=self.revision_noise_scale(),
         )
         # D2: the descriptor shifts its score from revised to observed images. It may
         # come before G1, which looks at the generator alone.
@@ -208,12 +208,11 @@ class CoopNets(ImageModel):
                 residual_stddev=sigma,
             )
             both = loss + self.data_teaching * reconstruction_loss
-        self.generator.learn(both, tape)
+        replicas.descend(self.generator, both, tape)
         return {
             "generator_loss": loss,
             "reconstruction_loss": reconstruction_loss,
-            "latent_gradient_norm": tf.reduce_mean(info.gradient_norm),
-            "latent_rms": image_latents.rms(inferred),
+            **image_latents.metrics(inferred, info),
         }
 
     def shown(
@@ -229,7 +228,9 @@ class CoopNets(ImageModel):
         generator = self.generator.given(labels)
         latents, generated = generator.propose(num_images, seed=seed)
         revised, _ = self.descriptor.given(labels).revise(
-            generated, seed=seeds.fold_in(seed, 0), noise_scale=self.noise_scale()
+            generated,
+            seed=seeds.fold_in(seed, 0),
+            noise_scale=self.revision_noise_scale(),
         )
         images = {"generator": generated, "descriptor": revised}
         if self.data_teaching:

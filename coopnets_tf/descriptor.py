@@ -205,9 +205,7 @@ class Descriptor(Conditional):
             loss = minimised = energies.descriptor_loss(*scores)
             if self.penalty:
                 minimised += self.penalty * energies.energy_penalty(*scores)
-        weights = self.trainable_variables
-        gradients = tape.gradient(minimised, [weight.value for weight in weights])
-        replicas.apply(self.optimizer, gradients, weights)
+        replicas.descend(self, minimised, tape)
         spectral.divide(spectral.wrapped_in(self.network))
         return loss
 

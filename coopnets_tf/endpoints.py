@@ -79,10 +79,11 @@ def _spec(net, shape):
 def build(model: Any) -> dict[str, Callable]:
     """The endpoints of an `ImageModel`, as far as it has the nets that they need.
 
-    Images are float32 [batch, *image_shape] in [-1, 1], latents float32 [batch,
-    *latent_shape], all other arguments int32 scalars. Where the nets are told classes,
-    each has as a last argument their rows, float32 [batch, num_classes]. To `generate`,
-    `revise` and `energy` latents and images may have any size if the nets take any.
+    Images are float32 [batch, *image_shape] in [-1, 1], and `visible` of their shape;
+    latents float32 [batch, *latent_shape]; all other arguments int32 scalars. Where the
+    nets are told classes, each has as a last argument their rows, float32 [batch,
+    num_classes]. To `generate`, `revise` and `energy` latents and images may have any
+    size if the nets take any.
 
     Returns:
       Compiled functions by name.
@@ -158,7 +159,7 @@ def _revised(model, images, num_steps, each_seed, labels, fixed=None):
     images, _ = model.descriptor.given(labels).revise(
         images,
         seed=seeds.fold_in(each_seed, Purpose.REVISION),
-        noise_scale=model.noise_scale(),
+        noise_scale=model.revision_noise_scale(),
         dynamics=dataclasses.replace(
             model.descriptor.revision, num_steps=num_steps, unroll=False
         ),

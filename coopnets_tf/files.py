@@ -37,7 +37,7 @@ def write_json(path: Path, content: Any) -> None:
 def keras_folder() -> Path:
     """Where Keras keeps what it downloads, and this package what it remembers.
 
-    Who has no home, or none to write to, has it where Keras then puts it.
+    Without a home, or without permission to write to it, /tmp/.keras, as for Keras.
     """
     if own := os.environ.get("KERAS_HOME"):
         return Path(own)

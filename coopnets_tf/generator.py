@@ -189,16 +189,8 @@ class Generator(Conditional):
                 residual_stddev=self.residual_stddev,
                 visible=visible,
             )
-        self.learn(loss, tape)
+        replicas.descend(self, loss, tape)
         return loss
-
-    def learn(self, loss: tf.Tensor, tape: tf.GradientTape) -> None:
-        """One step of the optimizer of `compile` down a loss, a scalar that the tape
-        has seen.
-        """
-        weights = self.trainable_variables
-        gradients = tape.gradient(loss, [weight.value for weight in weights])
-        replicas.apply(self.optimizer, gradients, weights)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -76,8 +76,12 @@ def infer(
     return latents, info
 
 
-def rms(latents: tf.Tensor) -> tf.Tensor:
-    """The root mean square of the latents of all replicas, a scalar; 1 under the
-    prior.
+def metrics(latents: tf.Tensor, info: ChainInfo) -> dict[str, tf.Tensor]:
+    """What is reported of G1, scalars by name: `latent_gradient_norm` of the energy
+    along its chains, and `latent_rms`, the root mean square of the latents of all
+    replicas, 1 under the prior.
     """
-    return tf.sqrt(replicas.mean(tf.reduce_mean(tf.square(latents))))
+    return {
+        "latent_gradient_norm": tf.reduce_mean(info.gradient_norm),
+        "latent_rms": tf.sqrt(replicas.mean(tf.reduce_mean(tf.square(latents)))),
+    }

@@ -56,7 +56,7 @@ class ImageLearner(Learner):
         """Shape of one image, such as (height, width, channels)."""
         return next(iter(self.nets.values())).image_shape
 
-    def noise_scale(self) -> float | tf.Tensor:
+    def revision_noise_scale(self) -> float | tf.Tensor:
         """The scale of the noise of D1 at the present step: 1, or 0 later on."""
         return self._noise_until(self.revision_noise_until)
 

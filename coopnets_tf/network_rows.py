@@ -21,7 +21,7 @@ Options = dict[str, Any]  # of layers
 
 
 def each(lengths: Any, number: int) -> tuple:
-    """Of an axis each, what may be given as one for all."""
+    """One value for each axis, where one for all may be given."""
     return lengths if isinstance(lengths, tuple) else (lengths,) * number
 
 

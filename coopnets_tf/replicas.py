@@ -2,11 +2,10 @@
 
 Each replica holds all weights, and of the observed images and of the chains its part:
 replica r has those that follow the parts of the replicas before it. Together they draw,
-learn and report what one device would that has them all. Outside of a replica, or where
-there is one alone, all of these functions hand back what they are given.
+learn and report what one device with all of it would. Outside of a replica, or with one
+alone, `own`, `gathered`, `mean` and `total` return what they are given.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -41,16 +40,15 @@ def share(total: int) -> int:
     return total // number()
 
 
-def apply(
-    optimizer: keras.Optimizer,
-    gradients: Sequence[tf.Tensor],
-    weights: Sequence[keras.Variable],
-) -> None:
-    """One step of an optimizer by the mean of the replicas' gradients, which it sums.
+def descend(net: keras.Model, loss: tf.Tensor, tape: tf.GradientTape) -> None:
+    """One step of a net's optimizer down a loss, a scalar that the tape has seen: by
+    the mean of the replicas' gradients, which the optimizer sums.
 
     Raises:
       ArgumentError: if it clips gradients before it sums them.
     """
+    optimizer, weights = net.optimizer, net.trainable_variables
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
     if number() == 1:
         return optimizer.apply(gradients, weights)
     if not getattr(optimizer, "sums_first", False):
@@ -100,7 +98,7 @@ def total(values: Any) -> Any:
 
 
 def distributed(strategy: tf.distribute.Strategy, batch: Any) -> Any:
-    """A batch of all images, as each replica of this host gets its own part of it.
+    """Splits a batch of all images among the replicas of this host.
 
     Raises:
       ArgumentError: if the images cannot be shared out equally.

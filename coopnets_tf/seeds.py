@@ -128,6 +128,8 @@ def epoch_order(num_items: int, *, run_seed: int, epoch: int) -> np.ndarray:
 
 
 def flips(num_items: int, *, run_seed: int, step: int) -> np.ndarray:
-    """Which items of the step after `step` others are mirrored: bool [num_items]."""
+    """Which items are mirrored in the step that follows `step` others: bool
+    [num_items].
+    """
     seed = np.random.SeedSequence([run_seed, int(Purpose.FLIPS), step])
     return np.random.Generator(np.random.Philox(seed)).random(num_items) < 0.5

@@ -86,9 +86,9 @@ def wrapped_in(network: keras.Model) -> list[Any]:
 
 
 def divide(layers: list[Any]) -> None:
-    """Divides each kernel by its largest singular value, as the layer's rounds of the
-    power iteration, one unless it says otherwise, find it from the vector that they
-    left in `vector_u` before. A kernel of zeros stays.
+    """Divides each kernel by its largest singular value, estimated by power iteration:
+    as many rounds as the layer asks for, one by default, from the `vector_u` that the
+    last call left. A kernel of zeros stays.
     """
     for layer in layers:
         vector, kernel = layer.normalized_weights()

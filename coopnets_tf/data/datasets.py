@@ -50,8 +50,8 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
         downloads them into its cache, or finds them there); `normalize`, "fixed" or
         "per_image", see `ImageDataset`; for a place also those of `folders.read`, and
         `class_folders`, whether its subfolders are classes, in alphabetical order;
-        `num_frames`, which makes a place one clip, see `clips.read`, of so many
-        consecutive frames an image. Of a picture `image_size` is that of its windows.
+        `num_frames`, which makes a place one clip, see `clips.read`, each image that
+        many consecutive frames of it. Of a picture `image_size` is that of its windows.
 
     Raises:
       DatasetError: if the data are missing, cannot be read, are one image repeated, or

@@ -203,7 +203,7 @@ def brought(
 
 
 def _decoded(origin, function):
-    """A function of the image; whatever is wrong with that is told by its name."""
+    """The result of a function of the image; any error is reported by its name."""
     know_formats()
     try:
         with origin.open() as image:

@@ -150,7 +150,7 @@ def _key(origins, options):
 
 
 def _path(key, size):
-    """Of a file in use from now on; None, if there is no room for so many bytes."""
+    """Of a file in use from now on; None, if there is no room for that many bytes."""
     folder = keras_folder() / "coopnets_tf"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"images-{key.hex()}.pixels"

@@ -112,8 +112,8 @@ def text(report: Mapping[str, Any]) -> str:
     rows = {
         name: {
             "clips": str(own["num_images"]),
-            "PSNR, dB": reports.with_error(own["psnr"], 2),
-            "SSIM": reports.with_error(own["ssim"], 3),
+            "PSNR, dB": reports.plus_minus(own["psnr"], 2),
+            "SSIM": reports.plus_minus(own["ssim"], 3),
             "r.m.s. distance": f"{own['distance']:.3f}",
             "motion": f"{own['motion']:.3f}",
         }

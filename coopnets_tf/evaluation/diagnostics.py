@@ -132,7 +132,7 @@ def run_chains(
         return descriptor.revise(
             states,
             seed=seeds.fold_in(stream, step),
-            noise_scale=model.noise_scale(),
+            noise_scale=model.revision_noise_scale(),
             dynamics=one_step,
         )
 

@@ -82,7 +82,7 @@ def nets(model: ImageModel) -> dict[str, Any]:
         "algorithm": type(model).__name__,
         **facts(model),
         **{name: facts(net) for name, net in model.nets.items()},
-        "noise_scale": float(model.noise_scale()),
+        "noise_scale": float(model.revision_noise_scale()),
     }
 
 

@@ -204,7 +204,7 @@ def table(rows: Mapping[str, Mapping[str, str | float]]) -> str:
     return "\n".join(lines)
 
 
-def with_error(found: Mapping[str, float | None], digits: int) -> str:
+def plus_minus(found: Mapping[str, float | None], digits: int) -> str:
     """Such as "0.123 ± 0.004"; see `metrics.with_error`."""
     error = found["standard_error"]
     more = "" if error is None else f" ± {error:.{digits}f}"

@@ -171,8 +171,8 @@ def random_filters(image_shape: tuple[int, ...]) -> tuple[Maps, dict[str, Any]]:
         return [tf.nn.relu(tf.nn.conv2d(images, one, 1, "VALID")) for one in kernels]
 
     sizes = ", ".join(map(str, SIZES))
-    facts = {"network": f"random filters, {NUM_FILTERS} each of {sizes} pixels"}
-    return maps, facts
+    about = {"network": f"random filters, {NUM_FILTERS} each of {sizes} pixels"}
+    return maps, about
 
 
 def gram_matrices_of(maps: Maps, found: np.ndarray) -> list[np.ndarray]:
@@ -307,9 +307,9 @@ def text(report: Mapping[str, Any]) -> str:
     rows = {
         name: {
             "images": str(own["num_images"]),
-            "Gram distance": reports.with_error(own["gram"], 3),
+            "Gram distance": reports.plus_minus(own["gram"], 3),
             "nearest window": "nearest" in own
-            and reports.with_error(own["nearest"], 3)
+            and reports.plus_minus(own["nearest"], 3)
             or "",
         }
         for name, own in report["scores"].items()

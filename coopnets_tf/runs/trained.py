@@ -1,8 +1,8 @@
 """Copies of runs for others, some of which come with the package.
 
 Such a copy is the folder of a run with its nets alone, in half precision, and with the
-sums of its files, `SHA256SUMS`, as `sha256sum -c` reads them; but of its card, which
-may be edited, it has none. It is used like any run.
+sums of its files, `SHA256SUMS`, as `sha256sum -c` reads them. The card, which may be
+edited, has no sum. It is used like any run.
 """
 
 import hashlib

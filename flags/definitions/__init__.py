@@ -12,6 +12,7 @@ from flags.definitions import data
 from flags.definitions import networks
 from flags.definitions import training
 from flags.definitions import evaluation
+from flags.definitions import output
 from flags.definitions import use
 
-__all__ = ["data", "evaluation", "networks", "run", "training", "use"]
+__all__ = ["data", "evaluation", "networks", "output", "run", "training", "use"]

@@ -36,7 +36,7 @@ data.integer(
     None,
     "--dataset is one clip, a video (pip install av), an animation, or a folder of "
     "frames in the order of the numbers in their names; its images are all windows of "
-    "so many consecutive frames. Default: still images, and that of "
+    "that many consecutive frames. Default: still images, and that of "
     "flags/moving_texture.cfg for a video or a .gif.",
     basic="frames of an image, of a clip",
     low=2,

@@ -97,7 +97,7 @@ run.string(
 run.seed(
     "seed",
     0,
-    "All random numbers of a run follow from it; of samples, their own.",
+    "All random numbers of a run follow from it; in other modes, those of the results.",
     basic="of all random numbers",
     modes=("train", "sample", *WITH_IMAGES),
 )
@@ -114,8 +114,8 @@ run.string(
     "1",
     "How many GPUs of this machine share the work, or all. Batch and chains are those "
     "of all together, and so is what is learned and drawn: the same whatever the "
-    "number, which they must be multiples of. Where there is no GPU, so many parts of "
-    "the CPU, which is no faster.",
+    "number, which they must be multiples of. Without a GPU the CPU is split into "
+    "that many parts, which is no faster.",
     basic="GPUs that share the work, or all",
     must="all or a whole number of 1 or more",
     good=lambda value: bool(re.fullmatch(r"all|[1-9][0-9]*", value)),

@@ -8,8 +8,8 @@ training.enum(
     "jit_compile",
     "auto",
     ["auto", "on", "off"],
-    "Compile the training step by XLA, on one device; its noise is another one. auto: "
-    "off, as long as nobody has measured that it is faster (docs/PERFORMANCE.md).",
+    "Compile the training step by XLA, on one device; it then draws other noise. auto: "
+    "off, until a measurement shows it to be faster (docs/PERFORMANCE.md).",
 )
 training.integer(
     "steps_per_call",
@@ -171,5 +171,3 @@ divergence.integer(
 divergence.positive(
     "rollback_rate_factor", 1.0, "Each rollback multiplies both learning rates by it."
 )
-
-# In training by --evaluate_every, afterwards by --mode=evaluate.

@@ -1,66 +1,10 @@
-"""What a run leaves, and what is made of it."""
+"""What is made of a run."""
 
 import re
 
 from flags import places
 from flags.definitions import conditions
 from flags.facts import USES, WITH_IMAGES, Group
-
-TRACKERS = ("tensorboard", "wandb", "mlflow", "csv")
-REVISION_METRICS = (
-    "descriptor_loss",
-    "energy_gap",
-    "gradient_norm",
-    "displacement",
-    "saturation",
-)
-
-output = Group("output", may_change=True)
-output.integer("log_every", 10, "Steps between two lines of metrics.", low=1)
-output.list(
-    "track",
-    "tensorboard",
-    "Where metrics, pictures and settings go besides metrics.jsonl and samples/, with "
-    "commas: tensorboard, wandb (pip install wandb), mlflow (pip install mlflow), csv "
-    "(the run's metrics.csv). docs/TRACKING.md.",
-    basic=", ".join(TRACKERS),
-    must=f"some of {','.join(TRACKERS)}",
-    good=lambda value: bool(value) and set(value) <= set(TRACKERS),
-    choices=TRACKERS,
-)
-output.integer(
-    "sample_every",
-    100,
-    "Steps between two pictures.",
-    basic="steps between two pictures",
-    low=1,
-)
-output.integer("num_samples", 64, "Images in a picture.", low=1)
-output.integer(
-    "checkpoint_every",
-    500,
-    "Steps between two checkpoints.",
-    basic="steps between two checkpoints",
-    low=1,
-)
-output.integer(
-    "keep_checkpoints", 3, "How many of the newest checkpoints to keep.", low=1
-)
-_distances = [
-    f"evaluation/{net}/frechet_distance" for net in ("generator", "descriptor")
-]
-output.enum(
-    "keep_best",
-    None,
-    [REVISION_METRICS[0], "generator_loss", *REVISION_METRICS[1:], *_distances],
-    "Keep one more checkpoint: the one before which this metric's mean over "
-    "--checkpoint_every steps was smallest in size. Those of an evaluation need "
-    "--evaluate_every.",
-    by_algorithm={
-        "descriptor": (*REVISION_METRICS, _distances[1]),
-        "generator": ("generator_loss", _distances[0]),
-    },
-)
 
 use = Group("use", modes=USES, saved=False)
 use.string(
@@ -87,8 +31,8 @@ use.string(
     None,
     "Of a run with --conditional: the class of the images, a number or a name, or two "
     "to interpolate between, such as 3,8; all: of samples, as many of each class in "
-    "their order. Default: of samples as frequent as in the training, of the data "
-    "set's images their own.",
+    "their order. Default: samples have classes as frequent as in the training; images "
+    "of the data set keep their own.",
     basic="class of the images, with --conditional",
     modes=("sample", "show", *WITH_IMAGES),
 )
@@ -195,10 +139,10 @@ use.enum(
     "export_format",
     "savedmodel",
     ["savedmodel", "keras", "litert", "onnx", "run", "hub"],
-    "All endpoints for TensorFlow without this package; the nets for this package; "
-    "the generator for LiteRT; generator and energy for ONNX (pip install tf2onnx); a "
-    "small copy of the run, the nets in half precision and a model card; or the nets "
-    "and the card, pushed to --hub.",
+    "savedmodel: all endpoints, for TensorFlow without this package; keras: the nets, "
+    "for this package; litert: the generator; onnx: generator and energy (pip install "
+    "tf2onnx); run: a small copy of the run, with the nets in half precision and a "
+    "model card; hub: nets and card, pushed to --hub.",
     basic="savedmodel, keras, litert, onnx, run or hub",
     modes=("export",),
 )

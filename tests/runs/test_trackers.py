@@ -92,7 +92,7 @@ def listed(monkeypatch):
 
 
 def test_the_flag_has_all_of_them():
-    assert definitions.use.TRACKERS == tuple(TRACKERS)
+    assert definitions.output.TRACKERS == tuple(TRACKERS)
 
 
 def test_what_is_not_there_is_refused_before_anything_is_made(tmp_path, monkeypatch):
