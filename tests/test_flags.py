@@ -1,3 +1,4 @@
+import inspect
 import re
 import sys
 from importlib import metadata, util
@@ -893,6 +894,17 @@ def test_flags_reach_the_model():
     assert nets[0].network.get_layer("outputs_sum").num_outputs == 100
     assert (nets[1].latent_shape, model.num_chains) == ((100,), 144)
     assert model.run_seed == 4
+
+
+def test_functions_of_the_modes_have_the_flags_defaults():
+    compared = 0
+    for mode, function in commands.COMMANDS.items():
+        for name, parameter in inspect.signature(function).parameters.items():
+            given, facts = parameter.default is not parameter.empty, FACTS.get(name)
+            if given and facts and mode not in facts.if_typed:
+                assert parameter.default == facts.default, (mode, name)
+                compared += 1
+    assert compared > 40
 
 
 def test_flags_of_the_descriptor_reach_it():
