@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from coopnets_tf.image_conv import ImageConv
 from coopnets_tf.layers import (
     FLOAT,
     LAST,
     BatchNorm,
     ConvTranspose,
-    ImageConv,
     leaky_relu,
 )
 

@@ -32,7 +32,7 @@ REFERENCE = {
     ),
     "networks": (
         "Networks",
-        ["networks", "network_rows", "network_checks", "network_files"]
+        ["image_conv", "networks", "network_rows", "network_checks", "network_files"]
         + ["batch_norm", "frozen", "spectral"],
     ),
     "models": (

@@ -15,6 +15,7 @@ LEVELS = [
     {"seeds"},
     {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
     | {"sizes", "batches", "variables", "conditional", "augmentation"},
+    {"image_conv"},
     {"network_rows"},
     {"data", "batch_norm", "frozen", "networks", "network_checks", "network_files"},
     {"spectral"},
