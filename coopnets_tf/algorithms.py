@@ -57,9 +57,10 @@ def revision_metrics(
     """What is reported of D1 and D2: scalars by name.
 
     `descriptor_loss`, without a penalty; `energy_gap`, mean energy of revised minus
-    observed images; `gradient_norm` of the energy along the Langevin chains, per pixel
-    unit; `displacement` of an image by the chains, root mean square in pixel units;
-    `saturation`, the share of revised pixels outside [-1, 1].
+    observed images, with f of the images as D2 saw them; `gradient_norm` of the energy
+    along the Langevin chains, per pixel unit; `displacement` of an image by the chains,
+    root mean square in pixel units; `saturation`, the share of revised pixels outside
+    [-1, 1].
 
     Args:
       observed: [batch, *image_shape].

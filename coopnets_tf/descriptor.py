@@ -95,6 +95,11 @@ class Descriptor(Conditional):
         self.image_shape = network_checks.shape_of_input(
             network, image_shape, "image_shape", **classes
         )
+        if augment and len(self.image_shape) < 3:
+            raise ValueError(
+                "`augment` is for images with height, width and channels. Received: "
+                f"images of shape {list(self.image_shape)}"
+            )
         self.network = network
         self.revision = revision
         self.reference_stddev = reference_stddev
@@ -206,8 +211,12 @@ class Descriptor(Conditional):
             if self.penalty:
                 minimised += self.penalty * energies.energy_penalty(*scores)
         replicas.descend(self, minimised, tape)
-        spectral.divide(spectral.wrapped_in(self.network))
+        self.divide()
         return loss
+
+    def divide(self) -> None:
+        """Divides the kernels in Keras' `SpectralNormalization`, see `spectral`."""
+        spectral.divide(spectral.wrapped_in(self.network))
 
     def _augmented(self, observed, revised, seed):
         if seed is None:

@@ -82,8 +82,12 @@ def averaged(net: Any) -> Iterator[Any]:
 def take_average(net: Any) -> None:
     """Gives a net for good the moving average of its weights, if there is one."""
     # Before the first step Keras' averages are zero.
-    if net.compiled and net.optimizer.iterations.numpy():
+    if net.compiled and net.optimizer.use_ema and net.optimizer.iterations.numpy():
         net.optimizer.finalize_variable_values(net.trainable_variables)
+        if hasattr(
+            net, "divide"
+        ):  # a descriptor, whose average is of undivided kernels
+            net.divide()
 
 
 @contextlib.contextmanager

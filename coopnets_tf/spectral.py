@@ -1,9 +1,10 @@
-"""Spectral norm: a descriptor whose kernels keep a largest singular value of one.
+"""Spectral norm: a descriptor whose kernels keep a largest singular value of about one.
 
 Keras' `SpectralNormalization` divides its kernel by that value when it is called with
 `training=True`. A descriptor never is, since all steps of a chain must see one energy.
-So the division is done here, after each D2, and D1 finds kernels that are divided. (A
-moving average of the weights is one of divided kernels, and is not divided again.)
+So the division is done here, after each D2, and D1 finds kernels that are divided. One
+round of power iteration finds the value from below. A moving average of the weights,
+which Keras takes of each step before its division, is divided where it is used.
 """
 
 from typing import Any

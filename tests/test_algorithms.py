@@ -452,7 +452,7 @@ def test_samples_of_a_persistent_descriptor_start_where_its_chains_are(options):
     assert found[:12] == found[12:24] == found[24:]
     assert [image.tobytes() for image in model.sample(12, seed=4).numpy()] != found[:12]
     noise = make_descriptor_model(num_steps=0, chain_init="data").sample(4, seed=3)
-    assert abs(noise.numpy().std() / 0.3 - 1) < 0.3
+    assert abs(noise.numpy().std() / 0.3 - 1) < 5 / np.sqrt(2 * noise.numpy().size)
 
 
 def test_what_needs_the_other_net_is_refused(observed):
@@ -652,9 +652,9 @@ def test_moving_averages_move_once_per_step_by_the_drafts_statistics(
     build_step(model)(numbered(observed))
     norm = layers(model.generator, "norm")[0]
     np.testing.assert_allclose(norm.moving_mean, 0.001 * mean, rtol=1e-3, atol=1e-7)
-    np.testing.assert_allclose(
-        norm.moving_variance, 0.999 + 0.001 * variance, rtol=1e-5
-    )
+    # In float32 an average of about 1 keeps 6e-8, of 0.001 * 0.086.
+    moved = (norm.moving_variance.numpy().astype(float) - 0.999) / 0.001
+    np.testing.assert_allclose(moved, variance, rtol=2e-3)
 
 
 def test_same_seed_same_run_and_other_seed_other_run(observed):
@@ -690,7 +690,8 @@ def test_noise_stops_after_revision_noise_until(observed):
     assert values[0] < 0.5 * values[1]
 
 
-def test_metrics_are_what_their_names_say(model, observed):
+def test_metrics_are_what_their_names_say(observed):
+    model = sharpen(make_model())
     latents, generated = model.generator.propose(
         5, seed=draw_seed(0, step=0, purpose=Purpose.LATENTS), training=True
     )
@@ -708,6 +709,7 @@ def test_metrics_are_what_their_names_say(model, observed):
     moved = np.sqrt(np.mean(np.square(revised - generated), axis=(1, 2, 3))).mean()
     np.testing.assert_allclose(metrics["displacement"], moved, rtol=1e-5)
     outside = np.mean(np.abs(revised.numpy()) > 1)
+    assert 0 < outside < 1
     np.testing.assert_allclose(metrics["saturation"], outside, atol=1e-6)
 
 

@@ -9,7 +9,7 @@ from coopnets_tf import Descriptor, augmentation, seeds
 from coopnets_tf.seeds import Purpose
 from flags.definitions import networks as definitions
 from tests import helpers
-from tests.helpers import make_descriptor, make_model, noise
+from tests.helpers import descriptor_of, make_descriptor, make_model, noise
 
 SEED = tf.constant([3, 4])
 
@@ -113,6 +113,9 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="flip, shift. Received: turn"):
         make_descriptor(augment=("turn", "flip"))
     net = make_descriptor(augment=("flip",))
+    with pytest.raises(ValueError, match="height, width and channels.*shape .6."):
+        dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
+        descriptor_of(dense, augment=("flip",))
     with pytest.raises(ValueError, match="needs the `seed`"):
         net.update(noise(2, 8, 8, 1), noise(2, 8, 8, 1))
 

@@ -15,7 +15,7 @@ def gaussian(stddev):
 
 def test_gaussian_target_is_reached():
     """The discretised chain is x <- a x + delta u, a = 1 - delta^2 / (2 s^2), whose
-    stationary s.d. is delta / sqrt(1 - a^2); a^200 of the start is left (1e-8).
+    stationary s.d. is delta / sqrt(1 - a^2); a^200 of the start is left (6e-8).
     """
     stddev, delta, draws = 0.5, 0.2, 40_000
     dynamics = Langevin(200, delta, unroll=False)

@@ -8,6 +8,8 @@ import tensorflow as tf
 import coopnets_tf
 from coopnets_tf import Descriptor, Langevin, networks, spectral, variables
 from coopnets_tf.errors import NetworkError
+from coopnets_tf.frozen import averaged
+from coopnets_tf.optimizers import CappedAdam
 from tests import helpers
 from tests.helpers import descriptor_of, make_model, noise
 
@@ -100,6 +102,36 @@ def test_d2_steps_and_then_divides(monkeypatch):
         )
 
 
+def average_of(net):
+    """The moving averages of the kernels, as the optimizer has them."""
+    named = variables.named_slots("descriptor", net)
+    return [value.numpy() for name, value in named.items() if "kernel_average" in name]
+
+
+def test_an_average_is_divided_where_it_is_used():
+    net = descriptor(spectral.normalised(network()))
+    net.compile(CappedAdam(0.003, use_ema=True, ema_momentum=0.5))
+    for _ in range(3):
+        net.update(OBSERVED, REVISED)
+    layers = spectral.wrapped_in(net.network)
+    before, weights = [np.array(one.vector_u, float) for one in layers], net.weights
+    weights = [weight.numpy() for weight in weights]
+    with averaged(net):
+        for layer, average, vector in zip(
+            layers, average_of(net)[: len(layers)], before, strict=True
+        ):
+            kernel = matrix(average)
+            left = vector @ kernel.T / np.linalg.norm(vector @ kernel.T)
+            value = np.linalg.norm(left @ kernel)
+            assert abs(value - 1) > 3e-4
+            # Products and norms in float32, as above.
+            np.testing.assert_allclose(
+                matrix(layer.kernel), kernel / value, rtol=1e-4, atol=1e-7
+            )
+    for weight, value in zip(net.weights, weights, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
 def test_the_steps_of_a_chain_see_one_energy():
     net = descriptor(spectral.normalised(network()))
     before = net.get_weights()
@@ -167,6 +199,18 @@ def test_a_run_resumes_bit_for_bit_and_is_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     again = coopnets_tf.load(tmp_path / "model.keras")
     np.testing.assert_allclose(again.energy(images), model.energy(images), rtol=1e-5)
+
+
+def test_a_divided_average_is_loaded(tmp_path):
+    model = divided_model()
+    adam = CappedAdam(0.003, use_ema=True, ema_momentum=0.5)
+    model.compile(adam, helpers.adam(0.001))
+    helpers.train(model, tmp_path / "run", num_iterations=3)
+    images, loaded = noise(3, 8, 8, 1), coopnets_tf.load(tmp_path / "run")
+    with model.frozen():
+        expected = model.energy(images)
+    np.testing.assert_allclose(loaded.energy(images), expected, rtol=1e-5)
+    assert not np.allclose(model.descriptor.energy(images), expected, rtol=1e-4)
 
 
 def test_weights_have_one_name_however_the_layers_were_built():

@@ -307,7 +307,21 @@ def load_networks(
         raise RunError(f"No weight of {path} fits the networks. {'; '.join(misfits)}")
     for variable, value in fitting:
         variable.assign(tf.cast(value, variable.dtype))  # copies have halves
+    if for_use and model.descriptor and _has_averages(reader, "descriptor"):
+        model.descriptor.divide()
     return path, misfits
+
+
+def _has_averages(reader, part):
+    """Whether a checkpoint has moving averages of a net's weights."""
+    shapes = reader.get_variable_to_shape_map()
+    optimizer = f"{part}_optimizer/"
+    iteration = KEY.format(f"{optimizer}iteration")
+    # Before the first step Keras' averages are zero.
+    return (
+        any(one.startswith(optimizer) and "_average/" in one for one in shapes)
+        and reader.get_tensor(iteration) > 0
+    )
 
 
 def _matched(model, reader, *, for_use):
@@ -318,9 +332,7 @@ def _matched(model, reader, *, for_use):
     if for_use:
         parts["kept"] = model.kept
     for part, variables in parts.items():
-        iteration = KEY.format(f"{part}_optimizer/iteration")
-        # Before the first step Keras' averages are zero.
-        averaged = for_use and iteration in shapes and reader.get_tensor(iteration) > 0
+        averaged = for_use and _has_averages(reader, part)
         there = {key.split("/")[1] for key in shapes if key.split("/")[0] == part}
         for name in sorted(there - set(variables)):
             misfits.append(f"{part} {name}: nothing here")

@@ -26,7 +26,8 @@ CURVES = {
         "The same of observed images, given the latents kept for each.",
     ),
     "energy_gap": Curve(
-        "chains/energy_gap", "Mean energy of revised minus observed images."
+        "chains/energy_gap",
+        "Mean energy of revised minus observed images, f as D2 saw them.",
     ),
     "gradient_norm": Curve(
         "chains/gradient_norm", "Norm of the energy's gradient along the chains of D1."
