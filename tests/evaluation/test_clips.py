@@ -122,5 +122,5 @@ def test_the_text_has_a_row_for_each_of_them(no_facts):
 def test_what_is_not_finite_has_no_score():
     whole = clip(6)
     model = Copier(from_uint8(whole[:4]), np.nan)
-    with pytest.raises(NotFinite, match="descriptor's images is NaN"):
+    with pytest.raises(NotFinite, match="Images of the descriptor contain NaN"):
         clips.evaluate(model, windows_of(whole), num_samples=2, seed=0)

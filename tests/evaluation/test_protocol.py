@@ -235,7 +235,7 @@ def test_nets_that_make_nan_are_refused(splits):
     bias = layers(model.generator, "deconv")[0].bias
     bias.assign(np.full(bias.shape, np.nan))
     model.freeze()
-    with pytest.raises(NotFinite, match="generator's images"):
+    with pytest.raises(NotFinite, match="Images of the generator contain NaN"):
         run(model, splits)
 
 
