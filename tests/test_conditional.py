@@ -475,10 +475,10 @@ def test_what_a_run_of_classes_exports(place):
 def test_the_page_of_a_run_shows_one_class(place):
     run_dir = place / "runs/digits-1"
     model = coopnets_tf.load(run_dir)
-    with pytest.raises(RunError, match="told classes need `label`, one of 0, 1, 2"):
-        answers.Answers(model, run_dir, 2)
-    page = answers.Answers(model, run_dir, 2, label="3")
-    assert page.facts()["about"].endswith("in grey, class 3")
+    page = answers.Answers(model, run_dir, 2)
+    assert (page.facts()["class"], len(page.classes)) == ("0", 10)
+    page = page.of_class("3")
+    assert page.facts()["class"] == "3"
     found = page.samples(seed=1, steps=1)
     images = model.sample(12, seed=1, num_steps=1, labels=3)
     np.testing.assert_allclose(
