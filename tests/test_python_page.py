@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import coopnets_tf
-from coopnets_tf import image_model
+from coopnets_tf import image_learner
 from tests.helpers import ROOT
 
 SMALLER = {
@@ -32,8 +32,8 @@ def test_from_python(monkeypatch, tmp_path):
     )
     few = {"num_latents": 8, "batch_size": 8}
     for name in ("frozen", "freeze"):
-        own = functools.partial(getattr(image_model, name), **few)
-        monkeypatch.setattr(image_model, name, own)
+        own = functools.partial(getattr(image_learner, name), **few)
+        monkeypatch.setattr(image_learner, name, own)
     names = {}
     exec(code, names)
     assert int(names["model"].step) == 2
