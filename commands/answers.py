@@ -84,12 +84,15 @@ class Answers:
             return []
         return use.class_names(self.run_dir, self.model)
 
+    @property
+    def _label(self):
+        return self.label or next(iter(self.classes), None)
+
     def _labels(self, number):
         """Rows of the class for a number of images; None without classes."""
-        label = self.label or next(iter(self.classes), None)
-        if label is None:
+        if self._label is None:
             return None
-        return use.labels_for(self.run_dir, self.model, label, number)
+        return use.labels_for(self.run_dir, self.model, self._label, number)
 
     @property
     def number(self) -> int:
@@ -156,8 +159,7 @@ class Answers:
     def _generated(self, seed, down, across):
         corners = interpolate.drawn(self.model, "corners", seed)
         latents = interpolation.between_corners(corners, down, across)
-        rows = self._labels(1)
-        ends = np.zeros([2, 0]) if rows is None else np.repeat(rows, 2, axis=0)
+        ends = interpolate.both_classes(self.run_dir, self.model, self._label)
         path = interpolate.with_classes(ends, latents)
         return interpolate.generated(self.model, path).numpy()
 

@@ -84,10 +84,8 @@ def take_average(net: Any) -> None:
     # Before the first step Keras' averages are zero.
     if net.compiled and net.optimizer.use_ema and net.optimizer.iterations.numpy():
         net.optimizer.finalize_variable_values(net.trainable_variables)
-        if hasattr(
-            net, "divide"
-        ):  # a descriptor, whose average is of undivided kernels
-            net.divide()
+        if hasattr(net, "divide"):
+            net.divide()  # the average is of undivided kernels, see `spectral`
 
 
 @contextlib.contextmanager
