@@ -7,7 +7,7 @@ demo: .venv/installed  ## trains on the embedded digits, about four minutes on t
 	$(VENV)/python main.py
 
 test: lint
-	$(VENV)/python -m pytest -n 2 tests/commands tests/data tests/evaluation tests/runs
+	$(VENV)/python -m pytest -n 2 tests/*/
 	$(VENV)/python -m pytest -n 2 tests/test_*.py  # graphs of all tests fill the memory
 
 test-slow: .venv/dev  ## what needs a process each: kills, signals, full disks

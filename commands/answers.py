@@ -20,7 +20,7 @@ from coopnets_tf.data import decoding
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import ArgumentError, DatasetError, NotFinite, RunError
 from coopnets_tf.evaluation import reports
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.runs import curves, logs
 from coopnets_tf.wording import by, counted
 

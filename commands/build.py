@@ -14,18 +14,16 @@ from coopnets_tf import (
     Descriptor,
     Generator,
     Langevin,
-    network_files,
-    networks,
-    optimizers,
-    spectral,
 )
 from coopnets_tf.conditional import Shares
 from coopnets_tf.data import masks, named
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.files import RUN_DESCRIPTION
-from coopnets_tf.image_model import ImageModel
-from coopnets_tf.network_files import NetworkFile
+from coopnets_tf.models import optimizers
+from coopnets_tf.models.image_model import ImageModel
+from coopnets_tf.networks import built_in, network_file, spectral
+from coopnets_tf.networks.network_file import NetworkFile
 from coopnets_tf.runs import saving
 from coopnets_tf.wording import lengths
 
@@ -69,7 +67,7 @@ def incomplete(dataset: ImageDataset, settings: Settings) -> ImageDataset:
     return dataset.incomplete(mask)
 
 
-def network_file(settings: Settings, run_dir: Path | None) -> NetworkFile | None:
+def own_file(settings: Settings, run_dir: Path | None) -> NetworkFile | None:
     """The Python file of a training's networks, with consent; None for built-in ones.
 
     Args:
@@ -78,18 +76,18 @@ def network_file(settings: Settings, run_dir: Path | None) -> NetworkFile | None
     Raises:
       NetworkError: if the file cannot be read, was changed, or is not trusted.
     """
-    if settings["network"] in networks.TABLES:
+    if settings["network"] in built_in.TABLES:
         return None
     path, record = Path(settings["network"]), None
     if run_dir and (run_dir / RUN_DESCRIPTION).is_file():
         record = saving.description(run_dir).get("network_file")
     if record and path.is_file():
-        network_files.refuse_changed(network_files.read(path), record)
+        network_file.refuse_changed(network_file.read(path), record)
     if run_dir and record:
-        file = network_files.kept(run_dir, record)
+        file = network_file.kept(run_dir, record)
     else:
-        file = network_files.read(path)
-    if not settings["trust_network"] and not network_files.is_trusted(file):
+        file = network_file.read(path)
+    if not settings["trust_network"] and not network_file.is_trusted(file):
         raise NetworkError(
             f"{file.path} is Python code that you have not run before. Read it, and "
             "give `trust_network` to run it."
@@ -107,7 +105,7 @@ def model(
     """The compiled model of a training on `num_images` images.
 
     Args:
-      file: of the networks, see `network_file`.
+      file: of the networks, see `own_file`.
       class_shares: of nets that are told classes, see `Conditional`.
 
     Raises:
@@ -115,9 +113,9 @@ def model(
     """
     algorithm = settings["algorithm"]
     needed = NETS if algorithm == "coopnets" else (algorithm,)
-    if file and not set(needed) & set(network_files.functions(file)):
+    if file and not set(needed) & set(network_file.functions(file)):
         raise NetworkError(
-            f"`network`={file.path} must have {network_files.FUNCTIONS[algorithm]}, a "
+            f"`network`={file.path} must have {network_file.FUNCTIONS[algorithm]}, a "
             f"function that `algorithm`={algorithm} needs."
         )
     options = {"run_seed": settings["seed"], "limits": limits(settings)}
@@ -151,21 +149,21 @@ def _network(settings, file, kind, *shapes, class_shares, **options):
     """The file's network; where it has none, the built-in one for such images."""
     number = len(class_shares or ())
     policy = POLICIES.get(settings["precision"], "float32")
-    if not (file and kind in network_files.functions(file)):
+    if not (file and kind in network_file.functions(file)):
         name = _built_in(settings, file, shapes[0])
         options |= {"convolutions": policy, "num_classes": number}
-        return getattr(networks, kind)(name, *shapes, **options)
+        return getattr(built_in, kind)(name, *shapes, **options)
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)  # of layers that do not say theirs
     try:
-        return network_files.build(file, kind, *shapes, *[number] if number else [])
+        return network_file.build(file, kind, *shapes, *[number] if number else [])
     finally:
         keras.config.set_dtype_policy(usual)
 
 
 def _built_in(settings, file, image_shape):
     """The name of the built-in networks, also of one that a file has not."""
-    return networks.for_images(image_shape) if file else settings["network"]
+    return built_in.for_images(image_shape) if file else settings["network"]
 
 
 def descriptor(
@@ -212,8 +210,8 @@ def generator(
 ) -> Generator:
     keras.utils.set_random_seed(2 * settings["seed"] + 1)
     latent_shape = lengths(settings["latent_size"])
-    if not (file and "generator" in network_files.functions(file)):
-        latent_shape = networks.latent_shape_of(
+    if not (file and "generator" in network_file.functions(file)):
+        latent_shape = built_in.latent_shape_of(
             _built_in(settings, file, image_shape), image_shape, latent_shape
         )
     network = _network(

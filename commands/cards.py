@@ -17,8 +17,8 @@ from coopnets_tf.data import images
 from coopnets_tf.errors import RunError
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_whole
-from coopnets_tf.image_model import ImageModel
-from coopnets_tf.network_files import COPY
+from coopnets_tf.models.image_model import ImageModel
+from coopnets_tf.networks.network_file import COPY
 from coopnets_tf.runs import logs
 from coopnets_tf.runs.export import metadata
 from coopnets_tf.wording import counted

@@ -23,7 +23,7 @@ from coopnets_tf.evaluation import (
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.evaluation.protocol import Evaluation, Protocol
 from coopnets_tf.files import write_json
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.progress import tell
 from coopnets_tf.runs import folder
 from coopnets_tf.runs.folder import Run

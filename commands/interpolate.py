@@ -10,7 +10,7 @@ from commands import use
 from coopnets_tf import interpolation as paths
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import DatasetError, RunError
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.runs import folder
 from coopnets_tf.wording import counted
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from commands import cards, use
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import write_json, write_whole
-from coopnets_tf.image_model import ImageModel
-from coopnets_tf.network_files import COPY
+from coopnets_tf.models.image_model import ImageModel
+from coopnets_tf.networks.network_file import COPY
 from coopnets_tf.runs import export as exporting
 from coopnets_tf.runs import folder, saving, trained
 from flags import SAVED

@@ -15,13 +15,14 @@ import tensorflow as tf
 import flags
 from commands import build, devices, evaluate
 from commands.build import Settings
-from coopnets_tf import files, network_files, replicas
+from coopnets_tf import files, replicas
 from coopnets_tf.data import datasets
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import RunError, Stopped
-from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import NETS
-from coopnets_tf.network_files import NetworkFile
+from coopnets_tf.models.image_model import ImageModel
+from coopnets_tf.models.learner import NETS
+from coopnets_tf.networks import network_file
+from coopnets_tf.networks.network_file import NetworkFile
 from coopnets_tf.runs import checkpoints, folder, trackers, training
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.hooks import Hook, evaluations, pictures
@@ -127,7 +128,7 @@ def prepared(
     found.
     """
     run_dir = Path(settings["workdir"]) if settings["resume"] else None
-    file = build.network_file(settings, run_dir)
+    file = build.own_file(settings, run_dir)
     tell = functools.partial(print, flush=True) if leads else lambda text: None
     evaluated = settings if leads else {**settings, "evaluate_every": None}
     dataset, hooks = data_and_evaluations(evaluated)
@@ -293,7 +294,7 @@ def headline(
         chains.append(f"G1 with {counted(inferring, 'steps')}")
     steps = dataset.steps_per_epoch(settings["batch_size"])
     networks = file.path.name if file else settings["network"]
-    for name in set(model.nets) - set(network_files.functions(file) if file else NETS):
+    for name in set(model.nets) - set(network_file.functions(file) if file else NETS):
         networks += f" and built-in {model.nets[name].network.name}"
     device = devices.named(model.distribute_strategy)
     return (

@@ -16,7 +16,7 @@ from coopnets_tf.data import datasets, folders
 from coopnets_tf.data import images as pictures
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import RunError
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.progress import batches_on_a_bar
 from coopnets_tf.runs import folder, saving
 from coopnets_tf.wording import counted, lengths, nearest

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from coopnets_tf import conditional, replicas, seeds
 from coopnets_tf.algorithms import CHAIN_INITS, REVISION_METRICS, revision_metrics
-from coopnets_tf.batches import as_batch
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import ArgumentError, refuse_below
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.batches import as_batch
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
 
@@ -22,10 +22,11 @@ class AlgorithmD(ImageModel):
     ```python
     import keras
     import numpy as np
-    from coopnets_tf import AlgorithmD, Descriptor, Langevin, networks
+    from coopnets_tf import AlgorithmD, Descriptor, Langevin
+    from coopnets_tf.networks import built_in
     from coopnets_tf.data import datasets
 
-    net = networks.descriptor("digits", (8, 8, 1))
+    net = built_in.descriptor("digits", (8, 8, 1))
     descriptor = Descriptor(net, revision=Langevin(10, 0.002), reference_stddev=0.016)
     model = AlgorithmD(descriptor, num_chains=64, chain_init="noise")
     model.compile(keras.optimizers.Adam(0.001, 0.5))

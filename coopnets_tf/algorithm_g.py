@@ -5,11 +5,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import image_latents
-from coopnets_tf.batches import as_batch
 from coopnets_tf.errors import refuse_below
 from coopnets_tf.generator import Generator
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models import image_latents
+from coopnets_tf.models.batches import as_batch
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.seeds import Purpose
 
 
@@ -20,10 +20,11 @@ class AlgorithmG(ImageModel):
     ```python
     import keras
     import numpy as np
-    from coopnets_tf import AlgorithmG, Generator, Langevin, networks
+    from coopnets_tf import AlgorithmG, Generator, Langevin
+    from coopnets_tf.networks import built_in
     from coopnets_tf.data import datasets
 
-    net = networks.generator("digits", (8, 8, 1))
+    net = built_in.generator("digits", (8, 8, 1))
     generator = Generator(net, inference=Langevin(10, 0.1), residual_stddev=0.3)
     model = AlgorithmG(generator, num_images=128)
     model.compile(generator_optimizer=keras.optimizers.Adam(0.001, 0.5))

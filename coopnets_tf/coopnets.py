@@ -6,13 +6,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import conditional, energies, image_latents, replicas, seeds
+from coopnets_tf import conditional, energies, replicas, seeds
 from coopnets_tf.algorithms import REVISION_METRICS, revision_metrics
-from coopnets_tf.batches import as_batch
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import refuse_below
 from coopnets_tf.generator import Generator
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models import image_latents
+from coopnets_tf.models.batches import as_batch
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.seeds import Purpose
 
 DUAL_METRICS = ("reconstruction_loss", "latent_gradient_norm", "latent_rms")
@@ -25,12 +26,13 @@ class CoopNets(ImageModel):
     ```python
     import keras
     import numpy as np
-    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, networks
+    from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
+    from coopnets_tf.networks import built_in
     from coopnets_tf.data import datasets
 
-    net = networks.descriptor("digits", (8, 8, 1))
+    net = built_in.descriptor("digits", (8, 8, 1))
     descriptor = Descriptor(net, revision=Langevin(10, 0.002), reference_stddev=0.016)
-    net = networks.generator("digits", (8, 8, 1))
+    net = built_in.generator("digits", (8, 8, 1))
     generator = Generator(net, inference=Langevin(0, 0.1), residual_stddev=0.3)
     model = CoopNets(descriptor, generator, num_chains=64)
     model.compile(keras.optimizers.Adam(0.003, 0.5), keras.optimizers.Adam(5e-4, 0.5))

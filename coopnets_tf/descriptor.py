@@ -8,20 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import (
-    augmentation,
-    energies,
-    layers,
-    network_checks,
-    networks,
-    replicas,
-    seeds,
-    spectral,
-)
-from coopnets_tf.batch_norm import is_batch_norm, layers_inside
+from coopnets_tf import augmentation, energies, replicas, seeds
 from coopnets_tf.conditional import Conditional, Shares
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
+from coopnets_tf.networks import built_in, checks, layers, spectral
+from coopnets_tf.networks.batch_norm import is_batch_norm, layers_inside
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")
@@ -32,9 +24,10 @@ class Descriptor(Conditional):
 
     ```python
     import tensorflow as tf
-    from coopnets_tf import Descriptor, Langevin, networks
+    from coopnets_tf import Descriptor, Langevin
+    from coopnets_tf.networks import built_in
 
-    net = networks.descriptor("mnist", (28, 28, 1))
+    net = built_in.descriptor("mnist", (28, 28, 1))
     descriptor = Descriptor(net, revision=Langevin(15, 0.002), reference_stddev=0.016)
     images = tf.zeros([4, 28, 28, 1])
     revised, chains = descriptor.revise(images, seed=tf.constant([0, 0]))
@@ -42,7 +35,7 @@ class Descriptor(Conditional):
     ```
 
     Args:
-      network: built, such as those of `networks`: images -> scores, or a map of
+      network: built, as those of `networks.built_in`: images -> scores, or a map of
         outputs, whose sum is f. It is always called with `training=False`; kernels in
         Keras' `SpectralNormalization` are divided after each D2, see `spectral`.
       revision: the dynamics of step D1, in pixel units.
@@ -92,7 +85,7 @@ class Descriptor(Conditional):
                 f"`augment` must be some of {', '.join(augmentation.WAYS)}. Received: "
                 f"{', '.join(sorted(unknown))}"
             )
-        self.image_shape = network_checks.shape_of_input(
+        self.image_shape = checks.shape_of_input(
             network, image_shape, "image_shape", **classes
         )
         if augment and len(self.image_shape) < 3:
@@ -111,7 +104,7 @@ class Descriptor(Conditional):
                 "would couple the chains of a descriptor. Take LayerNormalization or "
                 "GroupNormalization."
             )
-        network_checks.outputs_of(
+        checks.outputs_of(
             network, self.image_shape, "scores or maps of scores", **classes
         )
         self.built = True
@@ -244,7 +237,7 @@ class Descriptor(Conditional):
         network = config["network"]
         if isinstance(network, str):  # of version 0.1
             shape, number = config["image_shape"], config.pop("num_outputs")
-            network = networks.descriptor(network, shape, num_outputs=number)
+            network = built_in.descriptor(network, shape, num_outputs=number)
         else:
             network = keras.saving.deserialize_keras_object(network)
         revision = Langevin(**config["revision"])

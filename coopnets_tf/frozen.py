@@ -13,7 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from coopnets_tf import seeds, sizes
+from coopnets_tf import seeds
+from coopnets_tf.networks import sizes
 
 
 def freeze(
@@ -53,9 +54,10 @@ def frozen(
 
     ```python
     import tensorflow as tf
-    from coopnets_tf import Generator, Langevin, frozen, networks
+    from coopnets_tf import Generator, Langevin, frozen
+    from coopnets_tf.networks import built_in
 
-    net = networks.generator("digits", (8, 8, 1))
+    net = built_in.generator("digits", (8, 8, 1))
     generator = Generator(net, inference=Langevin(0, 0.1), residual_stddev=0.3)
     with frozen(generator, seed=tf.constant([0, 0])):
         images = generator(tf.random.normal([4, 100]))

@@ -6,10 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import energies, layers, network_checks, networks, replicas, seeds
-from coopnets_tf.batch_norm import Statistics
+from coopnets_tf import energies, replicas, seeds
 from coopnets_tf.conditional import Conditional, Shares
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
+from coopnets_tf.networks import built_in, checks, layers
+from coopnets_tf.networks.batch_norm import Statistics
 from coopnets_tf.seeds import Integer
 
 
@@ -24,16 +25,17 @@ class Generator(Conditional):
 
     ```python
     import tensorflow as tf
-    from coopnets_tf import Generator, Langevin, networks
+    from coopnets_tf import Generator, Langevin
+    from coopnets_tf.networks import built_in
 
-    net = networks.generator("mnist", (28, 28, 1))
+    net = built_in.generator("mnist", (28, 28, 1))
     generator = Generator(net, inference=Langevin(10, 0.1), residual_stddev=0.3)
     latents, drafts = generator.propose(4, seed=tf.constant([0, 0]))
     inferred, chains = generator.infer(latents, drafts, seed=tf.constant([0, 1]))
     ```
 
     Args:
-      network: built, such as those of `networks`: latents -> images in [-1, 1].
+      network: built, as those of `networks.built_in`: latents -> images in [-1, 1].
       inference: the dynamics of step G1, in the unit of the latents.
       residual_stddev: sigma, pixel units.
       latent_shape: of the latents of one image, where the network takes any.
@@ -68,16 +70,14 @@ class Generator(Conditional):
                 "`residual_stddev` must be positive. "
                 f"Received: residual_stddev={residual_stddev}"
             )
-        self.latent_shape = network_checks.shape_of_input(
+        self.latent_shape = checks.shape_of_input(
             network, latent_shape, "latent_shape", **classes
         )
         self.network = network
         self.inference = inference
         self.residual_stddev = residual_stddev
         self.statistics = Statistics(network)
-        images = network_checks.outputs_of(
-            network, self.latent_shape, "images", **classes
-        )
+        images = checks.outputs_of(network, self.latent_shape, "images", **classes)
         self.image_shape = tuple(images.shape[1:])
         self.built = True
 
@@ -206,7 +206,7 @@ class Generator(Conditional):
         network = config["network"]
         if isinstance(network, str):  # of version 0.1
             config["latent_shape"] = (config.pop("latent_size"),)
-            network = networks.generator(
+            network = built_in.generator(
                 network, config.pop("image_shape"), config["latent_shape"]
             )
         else:

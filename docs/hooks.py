@@ -27,19 +27,13 @@ ELSEWHERE = {
 REFERENCE = {
     "formulas": (
         "Formulas and their surroundings",
-        ["seeds", "langevin", "energies", "layers", "optimizers", "interpolation"]
-        + ["sizes", "batches", "variables", "augmentation"],
+        ["seeds", "langevin", "energies", "augmentation", "interpolation", "variables"],
     ),
-    "networks": (
-        "Networks",
-        ["image_conv", "networks", "network_rows", "network_checks", "network_files"]
-        + ["batch_norm", "frozen", "spectral"],
-    ),
+    "networks": ("Networks", ["networks/"]),
     "models": (
         "Nets and models",
-        ["conditional", "descriptor", "generator", "endpoints", "learner"]
-        + ["image_learner", "image_model"]
-        + ["algorithms", "image_latents", "algorithm_d", "algorithm_g", "coopnets"],
+        ["conditional", "frozen", "descriptor", "generator", "models/"]
+        + ["algorithms", "algorithm_d", "algorithm_g", "coopnets"],
     ),
     "data": ("Data", ["data/"]),
     "evaluation": ("Evaluation", ["evaluation/"]),
@@ -115,7 +109,8 @@ def _public_names():
                 if name in found
             ]
     head = "# Public names\n\nWhat `import coopnets_tf` gives. All else by its module, "
-    head += "such as `coopnets_tf.networks`.\n\n| name | what it is |\n|---|---|\n"
+    head += "such as `coopnets_tf.networks.built_in`.\n\n"
+    head += "| name | what it is |\n|---|---|\n"
     return head + "\n".join(rows) + "\n"
 
 

@@ -23,10 +23,9 @@ from coopnets_tf import (
     Descriptor,
     Generator,
     Langevin,
-    networks,
-    spectral,
 )
 from coopnets_tf.data import datasets, images
+from coopnets_tf.networks import built_in, spectral
 from coopnets_tf.runs import saving, stepping, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.folder import Run
@@ -46,27 +45,27 @@ tf.config.set_logical_device_configuration(
 # To most tests any pair of networks will do: "toy" has a layer of each kind and takes
 # little time to trace; "weave" is for images of any size. That of the oracle is
 # "digits" with fewer filters.
-networks.TABLES["toy"] = networks.Table(
-    [networks.Conv(3, 2, 8)],
-    [networks.Deconv(None, 1, 16), networks.Deconv(4, 2, None)],
+built_in.TABLES["toy"] = built_in.Table(
+    [built_in.Conv(3, 2, 8)],
+    [built_in.Deconv(None, 1, 16), built_in.Deconv(4, 2, None)],
 )
-networks.TABLES["toy_clips"] = networks.TABLES["toy"]._replace(
+built_in.TABLES["toy_clips"] = built_in.TABLES["toy"]._replace(
     axes=("frames", "height", "width")
 )
-networks.TABLES["oracle"] = networks.Table(
-    [networks.Conv(3, 1, 8), networks.Conv(4, 2, 12), networks.Conv(3, 1, 16)],
+built_in.TABLES["oracle"] = built_in.Table(
+    [built_in.Conv(3, 1, 8), built_in.Conv(4, 2, 12), built_in.Conv(3, 1, 16)],
     [
-        networks.Deconv(None, 1, 24),
-        networks.Deconv(3, 1, 16),
-        networks.Deconv(4, 2, None),
+        built_in.Deconv(None, 1, 24),
+        built_in.Deconv(3, 1, 16),
+        built_in.Deconv(4, 2, None),
     ],
 )
-networks.TABLES["weave"] = networks.Table(
-    [networks.Conv(3, 2, 8)],
-    [networks.Deconv(4, 2, 8), networks.Deconv(4, 2, None)],
+built_in.TABLES["weave"] = built_in.Table(
+    [built_in.Conv(3, 2, 8)],
+    [built_in.Deconv(4, 2, 8), built_in.Deconv(4, 2, None)],
     sums_all=True,
 )
-definitions.networks.NETWORKS = tuple(networks.TABLES)
+definitions.networks.NETWORKS = tuple(built_in.TABLES)
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -97,7 +96,7 @@ def make_descriptor(
 ):
     keras.utils.set_random_seed(11)
     options = {"num_outputs": 7, "num_classes": len(class_shares or ())}
-    built = networks.descriptor(network, (8, 8, 1), **options)
+    built = built_in.descriptor(network, (8, 8, 1), **options)
     return Descriptor(
         spectral.normalised(built) if spectral_norm else built,
         revision=Langevin(num_steps, 0.05, unroll, max_gradient, gradient_weight),
@@ -119,10 +118,10 @@ def make_generator(
 ):
     classes = len(class_shares or ())
     return Generator(
-        networks.generator(network, (8, 8, 1), (latent_size,), num_classes=classes),
+        built_in.generator(network, (8, 8, 1), (latent_size,), num_classes=classes),
         inference=Langevin(inference_steps, 0.1, unroll),
         residual_stddev=0.4,
-        latent_shape=networks.latent_shape_of(network, (8, 8, 1), (latent_size,)),
+        latent_shape=built_in.latent_shape_of(network, (8, 8, 1), (latent_size,)),
         class_shares=class_shares,
     )
 
@@ -242,7 +241,7 @@ def sharpen(model, descriptor=8.0):
 def spread(net):
     """Larger weights of a generator, whose statistics are then not the initial ones."""
     for layer in layers(net, "deconv"):
-        layer.kernel.assign(layer.kernel * 0.1 / networks.GENERATOR_STDDEV)
+        layer.kernel.assign(layer.kernel * 0.1 / built_in.GENERATOR_STDDEV)
     return net
 
 

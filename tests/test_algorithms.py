@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import (
-    CoopNets,
-    Descriptor,
-    Generator,
-    Langevin,
-    energies,
-    networks,
-    seeds,
-)
-from coopnets_tf.batch_norm import Statistics
+from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, energies, seeds
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import DatasetError
+from coopnets_tf.networks import built_in
+from coopnets_tf.networks.batch_norm import Statistics
 from coopnets_tf.runs.stepping import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests import helpers, oracle
@@ -36,7 +29,7 @@ CLOSE = {"rtol": 2e-4, "atol": 2e-5}
 BEFORE_NORM = (["deconv_0", "bias"], ["deconv_1", "bias"])
 
 
-TABLE = networks.TABLES["oracle"]
+TABLE = built_in.TABLES["oracle"]
 make_model, make_descriptor_model, make_generator_model, make_dual_model = (
     functools.partial(make, network="oracle")
     for make in (

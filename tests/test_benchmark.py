@@ -16,9 +16,9 @@ from coopnets_tf import (
     Descriptor,
     Generator,
     Langevin,
-    networks,
 )
 from coopnets_tf.data import kept
+from coopnets_tf.networks import built_in
 from tests import helpers
 from tests.helpers import (
     make_descriptor_model,
@@ -70,16 +70,16 @@ from tests.helpers import (
 @pytest.mark.parametrize("inference_steps", [0, 2])
 def test_step_flops(name, shape, up, down, inference_steps):
     descriptor = Descriptor(
-        networks.descriptor(name, shape),
+        built_in.descriptor(name, shape),
         revision=Langevin(15, 0.002),
         reference_stddev=0.016,
         image_shape=shape,
     )
     generator = Generator(
-        networks.generator(name, shape),
+        built_in.generator(name, shape),
         inference=Langevin(inference_steps, 0.1),
         residual_stddev=0.3,
-        latent_shape=networks.latent_shape_of(name, shape, (100,)),
+        latent_shape=built_in.latent_shape_of(name, shape, (100,)),
     )
     model = CoopNets(descriptor, generator, num_chains=144)
     expected = 144 * 15 * 2 * sum(up) + 244 * (3 * sum(up) - up[0])

@@ -19,7 +19,6 @@ from coopnets_tf import (
     Generator,
     Langevin,
     conditional,
-    networks,
     seeds,
 )
 from coopnets_tf.data import datasets
@@ -28,6 +27,7 @@ from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import ArgumentError, DatasetError, NetworkError, RunError
 from coopnets_tf.evaluation import diagnostics, metrics, protocol, reports
 from coopnets_tf.evaluation.features import Extractor
+from coopnets_tf.networks import built_in
 from coopnets_tf.runs.stepping import build_step
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests import oracle, test_algorithms
@@ -390,14 +390,14 @@ def test_impossible_nets_of_classes_are_refused():
             chain_init="persistent",
         )
     with pytest.raises(NetworkError, match="no place for classes"):
-        networks.generator("weave", (8, 8, 1), (1,), num_classes=3)
+        built_in.generator("weave", (8, 8, 1), (1,), num_classes=3)
     with pytest.raises(NetworkError, match="no place for classes"):
-        networks.descriptor("weave", (8, 8, 1), num_classes=3)
-    plain = networks.generator("toy", (8, 8, 1), (6,))
+        built_in.descriptor("weave", (8, 8, 1), num_classes=3)
+    plain = built_in.generator("toy", (8, 8, 1), (6,))
     options = {"inference": Langevin(0, 0.1), "residual_stddev": 0.3}
     with pytest.raises(NetworkError, match=r"two inputs.*classes, \[batch, 3\]"):
         Generator(plain, class_shares=SHARES, **options)
-    two = networks.descriptor("toy", (8, 8, 1), num_classes=4)
+    two = built_in.descriptor("toy", (8, 8, 1), num_classes=4)
     options = {"revision": Langevin(1, 0.1), "reference_stddev": 0.3}
     with pytest.raises(NetworkError, match=r"two inputs.*classes, \[batch, 3\]"):
         Descriptor(two, class_shares=SHARES, **options)

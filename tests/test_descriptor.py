@@ -3,14 +3,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import Descriptor, Langevin, networks
+from coopnets_tf import Descriptor, Langevin
+from coopnets_tf.networks import built_in
 from tests.helpers import layers, top
 
 DYNAMICS = Langevin(3, 0.01)
 
 
 def build(*, num_outputs=100, **changes):
-    network = networks.descriptor("digits", (8, 8, 1), num_outputs=num_outputs)
+    network = built_in.descriptor("digits", (8, 8, 1), num_outputs=num_outputs)
     options = {"revision": DYNAMICS, "reference_stddev": 0.016, **changes}
     return Descriptor(network, **options)
 

@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 import coopnets_tf
-from coopnets_tf import networks
 from coopnets_tf.data.image_dataset import ImageDataset
+from coopnets_tf.networks import built_in
 from tests.helpers import make_model, write_run
 
 # Errors have no example.
@@ -17,7 +17,7 @@ NAMES = [
     for name in coopnets_tf.__all__
     if not name.startswith("__") and not name.endswith("Error")
 ]
-OTHERS = [networks.descriptor, networks.generator, ImageDataset.batches]
+OTHERS = [built_in.descriptor, built_in.generator, ImageDataset.batches]
 # A method's example goes on from a model.
 METHODS = "generate sample revise energy infer reconstruct recover".split()
 

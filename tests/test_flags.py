@@ -13,11 +13,11 @@ import commands
 import coopnets_tf
 import flags
 from commands import build, show
-from coopnets_tf import networks, spectral
 from coopnets_tf.data import clips, datasets, decoding, masks, sources
 from coopnets_tf.errors import DatasetError, MaskError
 from coopnets_tf.evaluation import features, protocol
 from coopnets_tf.files import RUN_DESCRIPTION
+from coopnets_tf.networks import built_in, spectral
 from coopnets_tf.runs import saving, trained, training
 from flags import definitions, facts, pages, places, rules, runs
 from flags.facts import ALGORITHMS, FACTS, MODES, USES
@@ -138,8 +138,8 @@ def test_a_training_reads_the_flags_that_say_so(reads, algorithm, tmp_path):
     found |= reads(*tiny, *FOLDER, "--network=digits", "--num_held_out=90")
     (tmp_path / "nets.py").write_text(
         "from coopnets_tf import networks\n"
-        "descriptor = lambda shape: networks.descriptor('digits', shape)\n"
-        "generator = lambda *shapes: networks.generator('digits', *shapes)\n"
+        "descriptor = lambda shape: built_in.descriptor('digits', shape)\n"
+        "generator = lambda *shapes: built_in.generator('digits', *shapes)\n"
     )
     found |= reads(*tiny, "--network=nets.py", "--workdir=new")
     # Of both nets it can only say what happens anyway.
@@ -299,9 +299,9 @@ def test_flags_of_one_mode_are_refused_in_another(capsys):
 def test_what_the_flags_offer_is_what_there_is():
     offered = re.search(r"of the images: (.*?);", flags.FLAGS["network"].help)[1]
     theirs = {"toy_clips", "toy", "oracle", "weave"}  # of tests/helpers.py
-    own = set(networks.TABLES) - theirs
+    own = set(built_in.TABLES) - theirs
     assert set(offered.split(", ")) == own
-    summing = {name for name in own if networks.TABLES[name].sums_all}
+    summing = {name for name in own if built_in.TABLES[name].sums_all}
     assert set(definitions.networks.WITHOUT_OUTPUTS) == summing
     assert tuple(definitions.evaluation.METRICS) == protocol.METRICS
     assert tuple(commands.COMMANDS) == MODES

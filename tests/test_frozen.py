@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import Generator, Langevin, frozen, networks, seeds
+from coopnets_tf import Generator, Langevin, frozen, seeds
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import freeze
-from coopnets_tf.layers import BatchNorm
+from coopnets_tf.networks import built_in
+from coopnets_tf.networks.layers import BatchNorm
 from tests.helpers import layers, spread
 
 SEED = tf.constant([3, 4])
@@ -22,7 +23,7 @@ def generator_of(network, **options):
 
 
 def digits():
-    return spread(generator_of(networks.generator("digits", (8, 8, 1), (6,))))
+    return spread(generator_of(built_in.generator("digits", (8, 8, 1), (6,))))
 
 
 def test_exact_statistics_are_those_of_the_prior():
@@ -302,7 +303,7 @@ def test_a_norm_that_is_not_trained_keeps_its_averages(kind):
 def test_every_place_of_a_map_of_latents_counts(monkeypatch):
     """64 latents are four maps of 4x4, of which two pass at a time."""
     net = generator_of(
-        networks.generator("weave", (16, 16, 1), (3,)), latent_shape=(4, 4, 3)
+        built_in.generator("weave", (16, 16, 1), (3,)), latent_shape=(4, 4, 3)
     )
     measured = []
     monkeypatch.setattr(net.statistics, "measure", measured.extend)

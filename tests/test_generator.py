@@ -3,14 +3,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import Generator, Langevin, networks
+from coopnets_tf import Generator, Langevin
+from coopnets_tf.networks import built_in
 from tests.helpers import spread
 
 SEED = tf.constant([3, 4])
 
 
 def build(*, latent_size=6, **changes):
-    network = networks.generator("digits", (8, 8, 1), (latent_size,))
+    network = built_in.generator("digits", (8, 8, 1), (latent_size,))
     options = {"inference": Langevin(2, 0.1), "residual_stddev": 0.3, **changes}
     return Generator(network, **options)
 

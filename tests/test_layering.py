@@ -13,17 +13,13 @@ LEVELS = [
     {"version", "errors", "wording", "files", "progress"},
     {"replicas"},
     {"seeds"},
-    {"langevin", "energies", "layers", "optimizers", "interpolation", "data.images"}
-    | {"sizes", "batches", "variables", "conditional", "augmentation"},
-    {"image_conv"},
-    {"network_rows"},
-    {"data", "batch_norm", "frozen", "networks", "network_checks", "network_files"},
-    {"spectral"},
-    {"descriptor", "generator", "endpoints"},
-    {"learner"},
-    {"image_learner"},
-    {"image_model"},
-    {"algorithms", "image_latents"},
+    {"langevin", "energies", "interpolation", "augmentation", "data.images"}
+    | {"variables", "conditional"},
+    {"data", "networks"},
+    {"frozen"},
+    {"descriptor", "generator"},
+    {"models"},
+    {"algorithms"},
     {"algorithm_d", "algorithm_g", "coopnets"},
     {"evaluation"},
     {"runs"},
@@ -35,6 +31,26 @@ COMMANDS = sorted((ROOT / "commands").glob("*.py"))
 PROGRAM = [ROOT / "main.py", ROOT / "coopnets_tf_command.py"]
 # The order within the rooms that hold several modules: an import goes to the left.
 ROOMS = {
+    "networks": [
+        "layers",
+        "image_conv",
+        "rows",
+        "built_in",
+        "checks",
+        "network_file",
+        "batch_norm",
+        "spectral",
+        "sizes",
+    ],
+    "models": [
+        "batches",
+        "optimizers",
+        "endpoints",
+        "learner",
+        "image_learner",
+        "image_model",
+        "image_latents",
+    ],
     "data": [
         "images",
         "masks",
@@ -166,11 +182,7 @@ def test_every_module_has_its_place():
     }
     assert all(modules(name) for name in names if not name.endswith(".__init__"))
     found = {name for name in names if "." not in name}
-    assert found == {name for name in LEVEL if "." not in name} - {
-        "data",
-        "evaluation",
-        "runs",
-    }
+    assert found == {name for name in LEVEL if "." not in name} - set(ROOMS)
     for room, order in ROOMS.items():
         folder = ROOT / ("" if room == "commands" else "coopnets_tf") / room
         stems = {path.stem for path in folder.glob("*.py")} | {"__init__"}

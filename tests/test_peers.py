@@ -8,18 +8,19 @@ import tensorflow as tf
 from benchmarks import step
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import ours, turns
-from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, networks
+from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
+from coopnets_tf.networks import built_in
 from coopnets_tf.seeds import Purpose
 from tests import helpers
 
 SHAPE = (14, 14, 2)
 # Sides of 14, 7 and 4, so that some layers have more zeros after a map than before it.
-UNEVEN = networks.Table(
-    [networks.Conv(4, 2, 5), networks.Conv(4, 2, 6), networks.Conv(3, 1, 7)],
+UNEVEN = built_in.Table(
+    [built_in.Conv(4, 2, 5), built_in.Conv(4, 2, 6), built_in.Conv(3, 1, 7)],
     [
-        networks.Deconv(None, 1, 8),
-        networks.Deconv(4, 2, 6),
-        networks.Deconv(5, 2, None),
+        built_in.Deconv(None, 1, 8),
+        built_in.Deconv(4, 2, 6),
+        built_in.Deconv(5, 2, None),
     ],
 )
 SETTINGS = {
@@ -41,14 +42,14 @@ SETTINGS = {
 def model(monkeypatch):
     """A model of the table above, without noise."""
     keras.utils.set_random_seed(11)
-    monkeypatch.setitem(networks.TABLES, "uneven", UNEVEN)
+    monkeypatch.setitem(built_in.TABLES, "uneven", UNEVEN)
     descriptor = Descriptor(
-        networks.descriptor("uneven", SHAPE, num_outputs=3),
+        built_in.descriptor("uneven", SHAPE, num_outputs=3),
         revision=Langevin(4, 0.05),
         reference_stddev=0.3,
     )
     generator = Generator(
-        networks.generator("uneven", SHAPE, (5,)),
+        built_in.generator("uneven", SHAPE, (5,)),
         inference=Langevin(0, 0.1),
         residual_stddev=0.4,
     )

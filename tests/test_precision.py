@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import Descriptor, Generator, Langevin, layers, networks
+from coopnets_tf import Descriptor, Generator, Langevin
 from coopnets_tf.errors import NetworkError
+from coopnets_tf.networks import built_in, layers
 from coopnets_tf.variables import named_slots
 from tests import helpers
 
@@ -20,12 +21,12 @@ def nets(convolutions):
     """A pair whose weights do not depend on the precision, and are not small."""
     keras.utils.set_random_seed(7)
     descriptor = Descriptor(
-        networks.descriptor("oracle", SHAPE, num_outputs=7, convolutions=convolutions),
+        built_in.descriptor("oracle", SHAPE, num_outputs=7, convolutions=convolutions),
         revision=Langevin(3, 0.05),
         reference_stddev=0.3,
     )
     generator = Generator(
-        networks.generator("oracle", SHAPE, (6,), convolutions=convolutions),
+        built_in.generator("oracle", SHAPE, (6,), convolutions=convolutions),
         inference=Langevin(2, 0.1),
         residual_stddev=0.4,
     )

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import coopnets_tf
-from coopnets_tf import image_learner
+from coopnets_tf.models import image_learner
 from tests.helpers import ROOT
 
 SMALLER = {
@@ -22,7 +22,7 @@ def test_from_python(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs/PYTHON.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
-    assert 'networks.descriptor("mnist", (28, 28, 1))' in code
+    assert 'built_in.descriptor("mnist", (28, 28, 1))' in code
     for full, small in SMALLER.items():
         assert full in code
         code = code.replace(full, small)

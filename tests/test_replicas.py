@@ -13,7 +13,7 @@ import tensorflow as tf
 from commands import devices
 from coopnets_tf import AlgorithmG, Generator, Langevin, replicas, seeds, variables
 from coopnets_tf.errors import ArgumentError, NetworkError
-from coopnets_tf.optimizers import CappedAdam
+from coopnets_tf.models.optimizers import CappedAdam
 from coopnets_tf.runs import saving, stepping
 from tests import helpers
 from tests.helpers import make_descriptor_model, make_generator_model, make_model

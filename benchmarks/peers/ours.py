@@ -14,7 +14,7 @@ def rows_of(table, image_shape):
     Each has `size`, `strides`, `filters`, and the sides of its two maps: `outer` is
     nearer to the image.
     """
-    from coopnets_tf import networks
+    from coopnets_tf.networks import built_in
 
     side, *_, channels = image_shape
     up, down, outer = [], [], side
@@ -22,7 +22,7 @@ def rows_of(table, image_shape):
         sides = {"outer": outer, "inner": -(-outer // row.strides)}
         up.append({"size": row.size, "strides": row.strides, **sides})
         up[-1]["filters"], outer = row.filters, sides["inner"]
-    sizes = [one[0] for one in networks.map_sizes((side, side), table.generator)]
+    sizes = [one[0] for one in built_in.map_sizes((side, side), table.generator)]
     pairs = zip(sizes, sizes[1:], strict=False)
     for row, (inner, outer) in zip(table.generator, pairs, strict=True):
         sides = {"outer": outer, "inner": inner}
@@ -37,9 +37,9 @@ def described(settings, model, norm):
     Args:
       norm: a batch norm of the generator.
     """
-    from coopnets_tf import layers, networks
+    from coopnets_tf.networks import built_in, layers
 
-    up, down = rows_of(networks.TABLES[settings["network"]], model.image_shape)
+    up, down = rows_of(built_in.TABLES[settings["network"]], model.image_shape)
     return {
         "side": model.image_shape[0],
         "channels": model.image_shape[-1],
@@ -50,8 +50,8 @@ def described(settings, model, norm):
         "slope": layers.LEAKY_SLOPE,
         "norm_epsilon": norm.epsilon,
         "norm_momentum": norm.momentum,
-        "descriptor_stddev": networks.DESCRIPTOR_STDDEV,
-        "generator_stddev": networks.GENERATOR_STDDEV,
+        "descriptor_stddev": built_in.DESCRIPTOR_STDDEV,
+        "generator_stddev": built_in.GENERATOR_STDDEV,
         "batch_size": settings["batch_size"],
         "num_chains": settings["num_chains"],
         "num_steps": settings["descriptor_num_steps"],

@@ -18,7 +18,7 @@ from coopnets_tf.data import images
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.evaluation import facts, memorisation, metrics, recovery, reports
 from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.wording import counted
 
 MOST_CLIPS = 8  # of a net, and windows of the clip: nearly all of them are alike

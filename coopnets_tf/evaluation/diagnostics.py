@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from coopnets_tf import energies, seeds
 from coopnets_tf.data import images
 from coopnets_tf.data.image_dataset import ImageDataset
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 
 LENGTHS = (0, 1, 2, 5, 10)  # times the trained number of steps: where to look closer
 NUM_CHAINS = 200

@@ -14,8 +14,8 @@ from coopnets_tf.data.datasets import Splits
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.evaluation import baselines, memorisation, metrics, parzen
 from coopnets_tf.evaluation.features import Extractor
-from coopnets_tf.image_model import ImageModel
-from coopnets_tf.learner import NETS
+from coopnets_tf.models.image_model import ImageModel
+from coopnets_tf.models.learner import NETS
 from coopnets_tf.version import __version__
 from coopnets_tf.wording import counted
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import ExtractorError
 from coopnets_tf.files import keras_folder
-from coopnets_tf.layers import FLOAT, LAST
+from coopnets_tf.networks.layers import FLOAT, LAST
 
 INFERENCE_BATCH = 100  # images
 TRAINING_STEPS = 1_500

@@ -29,7 +29,7 @@ from coopnets_tf.evaluation import (
     parzen,
 )
 from coopnets_tf.evaluation.features import Extractor
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 
 METRICS = (
     "parzen",

@@ -26,7 +26,7 @@ from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import DatasetError, ExtractorError
 from coopnets_tf.evaluation import facts, metrics, own_extractor, reports
 from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.wording import by
 
 SIZES = (3, 7, 15)  # of the random filters, pixels

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from coopnets_tf.errors import NotSaved, RunError
 from coopnets_tf.files import write_json, write_whole
-from coopnets_tf.learner import Learner
+from coopnets_tf.models.learner import Learner
 from coopnets_tf.runs import logs, trained
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.variables import named_variables

@@ -10,15 +10,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import endpoints, network_files
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.generator import Generator
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models import endpoints
+from coopnets_tf.models.image_model import ImageModel
+from coopnets_tf.networks import network_file
+from coopnets_tf.networks.sizes import takes_any
 from coopnets_tf.runs import saving
 from coopnets_tf.runs.checkpoints import PATTERN
 from coopnets_tf.runs.folder import DATA
-from coopnets_tf.sizes import takes_any
 from coopnets_tf.variables import named_variables
 from coopnets_tf.version import __version__
 
@@ -183,7 +184,7 @@ def export_run(model: ImageModel, halves: Halves, run_dir: Path, place: Path) ->
     # Not every processor has bfloat16.
     found = json.loads(json.dumps(found).replace("mixed_bfloat16", "float32"))
     write_json(place / RUN_DESCRIPTION, found)
-    for name in (DATA, network_files.COPY):
+    for name in (DATA, network_file.COPY):
         if (run_dir / name).is_file():
             shutil.copyfile(run_dir / name, place / name)
     path = place / "checkpoints" / f"ckpt-{int(model.step)}"

@@ -13,7 +13,7 @@ from typing import Any
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
-from coopnets_tf.network_files import NetworkFile
+from coopnets_tf.networks.network_file import NetworkFile
 from coopnets_tf.runs import trained
 
 ROLLBACKS = "rollbacks.json"

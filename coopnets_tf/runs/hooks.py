@@ -11,7 +11,7 @@ from coopnets_tf.data import images
 from coopnets_tf.errors import Diverged, NotFinite
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.logs import RunLog
 from coopnets_tf.seeds import Purpose, draw_seed

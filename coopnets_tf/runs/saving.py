@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 
-from coopnets_tf import network_files
 from coopnets_tf.algorithm_d import AlgorithmD  # the imports register them
 from coopnets_tf.algorithm_g import AlgorithmG
 from coopnets_tf.coopnets import CoopNets
 from coopnets_tf.errors import NetworkError, RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
-from coopnets_tf.learner import Learner
+from coopnets_tf.models.learner import Learner
+from coopnets_tf.networks import network_file
 from coopnets_tf.runs import checkpoints
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.version import __version__
@@ -27,7 +27,7 @@ def describe(model: Learner, run: Run) -> None:
         "package_version": __version__,
         "dataset": run.dataset and dict(run.dataset),
         "classes": run.classes and list(run.classes),
-        "network_file": file and network_files.keep(file, run.folder),
+        "network_file": file and network_file.keep(file, run.folder),
         "model": config,
     }
     write_json(run.folder / RUN_DESCRIPTION, content)
@@ -128,8 +128,8 @@ def _keras_file(path, trust_network):
             beside = Path(huggingface_hub.snapshot_download(name))
     elif not Path(path).exists():
         raise RunError(f"{path} does not exist.")
-    if trust_network and (beside / network_files.COPY).is_file():
-        network_files.functions(network_files.read(beside / network_files.COPY))
+    if trust_network and (beside / network_file.COPY).is_file():
+        network_file.functions(network_file.read(beside / network_file.COPY))
     try:
         model = keras.saving.load_model(path, safe_mode=not trust_network)
     except Exception as error:  # another program's file fails in many ways
@@ -150,10 +150,10 @@ def _run(path, which, trust_network):
     found = description(run_dir)
     trusted = trust_network
     if record := found.get("network_file"):
-        file = network_files.kept(run_dir, record)
-        trusted = trusted or network_files.is_trusted(file)
+        file = network_file.kept(run_dir, record)
+        trusted = trusted or network_file.is_trusted(file)
         if trusted:
-            network_files.functions(file)  # registers the classes of its layers
+            network_file.functions(file)  # registers the classes of its layers
     try:
         model = keras.saving.deserialize_keras_object(
             found["model"], safe_mode=not trust_network

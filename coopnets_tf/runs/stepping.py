@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from coopnets_tf import replicas
-from coopnets_tf.batches import check_batch
 from coopnets_tf.errors import ArgumentError, DatasetError
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.batches import check_batch
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.progress import say
 from coopnets_tf.runs.folder import Run
 

@@ -18,7 +18,7 @@ from coopnets_tf.errors import (
     RunError,
     Stopped,
 )
-from coopnets_tf.image_model import ImageModel
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.progress import say
 from coopnets_tf.runs import folder, saving, signals, stepping, trackers
 from coopnets_tf.runs.checkpoints import Checkpoints, step_of
@@ -47,10 +47,11 @@ def train(
 
     ```python
     import keras
-    from coopnets_tf import AlgorithmD, Descriptor, Langevin, Run, networks, train
+    from coopnets_tf import AlgorithmD, Descriptor, Langevin, Run, train
+    from coopnets_tf.networks import built_in
     from coopnets_tf.data import datasets
 
-    net = networks.descriptor("digits", (8, 8, 1))
+    net = built_in.descriptor("digits", (8, 8, 1))
     descriptor = Descriptor(net, revision=Langevin(1, 0.002), reference_stddev=0.016)
     model = AlgorithmD(descriptor, num_chains=4, chain_init="noise")
     model.compile(keras.optimizers.Adam(0.001, 0.5))

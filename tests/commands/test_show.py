@@ -20,9 +20,10 @@ from werkzeug.test import Client
 from commands import answers, interpolate, show
 from commands.answers import Answers
 from commands.show import Page
-from coopnets_tf import CoopNets, networks
+from coopnets_tf import CoopNets
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import RunError
+from coopnets_tf.networks import built_in
 from tests.helpers import (
     assert_near,
     called,
@@ -246,8 +247,8 @@ def test_a_generator_alone_has_no_energies_and_no_steps(tmp_path):
 
 def in_colour(*sides):
     shape = (*sides, 3)
-    generator = networks.generator("toy", shape, (6,))
-    descriptor = networks.descriptor("toy", shape)
+    generator = built_in.generator("toy", shape, (6,))
+    descriptor = built_in.descriptor("toy", shape)
     return CoopNets(descriptor_of(descriptor), generator_of(generator), num_chains=2)
 
 

@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 import coopnets_tf
-from coopnets_tf import AlgorithmG, networks, seeds
+from coopnets_tf import AlgorithmG, seeds
 from coopnets_tf.errors import RunError
+from coopnets_tf.networks import built_in
 from coopnets_tf.runs import export as exporting
 from coopnets_tf.seeds import Purpose, draw_seed
 from tests.helpers import generator_of, make_generator_model, make_model, train
@@ -287,7 +288,7 @@ def test_onnx_takes_any_size_as_the_nets_do():
 
 def test_onnx_of_bfloat16_is_refused():
     pytest.importorskip("tf2onnx")
-    net = networks.generator("toy", (8, 8, 1), (6,), convolutions="mixed_bfloat16")
+    net = built_in.generator("toy", (8, 8, 1), (6,), convolutions="mixed_bfloat16")
     model = AlgorithmG(generator_of(net), num_images=4)
     with pytest.raises(RunError, match="not load those of `precision`=bfloat16"):
         exporting.onnx_nets(model)

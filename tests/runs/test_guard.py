@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from coopnets_tf.errors import Diverged
-from coopnets_tf.optimizers import RateAfterRollbacks
+from coopnets_tf.models.optimizers import RateAfterRollbacks
 from coopnets_tf.runs import checkpoints, stepping, training
 from tests.helpers import make_model, poison, read_lines, top, train
 

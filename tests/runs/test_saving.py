@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import coopnets_tf
-from coopnets_tf import optimizers
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import RUN_DESCRIPTION
+from coopnets_tf.models import optimizers
 from coopnets_tf.runs import checkpoints, saving
 from coopnets_tf.runs.folder import Run
 from tests import helpers

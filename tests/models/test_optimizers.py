@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import frozen, optimizers
+from coopnets_tf import frozen
+from coopnets_tf.models import optimizers
 from tests import oracle
 from tests.helpers import layers, make_descriptor_model, make_generator_model
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import seeds, sizes
+from coopnets_tf import seeds
+from coopnets_tf.networks import sizes
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
 INTEGER = tf.TensorSpec([], tf.int32)

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from coopnets_tf import replicas, seeds
 from coopnets_tf.errors import DatasetError
-from coopnets_tf.image_model import ImageModel
 from coopnets_tf.langevin import ChainInfo
+from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.seeds import Purpose, draw_seed
 
 

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.layers import BatchNorm
+from coopnets_tf.networks.layers import BatchNorm
 
 
 class Statistics:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf.layers import register
+from coopnets_tf.networks.layers import register
 
 
 @register

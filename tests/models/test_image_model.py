@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from coopnets_tf import image_model
 from coopnets_tf.errors import UserError
+from coopnets_tf.models import image_model
 from tests.helpers import (
     make_descriptor_model,
     make_generator_model,

@@ -13,8 +13,14 @@ from typing import Any, NamedTuple
 import keras
 
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.layers import FLOAT, LAST, BatchNorm, ClassOutputs, SummedOutputs
-from coopnets_tf.network_rows import Conv, Deconv, Doubling, Halving, Options, each
+from coopnets_tf.networks.layers import (
+    FLOAT,
+    LAST,
+    BatchNorm,
+    ClassOutputs,
+    SummedOutputs,
+)
+from coopnets_tf.networks.rows import Conv, Deconv, Doubling, Halving, Options, each
 from coopnets_tf.wording import by, nearest
 
 DESCRIPTOR_STDDEV, GENERATOR_STDDEV = 0.01, 0.005  # of the initial kernels
@@ -174,9 +180,9 @@ def descriptor(
     more term, see `layers.ClassOutputs`.
 
     ```python
-    from coopnets_tf import networks
+    from coopnets_tf.networks import built_in
 
-    network = networks.descriptor("mnist", (28, 28, 1))
+    network = built_in.descriptor("mnist", (28, 28, 1))
     ```
 
     Args:
@@ -245,9 +251,9 @@ def generator(
     With classes it takes them, too, as rows [batch, num_classes], beside the latents.
 
     ```python
-    from coopnets_tf import networks
+    from coopnets_tf.networks import built_in
 
-    network = networks.generator("mnist", (28, 28, 1))
+    network = built_in.generator("mnist", (28, 28, 1))
     ```
 
     Args:

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf.image_conv import ImageConv, strided_conv
-from coopnets_tf.layers import BatchNorm, ConvTranspose
+from coopnets_tf.networks.image_conv import ImageConv, strided_conv
+from coopnets_tf.networks.layers import BatchNorm, ConvTranspose
 from tests import oracle
 
 # Sums of up to some hundred float32 products.

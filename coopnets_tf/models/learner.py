@@ -6,12 +6,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import batches, replicas
-from coopnets_tf.batch_norm import synchronise
+from coopnets_tf import replicas
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import ArgumentError
 from coopnets_tf.generator import Generator
-from coopnets_tf.layers import FLOAT
+from coopnets_tf.models import batches
+from coopnets_tf.networks.batch_norm import synchronise
+from coopnets_tf.networks.layers import FLOAT
 from coopnets_tf.seeds import Purpose, draw_seed
 from coopnets_tf.variables import named_slots, named_variables
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from coopnets_tf.image_conv import ImageConv
-from coopnets_tf.layers import (
+from coopnets_tf.networks.image_conv import ImageConv
+from coopnets_tf.networks.layers import (
     FLOAT,
     LAST,
     BatchNorm,

@@ -7,11 +7,11 @@ import keras
 import pytest
 
 import coopnets_tf
-from coopnets_tf import network_files
 from coopnets_tf.errors import NetworkError, RunError
+from coopnets_tf.networks import network_file
 from tests.helpers import TINY, assert_same_run, call, called, refused
 
-HEAD = "import keras\nfrom coopnets_tf import networks\n"
+HEAD = "import keras\nfrom coopnets_tf.networks import built_in\n"
 PAIR = (
     HEAD
     + """
@@ -120,7 +120,7 @@ def test_code_of_others_runs_with_consent_alone(place, monkeypatch):
     called("--mode=sample", "--workdir=run", cwd=place)  # its maker is not asked
     monkeypatch.setenv("KERAS_HOME", str(place / "another home"))
     keras.saving.get_custom_objects().pop("mine>Scaled")
-    network_files._module.cache_clear()
+    network_file._module.cache_clear()
     (place / "nets.py").unlink()
     marker.unlink()
     with pytest.raises(NetworkError, match="need its Python code.*`trust_network`"):
@@ -160,7 +160,7 @@ def test_networks_of_keras_layers_are_loaded_without_their_code(place, monkeypat
     (place / "nets.py").write_text(PAIR + "print('run')\n")
     trained(place)
     monkeypatch.setenv("KERAS_HOME", str(place / "another home"))
-    network_files._module.cache_clear()
+    network_file._module.cache_clear()
     assert "run\n" not in called("--mode=sample", "--workdir=run", cwd=place)
 
 
@@ -186,7 +186,7 @@ BAD = {
     net("    return 1 / 0\n"): "descriptor((8, 8, 1)) failed, ZeroDivisionError: divi",
     net("    pass\n"): "must be a built Keras model, such as those of",
     net("    return keras.Sequential([keras.layers.Dense(1)])\n"): "was never built",
-    net("    return networks.descriptor('mnist', (28, 28, 1))\n"): "takes inputs of "
+    net("    return built_in.descriptor('mnist', (28, 28, 1))\n"): "takes inputs of "
     "shape [28, 28, 1]. Received: `image_shape`=[8, 8, 1]",
     net(
         "    images = keras.Input((64,))\n    return keras.Model(images, keras.layers."
@@ -254,10 +254,10 @@ def test_a_generator_for_other_images_is_refused(place):
 
 
 def test_a_run_made_in_python_keeps_a_file_it_is_given(place):
-    file = network_files.read(place / "nets.py")
-    network = network_files.build(file, "descriptor", (8, 8, 1))
+    file = network_file.read(place / "nets.py")
+    network = network_file.build(file, "descriptor", (8, 8, 1))
     assert network.count_params() == 50
-    record = network_files.keep(file, place / "run")
+    record = network_file.keep(file, place / "run")
     assert json.loads(json.dumps(record)) == record
-    assert network_files.kept(place / "run", record).code == PAIR.encode()
-    assert Path(network_files.kept(place / "run", record).path).name == "network.py"
+    assert network_file.kept(place / "run", record).code == PAIR.encode()
+    assert Path(network_file.kept(place / "run", record).path).name == "network.py"

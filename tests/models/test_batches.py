@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf.batches import as_batch, check_batch
 from coopnets_tf.errors import DatasetError
+from coopnets_tf.models.batches import as_batch, check_batch
 from tests.helpers import make_descriptor_model, noise
 
 SHAPE = (4, 4, 1)

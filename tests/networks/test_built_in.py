@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import networks
 from coopnets_tf.errors import NetworkError
+from coopnets_tf.networks import built_in
 from tests.helpers import descriptor_of, generator_of, layers, noise, top
 
 
@@ -25,9 +25,9 @@ from tests.helpers import descriptor_of, generator_of, layers, noise, top
     ],
 )
 def test_tables_of_descriptors(name, shape, parameters, sizes):
-    net = descriptor_of(networks.descriptor(name, shape), image_shape=shape)
+    net = descriptor_of(built_in.descriptor(name, shape), image_shape=shape)
     found = layers(net, "conv")
-    found += [] if networks.TABLES[name].sums_all else [top(net)]
+    found += [] if built_in.TABLES[name].sums_all else [top(net)]
     assert [layer.count_params() for layer in found] == parameters
     assert net.count_params() == sum(parameters)
     maps = np.zeros((2, *shape), np.float32)
@@ -68,7 +68,7 @@ def test_tables_of_descriptors(name, shape, parameters, sizes):
     ],
 )
 def test_tables_of_generators(name, shape, parameters, total):
-    net = generator_of(networks.generator(name, shape, (100,)))
+    net = generator_of(built_in.generator(name, shape, (100,)))
     assert [layer.count_params() for layer in layers(net, "deconv")] == parameters
     trainable = sum(np.prod(weight.shape) for weight in net.trainable_variables)
     assert trainable == total
@@ -79,31 +79,31 @@ def test_tables_of_generators(name, shape, parameters, total):
 
 def test_nets_of_objects_with_the_papers_sizes():
     """Two latents, two outputs; the first of 4*4*2*512 + 512 and 32*32*128*2 + 2."""
-    net = generator_of(networks.generator("object", (64, 64, 3), (2,)))
+    net = generator_of(built_in.generator("object", (64, 64, 3), (2,)))
     assert layers(net, "deconv")[0].count_params() == 16_896
-    network = networks.descriptor("object", (64, 64, 3), num_outputs=2)
+    network = built_in.descriptor("object", (64, 64, 3), num_outputs=2)
     assert network.get_layer("outputs_sum").count_params() == 262_146
 
 
 def test_nets_of_textures_have_the_published_sizes():
     """13,312, 3,277,056, 819,328, 204,864, 4,803 as published; shifts."""
     net = generator_of(
-        networks.generator("texture", (224, 224, 3), (1,)), latent_shape=(7, 7, 1)
+        built_in.generator("texture", (224, 224, 3), (1,)), latent_shape=(7, 7, 1)
     )
     found = [layer.count_params() for layer in layers(net, "deconv")]
     assert found == [13_312, 3_277_056, 819_328, 204_864, 4_803]
     assert net.image_shape == (224, 224, 3)
-    scores = networks.descriptor("texture", (224, 224, 3))
+    scores = built_in.descriptor("texture", (224, 224, 3))
     assert scores(np.zeros((1, 224, 224, 3))).shape == (1, 75, 75, 30)
 
 
 def test_nets_of_moving_textures_have_the_published_sizes():
     """Of the authors' code, PAMI: 73,774,660 and 168,813,059 weights."""
     shape = (64, 128, 128, 3)
-    network = networks.descriptor("moving_texture", shape)
+    network = built_in.descriptor("moving_texture", shape)
     assert network.count_params() == 73_774_660
     assert network.output_shape == (None, 8, 1, 1, 10)
-    network = networks.generator("moving_texture", shape, (5,))
+    network = built_in.generator("moving_texture", shape, (5,))
     assert network.input_shape == (None, 10, 1, 1, 5)
     assert network.output_shape == (None, *shape)
     trainable = sum(np.prod(one.shape) for one in network.trainable_variables)
@@ -121,7 +121,7 @@ def part_of(network, begin, end):
 
 
 def test_a_residual_block_that_halves():
-    network = networks.descriptor("residual", (16, 16, 3))
+    network = built_in.descriptor("residual", (16, 16, 3))
     network.get_layer("conv_1_1").bias.assign(noise(112, seed=1))
     maps = noise(2, 8, 8, 64, seed=2)
     pooled = maps.reshape(2, 4, 2, 4, 2, 64).mean(axis=(2, 4))
@@ -142,7 +142,7 @@ def test_another_activation_takes_the_place_of_the_tables_own(name):
     shape = (26, 8, 8, 1) if "moving" in name else (16, 16, 3)
 
     def activations(**options):
-        network = networks.descriptor(name, shape, **options)
+        network = built_in.descriptor(name, shape, **options)
         layers = [one for one in network.layers if hasattr(one, "activation")]
         return [keras.activations.serialize(one.activation) for one in layers]
 
@@ -154,7 +154,7 @@ def test_another_activation_takes_the_place_of_the_tables_own(name):
 
 
 def test_a_residual_block_that_doubles():
-    network = networks.generator("residual", (32, 32, 3))
+    network = built_in.generator("residual", (32, 32, 3))
     for layer in network.layers:
         if layer.name.startswith("deconv_1"):  # so that the numbers differ
             layer.kernel.assign(layer.kernel * 20)
@@ -175,7 +175,7 @@ def test_a_residual_block_that_doubles():
 
 def test_residual_nets_begin_with_hes_kernels():
     """Standard deviation sqrt(2 / fan-in), of 6e4 numbers or more: 3 % is ten s.d."""
-    network = networks.descriptor("residual", (64, 64, 3))
+    network = built_in.descriptor("residual", (64, 64, 3))
     for name, inputs in (("conv_1_0", 9 * 64), ("conv_2_1", 9 * 160)):
         kernel = network.get_layer(name).kernel
         assert np.std(kernel) == pytest.approx(np.sqrt(2 / inputs), rel=0.03)
@@ -183,14 +183,14 @@ def test_residual_nets_begin_with_hes_kernels():
 
 def test_residual_nets_are_for_any_image():
     for shape in ((32, 32, 3), (64, 48, 1), (28, 28, 1)):
-        scores = networks.descriptor("residual", shape)
+        scores = built_in.descriptor("residual", shape)
         assert scores(np.zeros((2, *shape))).shape == (2,)
-        images = networks.generator("residual", shape, (7,))
+        images = built_in.generator("residual", shape, (7,))
         assert images(np.zeros((2, 7))).shape == (2, *shape)
 
 
 def test_filters_over_all_pixels_are_convolutions_over_frames():
-    network = networks.descriptor("moving_texture_small", (26, 8, 8, 1))
+    network = built_in.descriptor("moving_texture_small", (26, 8, 8, 1))
     first, second = (network.get_layer(name) for name in ("conv_0", "conv_1"))
     second.bias.assign(noise(20))
     maps = first(noise(2, 26, 8, 8, 1))
@@ -205,21 +205,21 @@ def test_filters_over_all_pixels_are_convolutions_over_frames():
 
 def test_nets_of_small_moving_textures():
     shape = (26, 16, 16, 1)
-    net = descriptor_of(networks.descriptor("moving_texture_small", shape))
+    net = descriptor_of(built_in.descriptor("moving_texture_small", shape))
     assert net(np.zeros((2, *shape), np.float32)).shape == (2,)
-    network = networks.generator("moving_texture_small", shape, (3,))
-    latents = networks.latent_shape_of("moving_texture_small", shape, (3,))
+    network = built_in.generator("moving_texture_small", shape, (3,))
+    latents = built_in.latent_shape_of("moving_texture_small", shape, (3,))
     images = generator_of(network)(np.ones((2, *latents), np.float32))
     assert images.shape == (2, *shape)
 
 
 def test_the_smallest_texture_has_a_map_of_one_place():
-    assert networks.latent_shape_of("texture", (32, 32, 1), (1,)) == (1, 1, 1)
+    assert built_in.latent_shape_of("texture", (32, 32, 1), (1,)) == (1, 1, 1)
 
 
 def test_a_texture_of_another_size_is_of_the_same_nets():
     """Far from the border a larger latent map gives what a part of it gives."""
-    generator = networks.generator("texture", (64, 64, 3), (1,))
+    generator = built_in.generator("texture", (64, 64, 3), (1,))
     for weights in generator.trainable_variables:
         weights.assign(weights * 20)  # so that the pixels differ
     latents = np.random.default_rng(0).standard_normal((1, 12, 12, 1))
@@ -254,15 +254,15 @@ def test_what_does_not_fit_a_built_in_generator_is_refused(
     name, shape, latents, message
 ):
     with pytest.raises(NetworkError, match=message):
-        networks.generator(name, shape, latents)
+        built_in.generator(name, shape, latents)
 
 
-STILL = [name for name, one in networks.TABLES.items() if len(one.axes) == 2]
+STILL = [name for name, one in built_in.TABLES.items() if len(one.axes) == 2]
 
 
 @pytest.mark.parametrize("name", STILL)
 def test_how_the_first_layers_answer_where_the_bias_is_negative(name):
-    network = networks.descriptor(name, (8, 8, 1), num_outputs=2)
+    network = built_in.descriptor(name, (8, 8, 1), num_outputs=2)
     first = network.get_layer("conv_0")
     first.bias.assign(-np.ones(first.filters))
     maps = first(np.zeros((1, 8, 8, 1)))
@@ -272,20 +272,20 @@ def test_how_the_first_layers_answer_where_the_bias_is_negative(name):
 
 
 def test_initial_weights_of_descriptors():
-    net = descriptor_of(networks.descriptor("mnist", (28, 28, 1)))
+    net = descriptor_of(built_in.descriptor("mnist", (28, 28, 1)))
     for layer in (*layers(net, "conv"), top(net)):
         np.testing.assert_array_equal(layer.bias, np.zeros(layer.bias.shape))
         kernel = np.asarray(layer.kernel)
         error = 0.01 / np.sqrt(2 * kernel.size)
         assert abs(kernel.std() - 0.01) < 5 * error
     first, second = (
-        networks.descriptor("digits", (8, 8, 1)).get_weights() for _ in range(2)
+        built_in.descriptor("digits", (8, 8, 1)).get_weights() for _ in range(2)
     )
     assert np.any(first[0] != second[0])
 
 
 def test_initial_weights_of_generators():
-    net = generator_of(networks.generator("mnist", (28, 28, 1)))
+    net = generator_of(built_in.generator("mnist", (28, 28, 1)))
     for layer in layers(net, "deconv"):
         np.testing.assert_array_equal(layer.bias, np.zeros(layer.bias.shape))
         kernel = np.asarray(layer.kernel)
@@ -293,7 +293,7 @@ def test_initial_weights_of_generators():
 
 
 def test_any_image_size_and_colour():
-    network = networks.descriptor("scene", (48, 32, 1))
+    network = built_in.descriptor("scene", (48, 32, 1))
     assert network(np.zeros((1, 48, 32, 1))).shape == (1,)
     for shape, first in (
         ((30, 44, 3), (2, 3)),
@@ -301,7 +301,7 @@ def test_any_image_size_and_colour():
         ((96, 64, 3), (6, 4)),
         ((8, 100, 1), (1, 7)),
     ):
-        network = networks.generator("scene", shape, (6,))
+        network = built_in.generator("scene", shape, (6,))
         assert network(np.ones((1, 6), np.float32)).shape == (1, *shape)
         assert network.get_layer("deconv_0").kernel.shape == (*first, 512, 6)
 
@@ -313,15 +313,15 @@ def test_any_image_size_and_colour():
 def test_the_table_for_images_of_a_size(side, name):
     """By the longer side."""
     for shape in ((side, side, 1), (side, 8, 1), (8, side, 1)):
-        assert networks.for_images(shape) == name
+        assert built_in.for_images(shape) == name
 
 
-@pytest.mark.parametrize("make", [networks.descriptor, networks.generator])
+@pytest.mark.parametrize("make", [built_in.descriptor, built_in.generator])
 def test_an_unknown_name_is_refused_with_the_nearest(make):
     with pytest.raises(NetworkError) as error:
         make("minst", (28, 28, 1))
     assert str(error.value) == (
-        f"`network` must be one of {', '.join(networks.TABLES)}. "
+        f"`network` must be one of {', '.join(built_in.TABLES)}. "
         "Received: network='minst'. Did you mean mnist?"
     )
     with pytest.raises(NetworkError, match="network='vgg'.$"):

@@ -62,7 +62,7 @@ def refuse_unbuilt(network: Any) -> None:
     if not isinstance(network, keras.Model):
         raise NetworkError(
             "`network` must be a built Keras model, such as those of "
-            f"`coopnets_tf.networks`. Received: {network!r}"
+            f"`coopnets_tf.networks.built_in`. Received: {network!r}"
         )
     if not network.built:
         raise NetworkError(

@@ -12,9 +12,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coopnets_tf import network_checks
-from coopnets_tf.batch_norm import layers_inside
 from coopnets_tf.errors import NetworkError
+from coopnets_tf.networks import checks
+from coopnets_tf.networks.batch_norm import layers_inside
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 FIRST_ROUNDS = 30  # of the power iteration; in training it is one for each D2
@@ -32,7 +32,7 @@ def normalised(network: keras.Model) -> keras.Model:
     Source: Miyato et al., arXiv:1802.05957, equations 5 to 8. As Keras' layer does it,
     the kernel itself is replaced, and no gradient passes through the division.
     """
-    network_checks.refuse_unbuilt(network)
+    checks.refuse_unbuilt(network)
     found = _wrapped(network)
     held = [one.layer for one in wrapped_in(found)]
     for layer in filter(_is_meant, layers_inside(found)):

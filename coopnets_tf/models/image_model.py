@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf import conditional, endpoints, replicas, sizes
+from coopnets_tf import conditional, replicas
 from coopnets_tf.errors import ArgumentError, NetworkError, refuse_below
-from coopnets_tf.image_learner import ImageLearner
+from coopnets_tf.models import endpoints
+from coopnets_tf.models.image_learner import ImageLearner
+from coopnets_tf.networks import sizes
 
 MOST_AT_ONCE = 100 * 64 * 64 * 3  # numbers of images that pass through nets together
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coopnets_tf import endpoints, energies, langevin_chain, seeds
+from coopnets_tf import energies, langevin_chain, seeds
 from coopnets_tf.errors import ArgumentError
 from coopnets_tf.langevin import Langevin, energy_gradient
+from coopnets_tf.models import endpoints
 from coopnets_tf.seeds import Purpose, draw_seed, fold_in, standard_normal
 from tests.helpers import make_model, sharpen
 

@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 
 import coopnets_tf
-from coopnets_tf import Descriptor, Langevin, networks, spectral, variables
+from coopnets_tf import Descriptor, Langevin, variables
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.frozen import averaged
-from coopnets_tf.optimizers import CappedAdam
+from coopnets_tf.models.optimizers import CappedAdam
+from coopnets_tf.networks import built_in, spectral
 from tests import helpers
 from tests.helpers import descriptor_of, make_model, noise
 
@@ -18,7 +19,7 @@ OBSERVED, REVISED = np.split(noise(11, 8, 8, 1), [6])
 
 def network(**options):
     keras.utils.set_random_seed(3)
-    return networks.descriptor("digits", (8, 8, 1), num_outputs=3, **options)
+    return built_in.descriptor("digits", (8, 8, 1), num_outputs=3, **options)
 
 
 def matrices(net):
