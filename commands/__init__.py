@@ -4,11 +4,20 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commands import build, evaluate, interpolate, recover, share, show, train, use
+from commands import (
+    build,
+    evaluate,
+    interpolate,
+    recover,
+    sample,
+    share,
+    show,
+    train,
+)
 
 COMMANDS: dict[str, Callable] = {
     "train": train.train,
-    "sample": use.sample,
+    "sample": sample.sample,
     "interpolate": interpolate.interpolate,
     "reconstruct": recover.reconstruct,
     "recover": recover.recover,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from commands import interpolate, use
+from commands import by_class, interpolate, use
 from coopnets_tf import interpolation
 from coopnets_tf.data import decoding
 from coopnets_tf.data import images as pictures
@@ -82,7 +82,7 @@ class Answers:
         """Names of the classes that the nets are told, if they are told any."""
         if self.model.class_shares is None:
             return []
-        return use.class_names(self.run_dir, self.model)
+        return by_class.names(self.run_dir, self.model)
 
     @property
     def _label(self):
@@ -92,7 +92,7 @@ class Answers:
         """Rows of the class for a number of images; None without classes."""
         if self._label is None:
             return None
-        return use.labels_for(self.run_dir, self.model, self._label, number)
+        return by_class.labels_for(self.run_dir, self.model, self._label, number)
 
     @property
     def number(self) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import flags
-from commands import use
+from commands import by_class
 from coopnets_tf.data import images
 from coopnets_tf.errors import RunError
 from coopnets_tf.evaluation import reports
@@ -155,7 +155,7 @@ def card(
 def _classes(run_dir, model):
     if not model.class_shares:
         return ""
-    names = use.class_names(run_dir, model)
+    names = by_class.names(run_dir, model)
     return f", of classes that `labels` chooses by their number: {', '.join(names)}"
 
 

@@ -211,7 +211,7 @@ def export_samples(output: Path | str, sets: Mapping[str, ImageDataset]) -> None
     for name, samples in sets.items():
         starts = range(0, samples.num_images, use.GRID)
         pixels = (images.to_uint8(samples[one : one + use.GRID]) for one in starts)
-        use.save_pngs(Path(output) / _file_name(name), pixels)
+        images.save_pngs(Path(output) / _file_name(name), pixels)
 
 
 def _file_name(name):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from commands import use
+from commands import by_class, use
 from coopnets_tf import interpolation as paths
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import DatasetError, RunError
@@ -40,7 +40,7 @@ def interpolate(
     """Images along paths between latents: a grid, and by `animation` a film.
 
     Args:
-      workdir, checkpoint, trust_network, output: see `use.sample`.
+      workdir, checkpoint, trust_network, output: see `sample.sample`.
       interpolation: "linear", "spherical", "corners" or, of latents of two numbers,
         "plane": see the module of that name.
       images: None for latents of the prior, or two images between whose latents the
@@ -50,8 +50,8 @@ def interpolate(
         `use.opened`.
       seed: of the ends, or of their inference.
       animation: None, "gif" or "webp".
-      label: see `use.labels_for`; or two with a comma between them, from the first, on
-        the left, to the second. Needed by nets that are told classes.
+      label: see `by_class.labels_for`; or two with a comma between them, from the
+        first, on the left, to the second. Needed by nets that are told classes.
 
     Raises:
       DatasetError: on any but two images.
@@ -94,7 +94,7 @@ def interpolate(
     if animation:
         frames = _frames(kind, with_classes(classes, _path(kind, latents, FRAMES)))
         frames = [pictures.grid(generated(model, frame)) for frame in frames]
-        use.save_film(place / f"{kind}.{animation}", frames, FRAME_MILLISECONDS)
+        pictures.save_film(place / f"{kind}.{animation}", frames, FRAME_MILLISECONDS)
     print(f"Interpolation: {place}")
     return place
 
@@ -125,13 +125,13 @@ def both_classes(run_dir: Path, model: ImageModel, label: str | None) -> np.ndar
         if model.class_shares:
             raise RunError(
                 "Nets that are told classes need `label`, one of "
-                f"{', '.join(use.class_names(run_dir, model))}; to interpolate between "
+                f"{', '.join(by_class.names(run_dir, model))}; to interpolate between "
                 "two, both with a comma."
             )
         return np.zeros([2, 0])
     first, _, second = label.partition(",")
-    ends = [use.labels_for(run_dir, model, one, 1) for one in (first, second or first)]
-    return np.concatenate(ends)
+    ends = (first, second or first)
+    return np.concatenate([by_class.labels_for(run_dir, model, one, 1) for one in ends])
 
 
 def with_classes(classes: np.ndarray, path: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def reconstruct(
     """Original, reconstruction and their difference (black: none), side by side.
 
     Args:
-      workdir, checkpoint, trust_network, output: see `use.sample`.
+      workdir, checkpoint, trust_network, output: see `sample.sample`.
       images, data, resize, normalize, grey_range, label: see `use.chosen_images`.
       num_images: at most that many.
       infer_steps, infer_step_size, seed: of G1, see `use.opened`.
@@ -106,7 +106,7 @@ def recover(
     """Original, occluded and recovered images side by side, and their errors.
 
     Args:
-      workdir, checkpoint, trust_network, output: see `use.sample`.
+      workdir, checkpoint, trust_network, output: see `sample.sample`.
       images, data, resize, normalize, grey_range, label: see `use.chosen_images`.
       mask: see `masks.hide`; or "training", what `training_mask` hid in training.
       training_mask: see `masks.training_masks`.

@@ -65,10 +65,10 @@ def show(
     Args:
       workdir, checkpoint, trust_network, infer_step_size: see `use.opened`.
       port: of 127.0.0.1; 0: any that is free.
-      image_size, latent_size: see `use.sample`.
+      image_size, latent_size: see `sample.sample`.
       infer_steps: of G1, in a recovery.
-      label: the class of the images at first, see `use.labels_for`; of nets that are
-        told any.
+      label: the class of the images at first, see `by_class.labels_for`; of nets that
+        are told any.
 
     Raises:
       ArgumentError: if the port is not available.

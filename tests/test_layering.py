@@ -99,7 +99,9 @@ ROOMS = {
     "commands": [
         "devices",
         "build",
+        "by_class",
         "use",
+        "sample",
         "interpolate",
         "answers",
         "show",

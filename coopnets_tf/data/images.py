@@ -1,8 +1,9 @@
-"""Images as numbers, as grids and as PNG files. No contrast is ever stretched."""
+"""Images as numbers, as grids, PNG files and films. No contrast is ever stretched."""
 
 import io
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,17 @@ def save_png(path: Path, pixels: np.ndarray) -> None:
     write_whole(path, png(pixels))
 
 
+def save_pngs(place: Path, batches: Iterable[np.ndarray]) -> None:
+    """Images, uint8, as `<place>/<number>.png`, or clips as
+    `<place>/<number>/<frame>.png`.
+    """
+    for number, image in enumerate(itertools.chain.from_iterable(batches)):
+        if image.ndim == 4:
+            save_pngs(place / f"{number:06d}", [image])
+        else:
+            save_png(place / f"{number:06d}.png", image)
+
+
 def png(pixels: np.ndarray) -> bytes:
     """uint8 [height, width, 1 or 3] -> the content of a PNG file."""
     if pixels.shape[-1] == 1:
@@ -172,3 +184,15 @@ def png(pixels: np.ndarray) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
     return content.getvalue()
+
+
+def save_film(path: Path, frames: list[np.ndarray], milliseconds: int) -> None:
+    """Saves pictures, uint8 [height, width, channels], as a film, a GIF or a WebP."""
+    first, *others = [Image.fromarray(frame.squeeze()) for frame in frames]
+    first.save(
+        path,
+        append_images=others,
+        save_all=True,
+        duration=milliseconds,
+        loop=0,
+    )

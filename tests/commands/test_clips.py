@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import coopnets_tf
-from commands import use
+from commands import sample
 from coopnets_tf.data import images as pictures
 from coopnets_tf.runs.export import metadata
 from tests.data.files import animate, save
@@ -99,7 +99,7 @@ def test_samples_are_strips_and_films(place, model, animation):
     np.testing.assert_array_equal(strips, pictures.grid(drawn))
     grid = pictures.grid(drawn[:, 0])
     found = frames_of(place / output / f"generator.{suffix}")
-    assert found == (4, use.CLIP_MILLISECONDS, grid.shape[1::-1])
+    assert found == (4, sample.CLIP_MILLISECONDS, grid.shape[1::-1])
 
 
 def test_a_film_shows_one_moment_of_each_clip_at_a_time(place, model):

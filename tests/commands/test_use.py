@@ -10,8 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 import coopnets_tf
-from commands import use as modes
 from commands.interpolate import interpolate
+from commands.sample import sample
 from coopnets_tf.data import datasets
 from coopnets_tf.data import images as pictures
 from coopnets_tf.errors import RunError
@@ -136,7 +136,7 @@ def test_without_revision_there_is_the_generator_alone(use, trained):
 def test_samples_beyond_a_grid_come_in_batches(tmp_path):
     model = sharpen(make_model(num_steps=1, unroll=False))
     toy = write_run(model, tmp_path / "toy")
-    folder = modes.sample(toy, num_images=205, seed=3, format="npy")
+    folder = sample(toy, num_images=205, seed=3, format="npy")
     assert folder == toy / "sample-1"
     assert read_picture(folder / "descriptor.png").shape == size_of_grid(10, 10)
     pixels = np.load(folder / "images.npy")
