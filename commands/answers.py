@@ -16,8 +16,8 @@ from PIL import Image
 
 from commands import by_class, interpolate, use
 from coopnets_tf import interpolation
-from coopnets_tf.data import decoding
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data import decoding, drawing
+from coopnets_tf.data.images import from_uint8, to_uint8
 from coopnets_tf.errors import ArgumentError, DatasetError, NotFinite, RunError
 from coopnets_tf.evaluation import reports
 from coopnets_tf.models.image_model import ImageModel
@@ -146,7 +146,7 @@ class Answers:
         """The generator's images on a square between four latents, as one picture."""
         along = np.linspace(0, 1, MAP)
         images = self._generated(seed, along, along)
-        return {"image": _png(pictures.grid(images, num_columns=MAP))}
+        return {"image": _png(drawing.grid(images, num_columns=MAP))}
 
     def walk(self, *, seed: int, down: float, across: float) -> Answer:
         """The image at one place of that square, and the same after D1."""
@@ -174,7 +174,7 @@ class Answers:
           DatasetError: if it is none, or too large.
         """
         pixels = self._decoded(content)
-        return self._shown(pictures.from_uint8(255 - pixels if inverted else pixels))
+        return self._shown(from_uint8(255 - pixels if inverted else pixels))
 
     def recovered(self, content: bytes, hidden: str, *, seed: int) -> Answer:
         """Images whose hidden part the nets have filled, each by other noise.
@@ -198,7 +198,7 @@ class Answers:
                 "Hide a part of the image first, and leave a part of it."
             )
         visible = np.array([*hidden]).reshape(1, height, width, 1) == "0"
-        images = pictures.from_uint8(self._decoded(content)).repeat(FILLS, axis=0)
+        images = from_uint8(self._decoded(content)).repeat(FILLS, axis=0)
         visible = np.broadcast_to(visible, images.shape).astype(np.float32)
         found = self.model.recover(
             images * visible,
@@ -236,7 +236,7 @@ class Answers:
             found = self.model.energy(images, labels=self._labels(len(images)))
             energies = [_finite(one) for one in found.numpy()]
         return {
-            "images": [_png(one) for one in pictures.to_uint8(images)],
+            "images": [_png(one) for one in to_uint8(images)],
             "energies": energies,
         }
 
@@ -283,5 +283,5 @@ def _finite(value):
 
 def _png(pixels):
     """uint8 [height, width, 1 or 3] as a data URL."""
-    content = pictures.png(pixels)
+    content = drawing.png(pixels)
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import flags
 from commands import by_class
-from coopnets_tf.data import images
+from coopnets_tf.data import drawing
 from coopnets_tf.errors import RunError
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_whole
@@ -241,8 +241,8 @@ def write(
     """
     text = card(model, run_dir, address, **options)
     write_whole(folder / "README.md", text.encode())
-    samples = images.grid(model.sample(NUM_SAMPLES, seed=0))
-    images.save_png(folder / "samples.png", samples)
+    samples = drawing.grid(model.sample(NUM_SAMPLES, seed=0))
+    drawing.save_png(folder / "samples.png", samples)
 
 
 def push(

@@ -8,7 +8,7 @@ from typing import Any
 
 from commands import build, use
 from commands.build import Settings
-from coopnets_tf.data import datasets, images
+from coopnets_tf.data import datasets, drawing, images
 from coopnets_tf.data.datasets import Splits
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import ArgumentError, ExtractorError
@@ -194,10 +194,10 @@ def save(found: Evaluation, output: Path) -> None:
     """Writes an evaluation as `report.json`, pictures and TensorBoard's file."""
     write_json(output / "report.json", found.report)
     for name, picture in found.pictures.items():
-        images.save_png(output / f"{name}.png", picture)
+        drawing.save_png(output / f"{name}.png", picture)
     for name, samples in found.scored.items():
-        grid = images.grid(samples.shown(use.GRID))
-        images.save_png(output / f"{_file_name(name)}.png", grid)
+        grid = drawing.grid(samples.shown(use.GRID))
+        drawing.save_png(output / f"{_file_name(name)}.png", grid)
     step, board = found.report["step"], TensorBoard(Run(output, num_iterations=0))
     board.open()
     with contextlib.closing(board):
@@ -211,7 +211,7 @@ def export_samples(output: Path | str, sets: Mapping[str, ImageDataset]) -> None
     for name, samples in sets.items():
         starts = range(0, samples.num_images, use.GRID)
         pixels = (images.to_uint8(samples[one : one + use.GRID]) for one in starts)
-        images.save_pngs(Path(output) / _file_name(name), pixels)
+        drawing.save_pngs(Path(output) / _file_name(name), pixels)
 
 
 def _file_name(name):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from commands import by_class, use
 from coopnets_tf import interpolation as paths
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data import drawing
 from coopnets_tf.errors import DatasetError, RunError
 from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.runs import folder
@@ -87,14 +87,14 @@ def interpolate(
     place = folder.new_output(output, run_dir, "interpolate")
     number = PLANE if kind == "plane" else NUM_PATHS
     path = with_classes(classes, _path(kind, latents, number))
-    grid = pictures.grid(generated(model, path), num_columns=path.shape[1])
-    pictures.save_png(place / f"{kind}.png", grid)
+    grid = drawing.grid(generated(model, path), num_columns=path.shape[1])
+    drawing.save_png(place / f"{kind}.png", grid)
     if ends is not None:
-        pictures.save_png(place / "ends.png", pictures.grid(ends))
+        drawing.save_png(place / "ends.png", drawing.grid(ends))
     if animation:
         frames = _frames(kind, with_classes(classes, _path(kind, latents, FRAMES)))
-        frames = [pictures.grid(generated(model, frame)) for frame in frames]
-        pictures.save_film(place / f"{kind}.{animation}", frames, FRAME_MILLISECONDS)
+        frames = [drawing.grid(generated(model, frame)) for frame in frames]
+        drawing.save_film(place / f"{kind}.{animation}", frames, FRAME_MILLISECONDS)
     print(f"Interpolation: {place}")
     return place
 

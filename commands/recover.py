@@ -1,4 +1,4 @@
-"""Images found again by the nets of a run; each mode fills one new folder."""
+"""Images found again by the nets of a run: reconstructed, or with pixels hidden."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,7 @@ import numpy as np
 
 from commands import use
 from commands.use import Data
-from coopnets_tf.data import datasets, masks
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data import datasets, drawing, masks
 from coopnets_tf.evaluation import recovery, reports
 from coopnets_tf.files import write_json
 from coopnets_tf.runs import folder
@@ -232,6 +231,6 @@ def _save_compared(path, columns):
     """Saves the first images of each kind side by side; returns a line about it."""
     number = len(next(iter(columns.values())))
     shown = {name: images[: use.GRID] for name, images in columns.items()}
-    pictures.save_png(path, pictures.compared(shown))
+    drawing.save_png(path, drawing.compared(shown))
     part = f", the first {use.GRID} of {number:,}" if number > use.GRID else ""
     return f"{', '.join(columns).capitalize()}{part}: {path}"

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from commands import by_class, use
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data import drawing
+from coopnets_tf.data.images import to_uint8
 from coopnets_tf.errors import RunError
 from coopnets_tf.progress import batches_on_a_bar
 from coopnets_tf.runs import folder
@@ -81,16 +82,16 @@ def sample(
         few = min(num_images, use.GRID)
         own = labels if labels is None else labels[:few]
         shown = model.sample(few, seed=seed, num_steps=number, labels=own).numpy()
-        pictures.save_png(place / f"{net}.png", pictures.grid(shown))
+        drawing.save_png(place / f"{net}.png", drawing.grid(shown))
         if use.num_frames(model):
-            frames = [pictures.grid(one) for one in shown[:CLIPS].swapaxes(0, 1)]
+            frames = [drawing.grid(one) for one in shown[:CLIPS].swapaxes(0, 1)]
             path = place / f"{net}.{animation or 'gif'}"
-            pictures.save_film(path, frames, CLIP_MILLISECONDS)
+            drawing.save_film(path, frames, CLIP_MILLISECONDS)
     if format:
         batches = model.sample_batches(
             num_images, seed=seed, num_steps=revise_steps, labels=labels
         )
-        pixels = (pictures.to_uint8(batch) for batch in batches)
+        pixels = (to_uint8(batch) for batch in batches)
         _save_images(place, batches_on_a_bar(pixels, num_images), format, labels)
     print(f"Samples of step {int(model.step)}: {place}")
     return place
@@ -98,7 +99,7 @@ def sample(
 
 def _save_images(place, batches, format, labels):
     if format == "png":
-        pictures.save_pngs(place / "images", batches)
+        drawing.save_pngs(place / "images", batches)
         return
     pixels = np.concatenate(list(batches))
     if format == "npy":

@@ -12,8 +12,8 @@ from commands import by_class
 from commands.devices import strategy
 from coopnets_tf import conditional
 from coopnets_tf.data import datasets, folders
-from coopnets_tf.data import images as pictures
 from coopnets_tf.data.image_dataset import ImageDataset
+from coopnets_tf.data.images import from_uint8, normalize_per_image
 from coopnets_tf.errors import RunError
 from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.runs import folder, saving
@@ -74,7 +74,7 @@ def data_of(run_dir: Path, data: Data | None) -> Data:
 def sized(
     model: ImageModel, image_size: str | None, latent_size: str | None
 ) -> ImageModel:
-    """The model for images of the size that was asked for, see `sample`."""
+    """The model for images of the size that was asked for, see `ImageModel.of_size`."""
     if image_size:
         sides = lengths(image_size)
         return model.of_size(image_size=sides if len(sides) > 1 else sides * 2)
@@ -141,10 +141,10 @@ def chosen_images(
             grey_range=grey_range,
         )
         print(found)
-        scaled = pictures.from_uint8(pixels)
+        scaled = from_uint8(pixels)
         per_image = normalize == "per_image"
         if per_image:
-            scaled = pictures.normalize_per_image(scaled)
+            scaled = normalize_per_image(scaled)
         own = label and by_class.labels_for(run_dir, model, label, len(scaled))
         return Chosen(scaled, own, None)
     splits = datasets.load_splits(**data_of(run_dir, data))

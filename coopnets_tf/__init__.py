@@ -5,7 +5,7 @@ from coopnets_tf.algorithm_g import AlgorithmG
 from coopnets_tf.coopnets import CoopNets
 from coopnets_tf.descriptor import Descriptor
 from coopnets_tf.errors import UserError
-from coopnets_tf.frozen import frozen
+from coopnets_tf.freezing import frozen
 from coopnets_tf.generator import Generator
 from coopnets_tf.langevin import Langevin, langevin_chain
 from coopnets_tf.runs.folder import Run

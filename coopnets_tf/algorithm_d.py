@@ -23,8 +23,8 @@ class AlgorithmD(ImageModel):
     import keras
     import numpy as np
     from coopnets_tf import AlgorithmD, Descriptor, Langevin
-    from coopnets_tf.networks import built_in
     from coopnets_tf.data import datasets
+    from coopnets_tf.networks import built_in
 
     net = built_in.descriptor("digits", (8, 8, 1))
     descriptor = Descriptor(net, revision=Langevin(10, 0.002), reference_stddev=0.016)

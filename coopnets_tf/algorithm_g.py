@@ -21,8 +21,8 @@ class AlgorithmG(ImageModel):
     import keras
     import numpy as np
     from coopnets_tf import AlgorithmG, Generator, Langevin
-    from coopnets_tf.networks import built_in
     from coopnets_tf.data import datasets
+    from coopnets_tf.networks import built_in
 
     net = built_in.generator("digits", (8, 8, 1))
     generator = Generator(net, inference=Langevin(10, 0.1), residual_stddev=0.3)

@@ -15,9 +15,9 @@ G2     the generator learns: images given latents          x     x          (d)
 (d) revised drafts, given the drafts' latents (MCMC teaching), and observed images,
     given the latents kept for them: `CoopNets` with `data_teaching`; not in the paper
 
-They are in `algorithm_d`, `algorithm_g` and `coopnets`, and share `Learner`, what every
-training has, `ImageLearner`, what every training on images has, and `ImageModel`, what
-nets can do.
+The algorithms are in `algorithm_d`, `algorithm_g` and `coopnets`, and share, in
+`models`, `Learner`, what every training has, `ImageLearner`, what every training on
+images has, and `ImageModel`, what nets can do.
 
 paper        code        meaning
 Y            observed    real images, [batch, *image_shape] in [-1, 1]

@@ -13,7 +13,8 @@ from coopnets_tf.conditional import Conditional, Shares
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.langevin import ChainInfo, Langevin, langevin_chain
 from coopnets_tf.networks import built_in, checks, layers, spectral
-from coopnets_tf.networks.batch_norm import is_batch_norm, layers_inside
+from coopnets_tf.networks.batch_norm import is_batch_norm
+from coopnets_tf.networks.layers import layers_inside
 
 
 @keras.saving.register_keras_serializable("coopnets_tf")

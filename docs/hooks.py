@@ -32,7 +32,7 @@ REFERENCE = {
     "networks": ("Networks", ["networks/"]),
     "models": (
         "Nets and models",
-        ["conditional", "frozen", "descriptor", "generator", "models/"]
+        ["conditional", "freezing", "descriptor", "generator", "models/"]
         + ["algorithms", "algorithm_d", "algorithm_g", "coopnets"],
     ),
     "data": ("Data", ["data/"]),

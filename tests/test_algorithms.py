@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from coopnets_tf import CoopNets, Descriptor, Generator, Langevin, energies, seeds
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data import drawing
+from coopnets_tf.data.images import to_uint8
 from coopnets_tf.errors import DatasetError
 from coopnets_tf.networks import built_in
 from coopnets_tf.networks.batch_norm import Statistics
@@ -833,10 +834,10 @@ def test_networks_of_any_shape_are_trained_and_used(build):
 
 def test_a_grid_of_moving_images_has_a_row_of_frames_for_each():
     clips = moving_pair().sample(3, seed=1).numpy()
-    found = pictures.grid(clips)
-    frames = pictures.grid(clips.reshape(12, 8, 8, 1), num_columns=4)
+    found = drawing.grid(clips)
+    frames = drawing.grid(clips.reshape(12, 8, 8, 1), num_columns=4)
     np.testing.assert_array_equal(found, frames)
     assert found.shape == (3 * 194 + 2, 4 * 194 + 2, 1)  # 24 times 8 pixels, gaps of 2
     place = slice(2 + 194, 194 + 194), slice(2 + 2 * 194, 3 * 194)
-    enlarged = pictures.to_uint8(clips[1, 2]).repeat(24, axis=0).repeat(24, axis=1)
+    enlarged = to_uint8(clips[1, 2]).repeat(24, axis=0).repeat(24, axis=1)
     np.testing.assert_array_equal(found[place], enlarged)

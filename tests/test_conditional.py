@@ -21,9 +21,9 @@ from coopnets_tf import (
     conditional,
     seeds,
 )
-from coopnets_tf.data import datasets
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data import datasets, drawing
 from coopnets_tf.data.image_dataset import ImageDataset
+from coopnets_tf.data.images import to_uint8
 from coopnets_tf.errors import ArgumentError, DatasetError, NetworkError, RunError
 from coopnets_tf.evaluation import diagnostics, metrics, protocol, reports
 from coopnets_tf.evaluation.features import Extractor
@@ -286,7 +286,7 @@ def test_an_evaluation_of_classes(observed):
     model.freeze()
     real = ImageDataset(
         "digits",
-        pictures.to_uint8(np.tile(observed, [8, 1, 1, 1])),
+        to_uint8(np.tile(observed, [8, 1, 1, 1])),
         labels=np.tile(LABELS, 8),
     )
     splits = datasets.Splits(real, real, real, 8, False)
@@ -486,7 +486,7 @@ def test_the_page_of_a_run_shows_one_class(place):
     )
     assert page.walk(seed=1, down=0.5, across=0.5)["energies"]
     hidden = "1" * 32 + "0" * 32
-    content = pictures.png(np.zeros((8, 8, 1), np.uint8))
+    content = drawing.png(np.zeros((8, 8, 1), np.uint8))
     assert len(page.recovered(content, hidden, seed=0)["images"]) == 4
 
 

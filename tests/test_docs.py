@@ -29,6 +29,13 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_are_named(page):
+    folders = "tests|coopnets_tf|commands|flags|benchmarks|docs|notebooks"
+    for name in re.findall(rf"`((?:{folders})/[\w./]*\.\w+)`", TEXT[page]):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links(page):
     text = CODE.sub("", TEXT[page])
     links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)

@@ -88,7 +88,7 @@ def test_training_goes_on_without_what_cannot_be_written(tmp_path, monkeypatch, 
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(logs.images, "save_png", full)
+    monkeypatch.setattr(logs.drawing, "save_png", full)
     monkeypatch.setattr(logs.tf.summary, "scalar", full)
     monkeypatch.setattr(logs.os, "fsync", full)
     hindered = train(make_model(unroll=False), tmp_path / "hindered")

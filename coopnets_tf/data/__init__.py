@@ -1,0 +1,1 @@
+"""Images: where they are, what they become, and how people see them."""

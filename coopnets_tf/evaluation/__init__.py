@@ -1,0 +1,1 @@
+"""How good samples are: which are compared with which images, and by what."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from coopnets_tf.data import images
+from coopnets_tf.data import drawing, images
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.evaluation import facts, memorisation, metrics, recovery, reports
 from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
@@ -62,7 +62,7 @@ def evaluate(
         "diagnostics": {},
     }
     pairs = {"sample": sets[last][:], "nearest": nearest[last]}
-    pictures = {"nearest": images.compared(pairs)}
+    pictures = {"nearest": drawing.compared(pairs)}
     reference = ImageDataset("nearest", images.to_uint8(nearest[last]))
     return Evaluation(report, pictures, sets, reference)
 

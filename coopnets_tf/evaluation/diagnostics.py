@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from coopnets_tf import energies, seeds
-from coopnets_tf.data import images
+from coopnets_tf.data import drawing
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.models.image_model import ImageModel
 
@@ -76,7 +76,7 @@ def diagnose(
     shown = np.nan_to_num(shown.reshape(-1, *shown.shape[2:]))
     pictures = {
         "diagnostics": plot(trace, trained=trained, real_energy=real_energy),
-        "chains": images.grid(shown, num_columns=len(steps)),
+        "chains": drawing.grid(shown, num_columns=len(steps)),
     }
     found = summary(
         trace, trained=trained, real_energy=real_energy, distances=distances

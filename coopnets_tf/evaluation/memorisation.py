@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coopnets_tf.data import images
+from coopnets_tf.data import drawing
 from coopnets_tf.data.image_dataset import ImageDataset
 
 NUM_COMPARED = 1_000  # images of each set
@@ -57,7 +57,7 @@ def check(
         "nearest": training[own[shown].numbers[chosen]],
     }
     numbers = {name: scores(one, real) for name, one in own.items()}
-    return numbers, images.compared(pairs)
+    return numbers, drawing.compared(pairs)
 
 
 def scores(found: Nearest, real: Nearest) -> dict[str, float]:

@@ -20,7 +20,7 @@ import tensorflow as tf
 from scipy.signal import fftconvolve
 
 from coopnets_tf import seeds
-from coopnets_tf.data import images, named
+from coopnets_tf.data import drawing, images, named
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import DatasetError, ExtractorError
@@ -98,7 +98,7 @@ def evaluate(
     }
     pairs = {"sample": sets[last][:], "nearest": found[last][1]}
     return Evaluation(
-        report, {"nearest": images.compared(pairs)}, sets, training.part(known.places)
+        report, {"nearest": drawing.compared(pairs)}, sets, training.part(known.places)
     )
 
 

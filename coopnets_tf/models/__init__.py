@@ -1,0 +1,1 @@
+"""What `CoopNets`, `AlgorithmD` and `AlgorithmG`, beside this room, have in common."""

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from coopnets_tf import seeds
-from coopnets_tf.networks import sizes
+from coopnets_tf.networks import checks
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
 
 INTEGER = tf.TensorSpec([], tf.int32)
@@ -72,7 +72,7 @@ def labels_spec(model: Any) -> list[tf.TensorSpec]:
 
 def _spec(net, shape):
     """Of batches of a shape; of any size where the net takes any."""
-    if sizes.takes_any(net):
+    if checks.takes_any(net):
         shape = [*[None] * (len(shape) - 1), shape[-1]]
     return tf.TensorSpec([None, *shape], tf.float32)
 

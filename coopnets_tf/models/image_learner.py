@@ -12,7 +12,7 @@ import tensorflow as tf
 from coopnets_tf import conditional, seeds
 from coopnets_tf.conditional import Shares
 from coopnets_tf.errors import DatasetError, NetworkError
-from coopnets_tf.frozen import averaged, freeze, frozen, take_average
+from coopnets_tf.freezing import averaged, freeze, frozen, take_average
 from coopnets_tf.models.learner import Learner
 from coopnets_tf.seeds import Integer, Purpose, draw_seed
 

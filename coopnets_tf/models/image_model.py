@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from coopnets_tf import conditional, replicas
 from coopnets_tf.errors import ArgumentError, NetworkError, refuse_below
-from coopnets_tf.models import endpoints
+from coopnets_tf.models import endpoints, sizes
 from coopnets_tf.models.image_learner import ImageLearner
-from coopnets_tf.networks import sizes
+from coopnets_tf.networks import checks
 
 MOST_AT_ONCE = 100 * 64 * 64 * 3  # numbers of images that pass through nets together
 
@@ -205,7 +205,7 @@ class ImageModel(ImageLearner):
         generate, rows = self._endpoint("generate"), self._rows(labels, len(latents))
         generator: Any = self.generator  # there is one
         shape = generator.latent_shape
-        _check_shape("latents", latents, shape, any_size=sizes.takes_any(generator))
+        _check_shape("latents", latents, shape, any_size=checks.takes_any(generator))
         with self.frozen():
             return self._in_batches(
                 lambda *parts: generate(*parts[:-1]), latents, *rows
@@ -239,7 +239,7 @@ class ImageModel(ImageLearner):
         arrays = {"images": images}
         if visible is not None:
             arrays["visible"] = visible
-        self._check_images(any_size=sizes.takes_any(self.descriptor), **arrays)
+        self._check_images(any_size=checks.takes_any(self.descriptor), **arrays)
         number, rows = len(arrays), self._rows(labels, len(images))
 
         def of_parts(*parts):
@@ -262,7 +262,7 @@ class ImageModel(ImageLearner):
         `labels`, see `generate`; up to a constant for each class.
         """
         energy, rows = self._endpoint("energy"), self._rows(labels, len(images))
-        self._check_images(any_size=sizes.takes_any(self.descriptor), images=images)
+        self._check_images(any_size=checks.takes_any(self.descriptor), images=images)
         with self._averaged():
             return self._in_batches(lambda *parts: energy(*parts[:-1]), images, *rows)
 

@@ -2,14 +2,13 @@
 devices share.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.networks.layers import BatchNorm
+from coopnets_tf.networks.layers import BatchNorm, layers_inside
 
 
 class Statistics:
@@ -81,11 +80,6 @@ def synchronise(network: keras.Model) -> list[keras.Layer]:
                 "keras.layers.BatchNormalization, or one device."
             )
     return norms
-
-
-def layers_inside(network: keras.Model) -> Iterator[keras.Layer]:
-    """All layers of a network and of its layers, whatever they are made of."""
-    return network._flatten_layers(include_self=False)
 
 
 def _axis(norm):

@@ -71,6 +71,12 @@ def refuse_unbuilt(network: Any) -> None:
         )
 
 
+def takes_any(net: keras.Model) -> bool:
+    """Whether a descriptor or generator takes inputs of any size."""
+    shape: Any = getattr(net.network, "input_shape", None)
+    return isinstance(shape, tuple) and None in shape[1:]
+
+
 def outputs_of(
     network: keras.Model,
     shape: tuple[int, ...],

@@ -1,5 +1,6 @@
-"""The layers of the paper's networks that Keras does not have in this form."""
+"""Layers that Keras does not have in this form."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,7 +18,7 @@ register = keras.saving.register_keras_serializable("coopnets_tf")
 
 @register
 def leaky_relu(maps: tf.Tensor) -> tf.Tensor:
-    """The non-linearity of both networks."""
+    """The paper's non-linearity, with a slope of 0.2 below zero."""
     return tf.nn.leaky_relu(maps, LEAKY_SLOPE)
 
 
@@ -251,3 +252,8 @@ class BatchNorm(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         options = {"momentum": self.momentum, "epsilon": self.epsilon}
         return {**super().get_config(), **options}
+
+
+def layers_inside(network: keras.Model) -> Iterator[keras.Layer]:
+    """All layers of a network and of its layers, whatever they are made of."""
+    return network._flatten_layers(include_self=False)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from coopnets_tf.errors import NetworkError
 from coopnets_tf.networks import checks
-from coopnets_tf.networks.batch_norm import layers_inside
+from coopnets_tf.networks.layers import layers_inside
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 FIRST_ROUNDS = 30  # of the power iteration; in training it is one for each D2

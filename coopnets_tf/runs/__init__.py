@@ -1,0 +1,1 @@
+"""A training on disk: its folder, checkpoints, numbers, exports and loop."""

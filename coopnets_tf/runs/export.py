@@ -16,7 +16,7 @@ from coopnets_tf.generator import Generator
 from coopnets_tf.models import endpoints
 from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.networks import network_file
-from coopnets_tf.networks.sizes import takes_any
+from coopnets_tf.networks.checks import takes_any
 from coopnets_tf.runs import saving
 from coopnets_tf.runs.checkpoints import PATTERN
 from coopnets_tf.runs.folder import DATA

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coopnets_tf.data import images
+from coopnets_tf.data import drawing
 from coopnets_tf.errors import Diverged, NotFinite
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
@@ -55,7 +55,7 @@ def pictures(
 
     def start(moment):
         if observed is not None:
-            moment.log.picture(0, "observed", images.grid(observed))
+            moment.log.picture(0, "observed", drawing.grid(observed))
 
     return Hook(every, lambda moment: _show(moment, num_images), at_start=start)
 
@@ -79,7 +79,7 @@ def _show(moment, num_images):
         if not np.isfinite(picture).all():
             raise Diverged(step, f"a pixel of the picture {name}", math.nan)
     for name, picture in shown.items():
-        log.picture(step, name, images.grid(picture))
+        log.picture(step, name, drawing.grid(picture))
     histograms = {
         f"weights/{name}/{path}": variable
         for name, net in model.nets.items()

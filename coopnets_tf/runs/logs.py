@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from coopnets_tf.data import images
+from coopnets_tf.data import drawing
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import write_whole
 from coopnets_tf.progress import Progress
@@ -118,7 +118,7 @@ class RunLog:
     def picture(self, step: int, name: str, grid: np.ndarray) -> None:
         """An image grid, uint8 [height, width, channels], as PNG and to trackers."""
         with self._tolerating("A picture"):
-            images.save_png(self.run_dir / "samples" / f"{name}_{step:06d}.png", grid)
+            drawing.save_png(self.run_dir / "samples" / f"{name}_{step:06d}.png", grid)
         self._tell(lambda tracker: tracker.picture(step, f"samples/{name}", grid))
 
     def evaluation(

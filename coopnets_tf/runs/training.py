@@ -48,8 +48,8 @@ def train(
     ```python
     import keras
     from coopnets_tf import AlgorithmD, Descriptor, Langevin, Run, train
-    from coopnets_tf.networks import built_in
     from coopnets_tf.data import datasets
+    from coopnets_tf.networks import built_in
 
     net = built_in.descriptor("digits", (8, 8, 1))
     descriptor = Descriptor(net, revision=Langevin(1, 0.002), reference_stddev=0.016)

@@ -8,7 +8,7 @@ from PIL import Image
 
 import coopnets_tf
 from commands import sample
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data import drawing
 from coopnets_tf.runs.export import metadata
 from tests.data.files import animate, save
 from tests.helpers import (
@@ -96,8 +96,8 @@ def test_samples_are_strips_and_films(place, model, animation):
     }
     drawn = model.sample(3, num_steps=0).numpy()
     strips = read_picture(place / output / "generator.png")
-    np.testing.assert_array_equal(strips, pictures.grid(drawn))
-    grid = pictures.grid(drawn[:, 0])
+    np.testing.assert_array_equal(strips, drawing.grid(drawn))
+    grid = drawing.grid(drawn[:, 0])
     found = frames_of(place / output / f"generator.{suffix}")
     assert found == (4, sample.CLIP_MILLISECONDS, grid.shape[1::-1])
 
@@ -109,7 +109,7 @@ def test_a_film_shows_one_moment_of_each_clip_at_a_time(place, model):
         film.seek(2)
         found = np.asarray(film.convert("RGB")).astype(int)
     # Of 256 colours, chosen for each frame.
-    assert np.abs(found - pictures.grid(drawn[:, 2])).mean() < 8
+    assert np.abs(found - drawing.grid(drawn[:, 2])).mean() < 8
 
 
 def test_clips_are_written_frame_by_frame_or_as_one_array(place, model):

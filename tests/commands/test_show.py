@@ -21,7 +21,7 @@ from commands import answers, interpolate, show
 from commands.answers import Answers
 from commands.show import Page
 from coopnets_tf import CoopNets
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data.images import from_uint8, to_uint8
 from coopnets_tf.errors import RunError
 from coopnets_tf.networks import built_in
 from tests.helpers import (
@@ -201,7 +201,7 @@ def test_a_recovery_keeps_what_is_visible(page, model):
     assert found.shape == (4, 8, 8) and len(answer["energies"]) == 4
     np.testing.assert_array_equal(found[:, hidden == 0], [pixels[hidden == 0]] * 4)
     visible = np.broadcast_to(1 - hidden[None, ..., None], (4, 8, 8, 1)).astype("f")
-    images = pictures.from_uint8(pixels[None, ..., None]) * visible
+    images = from_uint8(pixels[None, ..., None]) * visible
     expected = model.recover(images, visible, infer_steps=3, seed=2)
     assert_near(found[..., None], expected)
     assert len({image.tobytes() for image in found}) == 4
@@ -258,7 +258,7 @@ def test_colours_and_large_images(tmp_path):
     assert facts["about"].endswith("images of 8x16 pixels in colour")
     assert decoded(asked(page, "/samples", seed=0, steps=3)).shape == (12, 8, 16, 3)
     pixels = noise(8, 16, 3)
-    image = as_url(pictures.to_uint8(pixels))
+    image = as_url(to_uint8(pixels))
     assert_near(decoded(asked(page, "/own", image=image)), pixels[None])
     large = types.SimpleNamespace(image_shape=(400, 600, 3), class_shares=None)
     assert Answers(large, tmp_path, 3).number == 1

@@ -10,7 +10,7 @@ import tensorflow as tf
 import coopnets_tf
 from commands import cards, share
 from coopnets_tf import files
-from coopnets_tf.data import images
+from coopnets_tf.data import drawing
 from coopnets_tf.errors import RunError
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_json
@@ -80,7 +80,7 @@ def test_a_copy_is_a_run(copied, run_dir, place, tmp_path):
     }
     called("--mode=sample", "--num_images=4", f"--workdir={copied}", cwd=tmp_path)
     expected = coopnets_tf.load(copied).sample(4, seed=0)
-    grid = images.grid(expected.numpy())
+    grid = drawing.grid(expected.numpy())
     picture = read_picture(copied / "sample-1/descriptor.png")
     np.testing.assert_array_equal(picture, grid.squeeze())
     configs = [
@@ -201,7 +201,7 @@ def test_what_comes_with_the_package(name, empty):
     assert f'coopnets_tf.load("{name}")' in card
     # Rounding differs from one processor to another, and D1 may enlarge it.
     picture = read_picture(folder / "samples.png").astype(int)
-    grid = images.grid(model.sample(64, seed=0).numpy()).squeeze()
+    grid = drawing.grid(model.sample(64, seed=0).numpy()).squeeze()
     assert np.abs(picture - grid).mean() < 2
 
 

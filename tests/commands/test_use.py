@@ -12,8 +12,8 @@ from PIL import Image
 import coopnets_tf
 from commands.interpolate import interpolate
 from commands.sample import sample
-from coopnets_tf.data import datasets
-from coopnets_tf.data import images as pictures
+from coopnets_tf.data import datasets, drawing
+from coopnets_tf.data.images import from_uint8
 from coopnets_tf.errors import RunError
 from tests.helpers import (
     TINY,
@@ -75,11 +75,11 @@ def test_sample(use, trained):
     for name, steps in (("generator", 0), ("descriptor", None)):
         grid = read_picture(folder / f"{name}.png")
         assert grid.shape == size_of_grid(8, 8) and grid.std() > 10
-        assert_near(grid, pictures.from_uint8(grid_of(trained, 64, steps)))
+        assert_near(grid, from_uint8(grid_of(trained, 64, steps)))
 
 
 def grid_of(model, number, steps):
-    return pictures.grid(model.sample(number, num_steps=steps))[..., 0]
+    return drawing.grid(model.sample(number, num_steps=steps))[..., 0]
 
 
 def test_a_second_call_leaves_the_first(use, run_dir):
@@ -188,7 +188,7 @@ def test_interpolate_between_ones_own_images(use, place):
     ends = np.stack([read_picture(place / f"{number}.png") for number in (0, 1)])[
         ..., None
     ]
-    grid = pictures.grid(pictures.from_uint8(ends))[..., 0]
+    grid = drawing.grid(from_uint8(ends))[..., 0]
     np.testing.assert_array_equal(read_picture(folder / "ends.png"), grid)
 
 

@@ -10,8 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from commands.evaluate import export_samples
 from coopnets_tf.data import datasets
-from coopnets_tf.data import images as pictures
 from coopnets_tf.data.image_dataset import ImageDataset
+from coopnets_tf.data.images import from_uint8, to_uint8
 from coopnets_tf.errors import DatasetError, Diverged, NotFinite
 from coopnets_tf.evaluation import (
     baselines,
@@ -85,7 +85,7 @@ def test_scores_are_those_of_the_saved_samples(model, splits, whole):
     choosing, reference = (part[:] for part in protocol.real_images(splits, Protocol()))
     for name, num_steps in (("generator", 0), ("descriptor", None)):
         drawn = model.sample(200, seed=0, num_steps=num_steps)
-        pixels = pictures.to_uint8(drawn)
+        pixels = to_uint8(drawn)
         saved = pixels / np.float32(127.5) - 1
         np.testing.assert_allclose(sets[name][:], saved, atol=1e-6)
         scores = report["scores"][name]
@@ -275,9 +275,7 @@ def test_colour_images_are_scored(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
 
     model = make_model(num_steps=0)
-    model.sample_batches = lambda number, **options: iter(
-        [pictures.from_uint8(pixels[:number])]
-    )
+    model.sample_batches = lambda number, **options: iter([from_uint8(pixels[:number])])
     report, _, _ = run(model, splits, num_samples=60)
     assert report["scores"]["generator"]["num_images"] == 60
     assert "25 test images, held out" in report["protocol"]["scored_against"]
@@ -412,7 +410,7 @@ def test_exported_png_files_are_the_scored_images(model, splits, tmp_path):
         assert [path.name for path in paths] == [f"{k:06d}.png" for k in range(20)]
         pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
         scored = sets[name.replace("_", " ")][:20][..., 0]
-        np.testing.assert_array_equal(pixels, pictures.to_uint8(scored))
+        np.testing.assert_array_equal(pixels, to_uint8(scored))
 
 
 @pytest.fixture(scope="module")

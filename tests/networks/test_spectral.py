@@ -8,7 +8,7 @@ import tensorflow as tf
 import coopnets_tf
 from coopnets_tf import Descriptor, Langevin, variables
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.frozen import averaged
+from coopnets_tf.freezing import averaged
 from coopnets_tf.models.optimizers import CappedAdam
 from coopnets_tf.networks import built_in, spectral
 from tests import helpers

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from coopnets_tf import Generator, Langevin, frozen, seeds
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.frozen import freeze
+from coopnets_tf.freezing import freeze
 from coopnets_tf.networks import built_in
 from coopnets_tf.networks.layers import BatchNorm
 from tests.helpers import layers, spread

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from coopnets_tf import seeds
-from coopnets_tf.networks import sizes
+from coopnets_tf.networks import checks
 
 
 def freeze(
@@ -32,7 +32,7 @@ def freeze(
     """
     take_average(generator)
     # Of a network that spans its map the places are no independent draws.
-    is_map = sizes.takes_any(generator)
+    is_map = checks.takes_any(generator)
     places = math.prod(generator.latent_shape[:-1]) if is_map else 1
     maps = max(batch_size // places, 1)
     shape, batches = [maps, *generator.latent_shape], []

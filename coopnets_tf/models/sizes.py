@@ -3,19 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
-
 from coopnets_tf.errors import NetworkError
+from coopnets_tf.networks import checks
 from coopnets_tf.wording import by
 
 Size = Sequence[int]  # sides, without the channels
 Shape = tuple[int, ...]
-
-
-def takes_any(net: keras.Model) -> bool:
-    """Whether a descriptor or generator takes inputs of any size."""
-    shape: Any = getattr(net.network, "input_shape", None)
-    return isinstance(shape, tuple) and None in shape[1:]
 
 
 def shapes(
@@ -33,7 +26,7 @@ def shapes(
     image_shape = next(iter(nets.values())).image_shape
     trained, channels = image_shape[:-1], image_shape[-1]
     for name, net in nets.items():
-        if not takes_any(net):
+        if not checks.takes_any(net):
             raise NetworkError(
                 f"The {name} is for images of {by(trained)} alone. Those of "
                 "`network`=texture, convolutional all over, are for any size."
