@@ -82,6 +82,9 @@ def _advice(settings, metric):
     rates = [f"{net}_learning_rate" for net in nets]
     tenths = " and ".join(f"--{rate}={settings[rate] / 10:.1g}" for rate in rates)
     ways = f"a tenth of the rate, {tenths}"
+    if "generator" in nets and settings["generator_num_steps"]:
+        third = settings["generator_step_size"] / 3
+        ways += f", shorter steps of G1, --generator_step_size={third:.1g}"
     if settings["rollback_rate_factor"] == 1:
         ways += ", or --rollback_rate_factor=0.5"
     return f"Try {ways}, in a new run (--init_from=<this one> keeps its nets)."

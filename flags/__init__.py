@@ -35,10 +35,12 @@ HELP = {
 
 
 def presets(settings: Settings) -> list[Path]:
-    """The flagfiles that go with a data set and an algorithm."""
+    """The flagfiles that go with a data set and an algorithm; a later one wins."""
     own = PRESETS / f"{settings['algorithm']}.cfg"
     preset = preset_of(settings["dataset"], settings["num_frames"])
-    return [preset, *([own] if own.exists() else [])]
+    with_g1 = settings["algorithm"] == "coopnets" and settings["generator_num_steps"]
+    g1 = [PRESETS / "g1.cfg"] if with_g1 else []
+    return [*g1, preset, *([own] if own.exists() else [])]
 
 
 def preset_of(dataset: str, num_frames: int | None = None) -> Path:

@@ -137,7 +137,7 @@ def test_a_training_reads_the_flags_that_say_so(reads, algorithm, tmp_path):
     found = reads(*tiny, "--learning_rate_schedule=cosine")
     found |= reads(*tiny, *FOLDER, "--network=digits", "--num_held_out=90")
     (tmp_path / "nets.py").write_text(
-        "from coopnets_tf import networks\n"
+        "from coopnets_tf.networks import built_in\n"
         "descriptor = lambda shape: built_in.descriptor('digits', shape)\n"
         "generator = lambda *shapes: built_in.generator('digits', *shapes)\n"
     )
@@ -346,6 +346,40 @@ def test_the_official_settings_are_the_defaults(tmp_path):
     for dataset in ("mnist", tmp_path / "photos"):
         values = parsed(f"--dataset={dataset}")
         assert {name: values[name] for name in official} == official
+
+
+@pytest.mark.parametrize(
+    ("words", "step_size"),
+    [
+        (["--dataset=mnist", "--generator_num_steps=5"], 0.01),
+        (["--dataset=mnist", "--generator_num_steps=5", "--data_teaching=1"], 0.01),
+        (["--dataset=mnist", "--generator_num_steps=0"], 0.1),
+        (["--dataset=mnist", "--algorithm=generator"], 0.1),
+        (["--dataset=digits", "--generator_num_steps=5"], 0.1),
+        (["--dataset=cifar10", "--generator_num_steps=2"], 0.01),
+        (["--flagfile=flags/cifar10_fast.cfg"], 0.03),
+        (["--dataset=mnist", "--generator_num_steps=5", "--generator_step_size=1"], 1),
+    ],
+)
+def test_g1_in_coopnets_has_a_step_that_was_stable(words, step_size):
+    assert parsed(*words)["generator_step_size"] == step_size
+
+
+@pytest.mark.parametrize(
+    "path", sorted(flags.PRESETS.glob("*.cfg")), ids=lambda p: p.stem
+)
+def test_every_preset_is_taken(path, tmp_path):
+    """Their flags exist, have values in range, and go together."""
+    (tmp_path / "photos").mkdir()
+    own = any("--dataset=" in line for line in path.read_text().splitlines())
+    words = [] if own else [f"--dataset={tmp_path / 'photos'}"]
+    algorithm = {"descriptor", "generator", "short_run"} & {path.stem}
+    if algorithm:
+        words.append(f"--algorithm={path.stem.replace('short_run', 'descriptor')}")
+    values = parsed(f"--flagfile={path}", *words)
+    lines = [line.split("=") for line in path.read_text().splitlines()]
+    named = {line[0].removeprefix("--") for line in lines if line[0].startswith("--")}
+    assert named and named <= set(values)
 
 
 def test_the_fast_preset_differs_from_the_one_beside_it():
