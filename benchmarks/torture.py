@@ -64,7 +64,7 @@ def contents(run_dir):
     """All of a run that must not depend on interruptions, by name."""
     import tensorflow as tf
 
-    from coopnets_tf.runs import checkpoints
+    from coopnets_tf.runs import weights
 
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     found = {
@@ -79,7 +79,7 @@ def contents(run_dir):
     }
     for picture in (run_dir / "samples").iterdir():
         found[picture.name] = picture.read_bytes()
-    path = checkpoints.find(run_dir)
+    path = weights.find(run_dir)
     reader = tf.train.load_checkpoint(str(path))
     for name in reader.get_variable_to_shape_map():
         if "VARIABLE_VALUE" in name and "save_counter" not in name:

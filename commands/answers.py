@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from commands import by_class, interpolate, use
+from commands import by_class, paths, use
 from coopnets_tf import interpolation
 from coopnets_tf.data import decoding, drawing
 from coopnets_tf.data.images import from_uint8, to_uint8
@@ -157,11 +157,11 @@ class Answers:
         return self._shown(images)
 
     def _generated(self, seed, down, across):
-        corners = interpolate.drawn(self.model, "corners", seed)
+        corners = paths.drawn(self.model, "corners", seed)
         latents = interpolation.between_corners(corners, down, across)
-        ends = interpolate.both_classes(self.run_dir, self.model, self._label)
-        path = interpolate.with_classes(ends, latents)
-        return interpolate.generated(self.model, path).numpy()
+        ends = paths.both_classes(self.run_dir, self.model, self._label)
+        path = paths.with_classes(ends, latents)
+        return paths.generated(self.model, path).numpy()
 
     def own(self, content: bytes, *, inverted: bool = False) -> Answer:
         """An image of the user's as the nets take it: its centre, in their size.
@@ -188,16 +188,7 @@ class Answers:
           ArgumentError: if nothing or everything is hidden, or that is of another size.
           DatasetError: see `own`.
         """
-        height, width, _ = self.model.image_shape
-        if len(hidden) != height * width or set(hidden) - {"0", "1"}:
-            raise ArgumentError(
-                f"What is hidden is not {height}x{width} zeros or ones."
-            )
-        if len(set(hidden)) < 2:
-            raise ArgumentError(
-                "Hide a part of the image first, and leave a part of it."
-            )
-        visible = np.array([*hidden]).reshape(1, height, width, 1) == "0"
+        visible = self._visible(hidden)
         images = from_uint8(self._decoded(content)).repeat(FILLS, axis=0)
         visible = np.broadcast_to(visible, images.shape).astype(np.float32)
         found = self.model.recover(
@@ -208,6 +199,19 @@ class Answers:
             labels=self._labels(FILLS),
         )
         return self._shown(found)
+
+    def _visible(self, hidden):
+        """bool [1, height, width, 1], of what `recovered` is told."""
+        height, width, _ = self.model.image_shape
+        if len(hidden) != height * width or set(hidden) - {"0", "1"}:
+            raise ArgumentError(
+                f"What is hidden is not {height}x{width} zeros or ones."
+            )
+        if len(set(hidden)) < 2:
+            raise ArgumentError(
+                "Hide a part of the image first, and leave a part of it."
+            )
+        return np.array([*hidden]).reshape(1, height, width, 1) == "0"
 
     def _decoded(self, content):
         """uint8 [1, *image_shape]."""

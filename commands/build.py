@@ -42,8 +42,14 @@ def data_options(settings: Settings) -> dict[str, Any] | None:
     options["image_size"] = image_size(settings)
     if settings["dataset"] in named.TEXTURES:
         return options
-    names = ["color_mode", "resize", "skip_bad_images", "grey_range", "num_frames"]
-    names.append("keep_decoded")
+    names = [
+        "color_mode",
+        "resize",
+        "skip_bad_images",
+        "grey_range",
+        "num_frames",
+        "keep_decoded",
+    ]
     options |= {name: settings[name] for name in names}
     options["class_folders"] = settings["conditional"]
     if settings["mode"] != "train" or settings["resume"]:
@@ -112,7 +118,7 @@ def model(
       NetworkError: if a network cannot be built, or is not for these images.
     """
     algorithm = settings["algorithm"]
-    needed = NETS if algorithm == "coopnets" else (algorithm,)
+    needed = MAKERS if algorithm == "coopnets" else (algorithm,)
     if file and not set(needed) & set(network_file.functions(file)):
         raise NetworkError(
             f"`network`={file.path} must have {network_file.FUNCTIONS[algorithm]}, a "
@@ -120,7 +126,7 @@ def model(
         )
     options = {"run_seed": settings["seed"], "limits": limits(settings)}
     for name in needed:
-        options[name] = NETS[name](settings, image_shape, file, class_shares)
+        options[name] = MAKERS[name](settings, image_shape, file, class_shares)
     if "descriptor" in needed:
         options["num_chains"] = settings["num_chains"]
         options["revision_noise_until"] = settings["descriptor_noise_until"]
@@ -172,6 +178,11 @@ def descriptor(
     file: NetworkFile | None,
     class_shares: Shares | None,
 ) -> Descriptor:
+    """The descriptor that the settings ask for; arguments as for `model`.
+
+    Raises:
+      NetworkError: if its network cannot be built, or is not for these images.
+    """
     # Initial weights: a seed for each net, so that they do not depend on the other.
     keras.utils.set_random_seed(2 * settings["seed"])
     network = _network(
@@ -208,6 +219,11 @@ def generator(
     file: NetworkFile | None,
     class_shares: Shares | None,
 ) -> Generator:
+    """The generator that the settings ask for; arguments as for `model`.
+
+    Raises:
+      NetworkError: if its network cannot be built, or makes images of another shape.
+    """
     keras.utils.set_random_seed(2 * settings["seed"] + 1)
     latent_shape = lengths(settings["latent_size"])
     if not (file and "generator" in network_file.functions(file)):
@@ -242,7 +258,7 @@ def generator(
     return built
 
 
-NETS = {"descriptor": descriptor, "generator": generator}
+MAKERS = {"descriptor": descriptor, "generator": generator}
 
 
 def optimizer(net: str, settings: Settings, model: ImageModel) -> keras.Optimizer:

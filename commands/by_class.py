@@ -55,14 +55,22 @@ def labels_for(
 
 
 def of_images(run_dir: Path, dataset: ImageDataset) -> np.ndarray:
-    """The classes of images by the run's numbers, which are those of its names."""
-    names = saving.description(run_dir).get("classes")
+    """The classes of images by the run's numbers, which are those of its names.
+
+    Returns:
+      int [number].
+
+    Raises:
+      DatasetError: if the images have no classes.
+      RunError: if they have one that the run does not know.
+    """
+    known = saving.description(run_dir).get("classes")
     own, labels = list(dataset.class_names or ()), dataset.known_labels
-    if names is None or names == own:
+    if known is None or known == own:
         return labels
-    if strangers := sorted(set(own) - set(names)):
+    if strangers := sorted(set(own) - set(known)):
         raise RunError(
             f"`dataset`={dataset.name} has classes that this run does not know: "
-            f"{', '.join(strangers)}. Its own are {', '.join(names)}."
+            f"{', '.join(strangers)}. Its own are {', '.join(known)}."
         )
-    return np.array([names.index(own[one]) for one in labels], int)
+    return np.array([known.index(own[one]) for one in labels], int)

@@ -1,24 +1,21 @@
 """The card that says what a trained model is, for copies of runs and for the Hugging
-Face hub, and the way there.
+Face hub.
 """
 
 import json
 import math
 import re
 import shlex
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import flags
 from commands import by_class
 from coopnets_tf.data import drawing
-from coopnets_tf.errors import RunError
 from coopnets_tf.evaluation import reports
 from coopnets_tf.files import write_whole
 from coopnets_tf.models.image_model import ImageModel
-from coopnets_tf.networks.network_file import COPY
+from coopnets_tf.networks import network_file
 from coopnets_tf.runs import logs
 from coopnets_tf.runs.export import metadata
 from coopnets_tf.wording import counted
@@ -120,21 +117,15 @@ def card(
     """
     facts = metadata(model, Path(dataset or "images of its owner").name)
     *size, channels = facts["image_shape"]
-    weight = getattr(model, "data_teaching", 0)
-    story = STORIES[facts["algorithm"]] + (DUAL if weight else "")
+    needs_consent = (run_dir / network_file.COPY).exists()
     text = TEXT.format(
         **facts,
-        story=story.format(
-            **facts,
-            data_teaching=weight,
-            num_latents=math.prod(facts["latent_shape"] or []),
-            revisions=counted(facts["revision_steps"] or 0, "steps"),
-        ),
+        story=_story(model, facts),
         These="These are the nets" if len(model.nets) > 1 else "This is the net",
         title=address.rpartition("/")[2],
         address=address,
         needed=facts["package"] + (HUB if address.startswith("hf://") else ""),
-        consent=", trust_network=True" if (run_dir / COPY).exists() else "",
+        consent=", trust_network=True" if needs_consent else "",
         pixels="x".join(map(str, size)),
         channels=counted(channels, "channels"),
         classes=_classes(run_dir, model),
@@ -150,6 +141,18 @@ def card(
     step = int(model.step)
     metrics = _metrics(run_dir / "metrics.jsonl", step)
     return front + text + metrics + _scores(run_dir, step)
+
+
+def _story(model, facts):
+    """What the nets are, and how they were trained."""
+    weight = getattr(model, "data_teaching", 0)
+    story = STORIES[facts["algorithm"]] + (DUAL if weight else "")
+    return story.format(
+        **facts,
+        data_teaching=weight,
+        num_latents=math.prod(facts["latent_shape"] or []),
+        revisions=counted(facts["revision_steps"] or 0, "steps"),
+    )
 
 
 def _classes(run_dir, model):
@@ -243,48 +246,3 @@ def write(
     write_whole(folder / "README.md", text.encode())
     samples = drawing.grid(model.sample(NUM_SAMPLES, seed=0))
     drawing.save_png(folder / "samples.png", samples)
-
-
-def push(
-    model: ImageModel,
-    run_dir: Path,
-    name: str,
-    *,
-    dataset: str | None,
-    license: str | None = None,
-) -> None:
-    """Writes a model to the hub by Keras's `hf://`, and replaces Keras's card.
-
-    Args:
-      name: "user/name" on the hub.
-      model, run_dir, dataset, license: see `card`.
-
-    Raises:
-      RunError: if the hub's client is not installed.
-      OSError: if the hub did not take it.
-    """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise RunError(
-            f"hf://{name} is on the hub, which needs pip install huggingface_hub."
-        ) from error
-    with tempfile.TemporaryDirectory() as folder:
-        # Made first: a run whose card fails leaves nothing on the hub.
-        address = f"hf://{name}"
-        write(model, run_dir, Path(folder), address, dataset=dataset, license=license)
-        if (run_dir / COPY).exists():  # what its networks need
-            shutil.copyfile(run_dir / COPY, Path(folder) / COPY)
-        try:
-            model.save(f"hf://{name}")
-            # Keras has just written a README.md, the same for every model.
-            huggingface_hub.HfApi().upload_folder(
-                repo_id=name,
-                folder_path=folder,
-                commit_message="Add the card of the training run.",
-            )
-        except Exception as error:  # the client's errors have no common class
-            raise OSError(
-                f"hf://{name} was not written whole; log in by: hf auth login, or mend "
-                f"this, and call again: {' '.join(str(error).split())}"
-            ) from error

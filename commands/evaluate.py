@@ -20,8 +20,9 @@ from coopnets_tf.evaluation import (
     reports,
     textures,
 )
+from coopnets_tf.evaluation.drawn import Evaluation
 from coopnets_tf.evaluation.features import Extractor
-from coopnets_tf.evaluation.protocol import Evaluation, Protocol
+from coopnets_tf.evaluation.protocol import Protocol
 from coopnets_tf.files import write_json
 from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.progress import tell
@@ -119,7 +120,13 @@ def _of_one(
 def on_the_way(
     splits: Splits, settings: Settings
 ) -> Callable[[ImageModel], Evaluation]:
-    """How the nets of a training are evaluated: a function of the model."""
+    """How the nets of a training are evaluated: a function of the model.
+
+    Raises:
+      ArgumentError: if the images are windows of one picture or clip.
+      DatasetError: if too few were held out.
+      ExtractorError: see `choose_extractor`.
+    """
     if splits.training.whole is not None:
         raise ArgumentError(
             "`evaluate_every` needs images held out of training, and windows of one "
@@ -150,7 +157,10 @@ def choose_extractor(
 ) -> Extractor | None:
     """The feature extractor; None where no metric needs one, or none is available.
 
-    One that was asked for and is not available is an error; otherwise a line says so.
+    Where none was asked for and none is available, a line says so.
+
+    Raises:
+      ExtractorError: if one that was asked for is not available.
     """
     asked = ("extractor", "extractor_layer", "inception_weights", "metrics")
     was_asked_for = any([settings[name] for name in asked])

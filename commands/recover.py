@@ -1,14 +1,16 @@
 """Images found again by the nets of a run: reconstructed, or with pixels hidden."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from commands import use
 from commands.use import Data
 from coopnets_tf.data import datasets, drawing, masks
-from coopnets_tf.evaluation import recovery, reports
+from coopnets_tf.data.image_dataset import ImageDataset
+from coopnets_tf.errors import ExtractorError
+from coopnets_tf.evaluation import own_extractor, recovery, reports
 from coopnets_tf.files import write_json
 from coopnets_tf.runs import folder
 from coopnets_tf.wording import counted
@@ -81,6 +83,16 @@ def reconstruct(
     return errors
 
 
+class Occluded(NamedTuple):
+    """Images with a hidden part."""
+
+    originals: np.ndarray  # [number, *image_shape] in [-1, 1]
+    visible: np.ndarray  # their shape; 1 = visible, 0 = to complete
+    occluded: np.ndarray  # what is visible of them
+    labels: Any  # classes or rows of them, where the nets are told any
+    training: ImageDataset | None  # see `use.Chosen`
+
+
 def recover(
     workdir: Path | str,
     *,
@@ -100,6 +112,8 @@ def recover(
     revise_steps: int | None = None,
     num_draws: int = 1,
     label: str | None = None,
+    extractor: Path | str | None = None,
+    extractor_layer: str | None = None,
     seed: int = 0,
 ) -> dict[str, Errors]:
     """Original, occluded and recovered images side by side, and their errors.
@@ -112,6 +126,8 @@ def recover(
       num_images: at most that many.
       infer_steps, revise_steps, num_draws: see `ImageModel.recover`.
       infer_step_size: of G1, see `use.opened`.
+      extractor, extractor_layer: a network by whose maps images are compared, too, see
+        `own_extractor.maps_of_file`.
       seed: of random masks and of the chains.
 
     Returns:
@@ -125,14 +141,13 @@ def recover(
         revise_steps=revise_steps,
         infer_step_size=infer_step_size,
     )
-    training = None
+    maps = _maps(extractor, model.image_shape, extractor_layer)
     if mask == "training":
-        originals, visible, occluded, labels = _training_images(
-            run_dir, num_images, use.data_of(run_dir, data), training_mask
+        given = _training_images(
+            model, run_dir, num_images, use.data_of(run_dir, data), training_mask
         )
-        labels = labels if model.class_shares else None
     else:
-        originals, labels, training = use.chosen_images(
+        chosen = use.chosen_images(
             model,
             run_dir,
             num_images,
@@ -143,21 +158,20 @@ def recover(
             grey_range=grey_range,
             label=label,
         )
-        visible, occluded = masks.hide(originals, mask, seed=seed)
+        given = _hidden(chosen, mask, seed)
     place = folder.new_output(output, run_dir, "recover")
-    steps = {"infer_steps": infer_steps, "num_draws": num_draws}
-    own: Any = {"seed": seed, "labels": labels}
-    filled = model.recover(occluded, visible, revise_steps=0, **steps, **own)
-    fills = _by_the_nets(model, filled, visible, revise_steps, own)
+    inference = {"infer_steps": infer_steps, "num_draws": num_draws}
+    by_the_nets = _by_the_nets(model, given, inference, revise_steps, seed)
+    fills = {**by_the_nets, **_simple_fills(given)}
     columns = {
-        "original": originals,
-        "occluded": occluded,
-        "recovered": next(iter(fills.values())),
+        "original": given.originals,
+        "occluded": given.occluded,
+        "recovered": next(iter(by_the_nets.values())),
     }
-    fills |= _simple_fills(occluded, visible, training)
     picture = _save_compared(place / "recover.png", columns)
     errors = {
-        name: recovery.errors(originals, fill, visible) for name, fill in fills.items()
+        name: recovery.errors(given.originals, fill, given.visible, maps)
+        for name, fill in fills.items()
     }
     write_json(place / "errors.json", errors)
     print(_table(errors))
@@ -165,10 +179,32 @@ def recover(
     return errors
 
 
-def _by_the_nets(model, filled, visible, revise_steps, own):
+def _maps(extractor, image_shape, layer):
+    """The answers of a network to frames or still images; None without one."""
+    if extractor in ("classifier", "inception"):
+        raise ExtractorError(
+            f"`extractor`={extractor} has no maps to compare images by. Give a .keras "
+            "file, or leave it out."
+        )
+    if not extractor:
+        return None
+    maps, facts = own_extractor.maps_of_file(extractor, image_shape[-3:], layer=layer)
+    print(f"perceptual: by {facts['network']}, digest {facts['digest']}")
+    return maps
+
+
+def _hidden(chosen, mask, seed):
+    """Images with what a mask hides of them."""
+    visible, occluded = masks.hide(chosen.images, mask, seed=seed)
+    return Occluded(chosen.images, visible, occluded, chosen.labels, chosen.training)
+
+
+def _by_the_nets(model, given, inference, revise_steps, seed):
     """What all nets of a model make of hidden pixels that the generator has filled, if
     there is one; of two nets also the generator's.
     """
+    visible, own = given.visible, {"seed": seed, "labels": given.labels}
+    filled = model.recover(given.occluded, visible, revise_steps=0, **inference, **own)
     best = " and ".join(model.nets)
     if not model.descriptor:
         return {best: filled.numpy()}
@@ -177,18 +213,20 @@ def _by_the_nets(model, filled, visible, revise_steps, own):
     return {best: revised.numpy(), **alone}
 
 
-def _simple_fills(occluded, visible, training):
-    """Of clips, of each frame by itself."""
-    shape = occluded.shape
-    frames = [part.reshape(-1, *shape[-3:]) for part in (occluded, visible)]
+def _simple_fills(given):
+    """Fills that need no learning; of clips, of each frame by itself."""
+    shape = given.occluded.shape
+    frames = [part.reshape(-1, *shape[-3:]) for part in (given.occluded, given.visible)]
     fills = {"nearest pixel": recovery.nearest_fill(*frames)}
     try:
         fills["biharmonic"] = recovery.biharmonic_fill(*frames)
     except ImportError:
         print("The biharmonic baseline needs pip install scikit-image.")
     fills = {name: fill.reshape(shape) for name, fill in fills.items()}
-    if training is not None:
-        fills["mean image"] = recovery.mean_fill(occluded, visible, training)
+    if given.training is not None:
+        fills["mean image"] = recovery.mean_fill(
+            given.occluded, given.visible, given.training
+        )
     return fills
 
 
@@ -205,17 +243,11 @@ def _table(errors):
     )
 
 
-def _training_images(run_dir, number, data, training_mask):
-    """Training images, their pixels that were seen, images of those alone, and their
-    classes, if they have any.
-    """
+def _training_images(model, run_dir, number, data, training_mask):
+    """Training images, of which those pixels are visible that were trained on."""
     whole = datasets.load(**data)
     seen = whole.incomplete(masks.training_masks(training_mask, whole.image_shape))
-    folder.check_data(
-        run_dir,
-        seen,
-        way_out="Or name another `mask`.",
-    )
+    folder.check_data(run_dir, seen, way_out="Or name another `mask`.")
     first = slice(number)
     visible: Any = seen.visible(first)
     first_ones = counted(len(visible), whole.kind)
@@ -223,8 +255,9 @@ def _training_images(run_dir, number, data, training_mask):
     masks.refuse_extremes(
         visible, f"`training_mask`={training_mask}", "Take fewer `num_images`."
     )
-    labels = None if whole.labels is None else whole.labels[first]
-    return whole[first], visible, seen[first], labels
+    labels = whole.labels if model.class_shares else None
+    labels = labels if labels is None else labels[first]
+    return Occluded(whole[first], visible, seen[first], labels, None)
 
 
 def _save_compared(path, columns):

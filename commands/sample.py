@@ -42,6 +42,7 @@ def sample(
     Args:
       workdir, checkpoint, trust_network: see `use.opened`.
       output: new folder; default: the next free one in the run's.
+      num_images: of samples, of which a grid shows at most `use.GRID`.
       revise_steps: of D1, see `ImageModel.sample`.
       seed: image k depends on (seed, k) alone.
       format: "png", one file each, of clips one of each frame; "npy" or "npz" (key
@@ -52,6 +53,9 @@ def sample(
       animation: of clips, "gif", as None is, or "webp".
       label: see `by_class.labels_for`; "all" for as many of each class, in their order.
       devices: that share the work, see `use.opened`.
+
+    Returns:
+      The new folder.
 
     Raises:
       RunError: on an animation of still images.

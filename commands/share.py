@@ -1,6 +1,6 @@
 """The nets of a run for others: exports, and the Hugging Face hub."""
 
-import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from commands import cards, use
 from coopnets_tf.errors import RunError
 from coopnets_tf.files import write_json, write_whole
 from coopnets_tf.models.image_model import ImageModel
-from coopnets_tf.networks.network_file import COPY
+from coopnets_tf.networks import network_file
 from coopnets_tf.runs import export as exporting
 from coopnets_tf.runs import folder, saving, trained
 from flags import SAVED
@@ -71,8 +71,7 @@ def _savedmodel(asked):
 def _keras(asked):
     path = asked.place() / "model.keras"
     asked.model.save(path)
-    if (asked.run_dir / COPY).is_file():  # what its networks may need
-        shutil.copyfile(asked.run_dir / COPY, path.with_name(COPY))
+    network_file.copy_beside(asked.run_dir, path.parent)
     return f": {path}"
 
 
@@ -110,8 +109,53 @@ def _hub(asked):
     if asked.hub is None:
         raise RunError("`export_format`=hub needs `hub`, such as user/name.")
     about = {"dataset": asked.dataset, "license": asked.license}
-    cards.push(asked.model, asked.run_dir, asked.hub, **about)
+    push(asked.model, asked.run_dir, asked.hub, **about)
     return f" and their card: hf://{asked.hub}"
+
+
+def push(
+    model: ImageModel,
+    run_dir: Path,
+    name: str,
+    *,
+    dataset: str | None,
+    license: str | None = None,
+) -> None:
+    """Writes a model to the hub by Keras's `hf://`, and replaces Keras's card.
+
+    Args:
+      name: "user/name" on the hub.
+      model, run_dir, dataset, license: see `cards.card`.
+
+    Raises:
+      RunError: if the hub's client is not installed.
+      OSError: if the hub did not take it.
+    """
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise RunError(
+            f"hf://{name} is on the hub, which needs pip install huggingface_hub."
+        ) from error
+    with tempfile.TemporaryDirectory() as place:
+        # Made first: a run whose card fails leaves nothing on the hub.
+        address = f"hf://{name}"
+        about = {"dataset": dataset, "license": license}
+        cards.write(model, run_dir, Path(place), address, **about)
+        network_file.copy_beside(run_dir, Path(place))
+        try:
+            model.save(f"hf://{name}")
+            # Keras has just written a README.md, the same for every model.
+            huggingface_hub.HfApi().upload_folder(
+                repo_id=name,
+                folder_path=place,
+                commit_message="Add the card of the training run.",
+            )
+        except Exception as error:  # the client's errors have no common class
+            raise OSError(
+                f"hf://{name} was not written whole; log in by: hf auth login, or mend "
+                f"this, and call again: {' '.join(str(error).split())}"
+            ) from error
 
 
 FORMATS: dict[str, Callable[[Asked], str]] = {

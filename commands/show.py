@@ -139,29 +139,7 @@ class Page:
             "/facts": lambda: {**answers.facts(), "most_bytes": MOST_BYTES},
             "/curves": answers.curves,
         }
-
-        def of_class(question):
-            chosen = "label" in question
-            return answers.of_class(_text(question, "label")) if chosen else answers
-
-        self._asked = {
-            "/samples": lambda question: of_class(question).samples(
-                seed=_seed(question),
-                steps=_whole(question, "steps", answers.most_steps),
-            ),
-            "/map": lambda question: of_class(question).map(seed=_seed(question)),
-            "/walk": lambda question: of_class(question).walk(
-                seed=_seed(question),
-                down=_part(question, "down"),
-                across=_part(question, "across"),
-            ),
-            "/own": lambda question: of_class(question).own(
-                _file(question), inverted=question.get("inverted") is True
-            ),
-            "/recovered": lambda question: of_class(question).recovered(
-                _file(question), _text(question, "hidden"), seed=_seed(question)
-            ),
-        }
+        self._asked = _asked(answers)
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -214,6 +192,33 @@ class Page:
             return _json(self._told[path]())
         known = path in {**self._files, **self._told, **self._asked}
         return _json({"error": "There is nothing here."}, 405 if known else 404)
+
+
+def _asked(answers):
+    """By path what answers a question, a JSON object, on the nets."""
+
+    def of_class(question):
+        chosen = "label" in question
+        return answers.of_class(_text(question, "label")) if chosen else answers
+
+    return {
+        "/samples": lambda question: of_class(question).samples(
+            seed=_seed(question),
+            steps=_whole(question, "steps", answers.most_steps),
+        ),
+        "/map": lambda question: of_class(question).map(seed=_seed(question)),
+        "/walk": lambda question: of_class(question).walk(
+            seed=_seed(question),
+            down=_part(question, "down"),
+            across=_part(question, "across"),
+        ),
+        "/own": lambda question: of_class(question).own(
+            _file(question), inverted=question.get("inverted") is True
+        ),
+        "/recovered": lambda question: of_class(question).recovered(
+            _file(question), _text(question, "hidden"), seed=_seed(question)
+        ),
+    }
 
 
 def _stranger(request):

@@ -23,7 +23,7 @@ from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.models.learner import NETS
 from coopnets_tf.networks import network_file
 from coopnets_tf.networks.network_file import NetworkFile
-from coopnets_tf.runs import checkpoints, folder, trackers, training
+from coopnets_tf.runs import checkpoints, folder, trackers, training, weights
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.hooks import Hook, evaluations, pictures
 from coopnets_tf.runs.hosts import Hosts
@@ -45,7 +45,14 @@ def train(settings: dict[str, Any]) -> Path:
 def lead(
     settings: dict[str, Any], strategy: tf.distribute.Strategy, hosts: Hosts
 ) -> Path:
-    """Trains on the host that writes, or on the only one."""
+    """Trains on the host that writes, or on the only one; returns the run's folder.
+
+    Raises:
+      UserError: if what was asked for cannot be done; a RunError if the hosts differ,
+        or a tracker lacks its library.
+      OSError: if something could not be written; the message has the folder.
+      Stopped, Diverged, HostLost: see `training.train`.
+    """
     trackers.check(settings["track"])
     settings, dataset, hooks, model, file = prepared(settings, strategy, leads=True)
     run_dir = Path(settings["workdir"]) if settings["resume"] else None
@@ -59,18 +66,23 @@ def lead(
             train_in(run, model, dataset, hooks, settings)
         except OSError as error:
             raise OSError(f"{error}. It happened in {run_dir}") from error
-    place = shlex.quote(str(run_dir))
+    print(_what_next(run, model))
+    return run_dir
+
+
+def _what_next(run, model):
+    """Three lines: what there is to see, how to use the nets, and how to go on."""
+    place = shlex.quote(str(run.folder))
     modes = "show, interpolate, reconstruct, " if model.generator else "show, "
     program = flags.program.name()
-    print(
-        f"Done. Pictures of the nets: {run_dir}/samples; the nets, a SavedModel: "
-        f"{run_dir}/export; curves: {curves(run)}\n"
+    return (
+        f"Done. Pictures of the nets: {run.folder}/samples; the nets, a SavedModel: "
+        f"{run.folder}/export; curves: {where_to_look(run)}\n"
         f"Use it: {program} --mode=sample --workdir={place} (or {modes}recover, "
         "evaluate, export)\n"
         f"Longer: {program} --resume --workdir={place} --num_iterations=N; once "
         f"more from the start: {program} --flagfile={place}/{flags.SAVED}"
     )
-    return run_dir
 
 
 def follow(
@@ -221,8 +233,8 @@ def run_of(
     )
 
 
-def curves(run: Run) -> str:
-    """How to look at the metrics of a run."""
+def where_to_look(run: Run) -> str:
+    """The file of a run's metrics, or the command that shows their curves."""
     if "tensorboard" in run.track:
         return f"tensorboard --logdir {shlex.quote(str(run.folder))}"
     return f"{run.folder}/metrics.jsonl"
@@ -235,8 +247,37 @@ def train_in(
     hooks: list[Hook],
     settings: Settings,
 ) -> None:
-    """Trains a model in the folder of its run, which is locked."""
-    place, step = shlex.quote(str(run.folder)), checkpoints.last_step(run.folder) or 0
+    """Trains a model in the folder of its run, which is locked.
+
+    Args:
+      run: see `run_of`.
+      model, dataset, hooks, settings: see `Prepared`.
+
+    Raises:
+      RunError: if the run has done more steps already, or was begun on other images.
+      Stopped: after a signal; a line has said how to go on.
+      DatasetError, Diverged, HostLost, NotSaved: see `training.train`.
+    """
+    step = checkpoints.last_step(run.folder) or 0
+    _refuse_to_go_on(run, step, dataset, settings)
+    begun = f"from step {step} on | " if settings["resume"] else ""
+    print(f"{begun}{run.folder} | look inside: {where_to_look(run)}", flush=True)
+    _write_records(run, dataset, settings)
+    shown = pictures(
+        settings["sample_every"],
+        num_images=settings["num_samples"],
+        observed=dataset.shown(settings["num_samples"]),
+    )
+    try:
+        training.train(model, batches(dataset, settings), run, [shown, *hooks])
+    except Stopped as stop:
+        again = f"--resume --workdir={shlex.quote(str(run.folder))}"
+        print(f"{stop}. Go on with: {flags.program.name()} {again}")
+        raise
+
+
+def _refuse_to_go_on(run, step, dataset, settings):
+    """Stops where a run is longer already, or was begun on other images."""
     if step > run.num_iterations:
         raise RunError(
             f"{run.folder} is at step {step} already. Received: "
@@ -246,8 +287,10 @@ def train_in(
         folder.check_data(
             run.folder, dataset, way_out="Or begin a new run without `resume`."
         )
-        print(f"from step {step} on | ", end="")
-    print(f"{run.folder} | look inside: {curves(run)}", flush=True)
+
+
+def _write_records(run, dataset, settings):
+    """What was called and when, on which images, and which files were skipped."""
     versions = [f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras")]
     now = time.strftime("%Y-%m-%d %H:%M:%S %z")
     heading = [
@@ -259,22 +302,11 @@ def train_in(
     if dataset.found and dataset.found.skipped:
         text = "".join(f"{line}\n" for line in dataset.found.skipped)
         files.write_whole(run.folder / "skipped.txt", os.fsencode(text))
-    shown = pictures(
-        settings["sample_every"],
-        num_images=settings["num_samples"],
-        observed=dataset.shown(settings["num_samples"]),
-    )
-    try:
-        training.train(model, batches(dataset, settings), run, [shown, *hooks])
-    except Stopped as stop:
-        program = flags.program.name()
-        print(f"{stop}. Go on with: {program} --resume --workdir={place}")
-        raise
 
 
 def init_from(model: ImageModel, source: str) -> str:
     """Begins with the nets of another run; says what does not fit."""
-    path, misfits = checkpoints.load_networks(model, source)
+    path, misfits = weights.load_networks(model, source)
     return "\n  does not fit and begins anew: ".join([f"Nets of {path}", *misfits])
 
 

@@ -120,34 +120,46 @@ def chosen_images(
       label: see `by_class.labels_for`. Default: the classes of the data set's images.
 
     Raises:
-      RunError: on images for a model of clips, or for one of classes without `label`.
+      RunError: on images for a model of clips, or for one of classes without `label`;
+        if there is no such class.
+      DatasetError: if the images cannot be read.
     """
-    if images and not label and model.class_shares:
+    if not images:
+        return _of_the_data_set(model, run_dir, number, data_of(run_dir, data), label)
+    _refuse_images(model, label)
+    options = {"resize": resize, "grey_range": grey_range}
+    own = _own_images(model, images, number, normalize == "per_image", options)
+    rows = by_class.labels_for(run_dir, model, label, len(own)) if label else None
+    return Chosen(own, rows, None)
+
+
+def _refuse_images(model, label):
+    """Stops where images of the user's do not suit a model."""
+    if not label and model.class_shares:
         raise RunError(
             "`images` have no class, and this run is one with `conditional`. Give "
             "`label`."
         )
-    if images and num_frames(model):
+    if frames := num_frames(model):
         raise RunError(
-            f"`images` are still, and those of this run are clips of "
-            f"{num_frames(model)} frames. Leave it out."
+            f"`images` are still, and those of this run are clips of {frames} frames. "
+            "Leave it out."
         )
-    if images:
-        pixels, found = folders.read_files(
-            images,
-            image_shape=model.image_shape,
-            number=number,
-            resize=resize,
-            grey_range=grey_range,
-        )
-        print(found)
-        scaled = from_uint8(pixels)
-        per_image = normalize == "per_image"
-        if per_image:
-            scaled = normalize_per_image(scaled)
-        own = label and by_class.labels_for(run_dir, model, label, len(scaled))
-        return Chosen(scaled, own, None)
-    splits = datasets.load_splits(**data_of(run_dir, data))
+
+
+def _own_images(model, images, number, per_image, options):
+    """Those of files, [number, *image_shape]; says what was found."""
+    pixels, found = folders.read_files(
+        images, image_shape=model.image_shape, number=number, **options
+    )
+    print(found)
+    scaled = from_uint8(pixels)
+    return normalize_per_image(scaled) if per_image else scaled
+
+
+def _of_the_data_set(model, run_dir, number, data, label):
+    """Images that were held out, with their classes; says which."""
+    splits = datasets.load_splits(**data)
     chosen = splits.test.shown(number)
     print(f"{splits.test.name}: {counted(len(chosen), splits.test.kind)}")
     rows = None

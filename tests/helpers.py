@@ -25,7 +25,7 @@ from coopnets_tf import (
     Langevin,
 )
 from coopnets_tf.data import datasets, images
-from coopnets_tf.networks import built_in, spectral
+from coopnets_tf.networks import built_in, rows, spectral
 from coopnets_tf.runs import saving, stepping, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.folder import Run
@@ -46,23 +46,23 @@ tf.config.set_logical_device_configuration(
 # little time to trace; "weave" is for images of any size. That of the oracle is
 # "digits" with fewer filters.
 built_in.TABLES["toy"] = built_in.Table(
-    [built_in.Conv(3, 2, 8)],
-    [built_in.Deconv(None, 1, 16), built_in.Deconv(4, 2, None)],
+    [rows.Conv(3, 2, 8)],
+    [rows.Deconv(None, 1, 16), rows.Deconv(4, 2, None)],
 )
 built_in.TABLES["toy_clips"] = built_in.TABLES["toy"]._replace(
     axes=("frames", "height", "width")
 )
 built_in.TABLES["oracle"] = built_in.Table(
-    [built_in.Conv(3, 1, 8), built_in.Conv(4, 2, 12), built_in.Conv(3, 1, 16)],
+    [rows.Conv(3, 1, 8), rows.Conv(4, 2, 12), rows.Conv(3, 1, 16)],
     [
-        built_in.Deconv(None, 1, 24),
-        built_in.Deconv(3, 1, 16),
-        built_in.Deconv(4, 2, None),
+        rows.Deconv(None, 1, 24),
+        rows.Deconv(3, 1, 16),
+        rows.Deconv(4, 2, None),
     ],
 )
 built_in.TABLES["weave"] = built_in.Table(
-    [built_in.Conv(3, 2, 8)],
-    [built_in.Deconv(4, 2, 8), built_in.Deconv(4, 2, None)],
+    [rows.Conv(3, 2, 8)],
+    [rows.Deconv(4, 2, 8), rows.Deconv(4, 2, None)],
     sums_all=True,
 )
 definitions.networks.NETWORKS = tuple(built_in.TABLES)

@@ -9,18 +9,18 @@ from benchmarks import step
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import ours, turns
 from coopnets_tf import CoopNets, Descriptor, Generator, Langevin
-from coopnets_tf.networks import built_in
+from coopnets_tf.networks import built_in, rows
 from coopnets_tf.seeds import Purpose
 from tests import helpers
 
 SHAPE = (14, 14, 2)
 # Sides of 14, 7 and 4, so that some layers have more zeros after a map than before it.
 UNEVEN = built_in.Table(
-    [built_in.Conv(4, 2, 5), built_in.Conv(4, 2, 6), built_in.Conv(3, 1, 7)],
+    [rows.Conv(4, 2, 5), rows.Conv(4, 2, 6), rows.Conv(3, 1, 7)],
     [
-        built_in.Deconv(None, 1, 8),
-        built_in.Deconv(4, 2, 6),
-        built_in.Deconv(5, 2, None),
+        rows.Deconv(None, 1, 8),
+        rows.Deconv(4, 2, 6),
+        rows.Deconv(5, 2, None),
     ],
 )
 SETTINGS = {

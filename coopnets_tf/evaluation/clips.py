@@ -16,8 +16,15 @@ import numpy as np
 
 from coopnets_tf.data import drawing, images
 from coopnets_tf.data.image_dataset import ImageDataset
-from coopnets_tf.evaluation import facts, memorisation, metrics, recovery, reports
-from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
+from coopnets_tf.evaluation import (
+    drawn,
+    facts,
+    memorisation,
+    metrics,
+    recovery,
+    reports,
+)
+from coopnets_tf.evaluation.drawn import Evaluation
 from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.wording import counted
 
@@ -42,28 +49,24 @@ def evaluate(
       NotFinite: if a net makes images that contain NaN or infinity.
     """
     number = min(num_samples, MOST_CLIPS)
-    sets = samples_by_net(model, number, seed=seed)
+    sets = drawn.samples_by_net(model, number, seed=seed)
     nearest = {
         net: training[memorisation.nearest(clips[:], training).numbers]
         for net, clips in sets.items()
     }
     found_scores = {net: scores(one[:], nearest[net]) for net, one in sets.items()}
-    last = [*sets][-1]
-    report = {
-        "protocol": {
-            "num_samples": number,
-            "seed": seed,
-            "trained_on": str(training),
-            "window": list(training.image_shape),
-            "scored_against": "the nearest training window, r.m.s. over its pixels",
-        },
-        **facts.origin(model),
-        "scores": found_scores | baselines(training),
-        "diagnostics": {},
+    protocol = {
+        "num_samples": number,
+        "seed": seed,
+        "trained_on": str(training),
+        "window": list(training.image_shape),
+        "scored_against": "the nearest training window, r.m.s. over its pixels",
     }
-    pairs = {"sample": sets[last][:], "nearest": nearest[last]}
+    report = facts.report(model, protocol, found_scores | baselines(training))
+    net = drawn.final_net(model)
+    pairs = {"sample": sets[net][:], "nearest": nearest[net]}
     pictures = {"nearest": drawing.compared(pairs)}
-    reference = ImageDataset("nearest", images.to_uint8(nearest[last]))
+    reference = ImageDataset("nearest", images.to_uint8(nearest[net]))
     return Evaluation(report, pictures, sets, reference)
 
 

@@ -1,10 +1,10 @@
-"""What the scores of an evaluation depend on, for its report."""
+"""The report of an evaluation: its scores with all that they depend on."""
 
 import dataclasses
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -86,13 +86,28 @@ def nets(model: ImageModel) -> dict[str, Any]:
     }
 
 
-def origin(model: ImageModel) -> dict[str, Any]:
-    """Where a report comes from, the same whatever was measured."""
+def report(
+    model: ImageModel,
+    protocol: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    *,
+    diagnostics: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The report of an evaluation, with where it comes from; JSON can hold it.
+
+    Args:
+      protocol: how the scores were made, and of what.
+      scores: of each set of images, by its name.
+      diagnostics: of the chains, where they were looked at.
+    """
     return {
+        "protocol": protocol,
         "nets": nets(model),
         "versions": versions(),
         "date": time.strftime("%Y-%m-%d"),
         "step": int(model.step),
+        "scores": scores,
+        "diagnostics": diagnostics or {},
     }
 
 

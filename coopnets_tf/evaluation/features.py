@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import inspect
 import itertools
 import logging
 import os
@@ -93,8 +94,20 @@ def classifier(
 
 
 def _recipe(training):
-    """A text that changes with the images, the labels, and the code in this file."""
-    digest = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8)
+    """A text that changes with all that decides the classifier's weights: the images,
+    the labels, and how it is built and trained.
+    """
+    code = [inspect.getsource(one) for one in (_train, _with_features, _classifier)]
+    constants = (
+        TRAINING_STEPS,
+        TRAINING_BATCH,
+        FILTERS,
+        NUM_FEATURES,
+        NUM_SCALING_IMAGES,
+        FLOAT,
+        LAST,
+    )
+    digest = hashlib.blake2b(str((code, constants)).encode(), digest_size=8)
     versions = [metadata.version(name) for name in ("tensorflow", "keras")]
     facts = training.fingerprint(), training.per_image, versions
     digest.update(str(facts).encode())

@@ -19,15 +19,17 @@ import numpy as np
 from coopnets_tf.data import images
 from coopnets_tf.data.datasets import TRAINED_ON, Splits
 from coopnets_tf.data.image_dataset import ImageDataset
-from coopnets_tf.errors import DatasetError, NotFinite
+from coopnets_tf.errors import DatasetError
 from coopnets_tf.evaluation import (
     baselines,
     diagnostics,
+    drawn,
     facts,
     memorisation,
     metrics,
     parzen,
 )
+from coopnets_tf.evaluation.drawn import Evaluation
 from coopnets_tf.evaluation.features import Extractor
 from coopnets_tf.models.image_model import ImageModel
 
@@ -99,15 +101,6 @@ class Protocol:
             )
 
 
-class Evaluation(NamedTuple):
-    """What an evaluation found."""
-
-    report: dict[str, Any]  # that JSON can hold
-    pictures: dict[str, np.ndarray]  # uint8 [height, width, channels]
-    scored: dict[str, ImageDataset]  # what has scores
-    reference: ImageDataset
-
-
 def evaluate(
     model: ImageModel,
     splits: Splits,
@@ -143,7 +136,7 @@ def evaluate(
     chains: dict[str, Any] = {}
     pictures: dict[str, np.ndarray] = {}
     with model.frozen():
-        nets = [] if set(chosen) <= {"diagnostics"} else _nets(model)
+        nets = [] if set(chosen) <= {"diagnostics"} else drawn.nets(model)
         others = [TRAINED_ON, baselines.GAUSSIAN] if nets and protocol.baselines else []
         for name in [*nets, *others]:
             with timer(f"{name}, drawn"):
@@ -158,19 +151,13 @@ def evaluate(
     if "memorisation" in chosen:
         with timer("nearest training images"):
             found, pictures["nearest"] = memorisation.check(
-                scored, reference, splits.training, shown=nets[-1]
+                scored, reference, splits.training, shown=drawn.final_net(model)
             )
         for name, own in found.items():
             scores[name]["memorisation"] = own
-    report = {
-        "protocol": facts.choices(
-            protocol, chosen, splits, validation, reference, extractor
-        ),
-        **facts.origin(model),
-        "scores": scores,
-        "diagnostics": chains,
-        "seconds": timer.seconds,
-    }
+    choices = facts.choices(protocol, chosen, splits, validation, reference, extractor)
+    report = facts.report(model, choices, scores, diagnostics=chains)
+    report["seconds"] = timer.seconds
     return Evaluation(report, pictures, scored, reference)
 
 
@@ -184,29 +171,31 @@ class _Against(NamedTuple):
     features: np.ndarray | None  # of the reference
 
 
-def _scores(name, samples, chosen, against, timer):
+def _scores(name, dataset, chosen, against, timer):
     """What the metrics make of a set of images."""
-    found: dict[str, Any] = {"num_images": samples.num_images}
+    found: dict[str, Any] = {"num_images": dataset.num_images}
     if "parzen" in chosen:
         with timer(f"{name}, Parzen windows"):
             real = against.validation, against.reference
-            found["parzen"] = _parzen(samples, *real, against.stretch)
+            found["parzen"] = _parzen(dataset, *real, against.stretch)
     if against.features is not None:
         with timer(f"{name}, metrics of features"):
-            own, probabilities = against.extractor(samples)
-            found |= _feature_scores(own, probabilities, against.features, chosen)
-            if "classes" in chosen and samples.labels is not None:
+            features, probabilities = against.extractor(dataset)
+            found |= _feature_scores(features, probabilities, against.features, chosen)
+            if "classes" in chosen and dataset.labels is not None:
                 found["classes"] = _class_scores(
-                    (own, samples.labels),
+                    (features, dataset.labels),
                     (against.features, against.reference.known_labels),
                     probabilities,
                 )
     return found
 
 
-def _class_scores(samples, reference, probabilities):
-    scores = {"accuracy": metrics.accuracy(probabilities, samples[1])}
-    if found := metrics.frechet_distance_of_classes(samples, reference):
+def _class_scores(own, real, probabilities):
+    """Of `own` and of `real` images the features and the labels, a pair."""
+    _, labels = own
+    scores = {"accuracy": metrics.accuracy(probabilities, labels)}
+    if found := metrics.frechet_distance_of_classes(own, real):
         names = "frechet_distance", "num_classes", "fewest_images"
         scores |= dict(zip(names, found, strict=True))
     return scores
@@ -315,14 +304,6 @@ def _possible(model, splits, protocol, extractor):
     return chosen
 
 
-def _nets(model):
-    """The nets whose images are scored; the last one makes the final ones."""
-    names = ["generator"] if model.generator else []
-    if model.revision_steps or not names:
-        names.append("descriptor")
-    return names
-
-
 def _draw(name, model, training, protocol, number):
     """At most `number` images of the training, or as many of a net or the Gaussian."""
     if name in (TRAINED_ON, baselines.GAUSSIAN) and protocol.parzen == "paper":
@@ -332,31 +313,7 @@ def _draw(name, model, training, protocol, number):
         return training.drawn(number, seed=protocol.seed)
     if name == baselines.GAUSSIAN:
         return baselines.gaussian(training, number, seed=protocol.seed)
-    return samples(name, model, number, seed=protocol.seed)
-
-
-def samples(net: str, model: ImageModel, number: int, *, seed: int) -> ImageDataset:
-    """Images of one net, as uint8 pixels.
-
-    Raises:
-      NotFinite: if they contain NaN or infinity.
-    """
-    pixels, steps = [], 0 if net == "generator" else None
-    labels = model.draw_labels(number, seed=seed)
-    options: Any = {"num_steps": steps, "labels": labels}
-    for batch in model.sample_batches(number, seed=seed, **options):
-        if not np.isfinite(batch).all():
-            raise NotFinite(net)
-        pixels.append(images.to_uint8(batch))
-    classes = None if labels is None else np.argmax(labels, axis=1)
-    return ImageDataset(net, np.concatenate(pixels), labels=classes, kind="samples")
-
-
-def samples_by_net(
-    model: ImageModel, number: int, *, seed: int
-) -> dict[str, ImageDataset]:
-    """As many images of each net that makes some; the last one makes the final ones."""
-    return {net: samples(net, model, number, seed=seed) for net in _nets(model)}
+    return drawn.samples(name, model, number, seed=protocol.seed)
 
 
 def _rows(dataset):
@@ -365,8 +322,8 @@ def _rows(dataset):
     return (scaled.reshape(len(scaled), -1) + 1) / 2
 
 
-def _parzen(samples, validation, reference, stretch):
-    rows = _rows(samples)
+def _parzen(dataset, validation, reference, stretch):
+    rows = _rows(dataset)
     if stretch and rows.max() > rows.min():
         rows = (rows - rows.min()) / (rows.max() - rows.min())
     bandwidth = parzen.choose_bandwidth(rows, _rows(validation))

@@ -1,5 +1,7 @@
 """Recovered images: fills that need no learning, and errors."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 from scipy.ndimage import distance_transform_edt
@@ -8,7 +10,8 @@ from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.evaluation import metrics
 
 NUM_AVERAGED = 200  # training images
-BLOCK = 20  # of these at a time
+BLOCK = 20  # images at a time
+EPSILON = 1e-12  # of a squared length, so that no answer at all has a direction: none
 MOST_PSNR = 100.0  # dB; that of an exact copy would be infinite
 
 
@@ -50,19 +53,23 @@ def mean_fill(
 
 
 def errors(
-    images: np.ndarray, recovered: np.ndarray, visible: np.ndarray
+    images: np.ndarray,
+    recovered: np.ndarray,
+    visible: np.ndarray,
+    maps: Callable | None = None,
 ) -> dict[str, dict[str, float | None]]:
     """How far recovered images are from the originals.
 
     Args:
       images, recovered: float32 [number, height, width, channels] in [-1, 1], or clips.
       visible: as `images`.
+      maps: of an independent network, see `perceptual`.
 
     Returns:
       By name a `mean` over images and its `standard_error`: `hidden_mae`, mean absolute
       difference of an image's hidden pixels, in parts of the range from black to white;
       `hidden_rmse`, the root of the mean over images of their squares; `psnr` and
-      `ssim`, the `similarity` of whole images.
+      `ssim`, the `similarity` of whole images; with `maps` their `perceptual` distance.
     """
     hidden = np.broadcast_to(visible, images.shape) == 0
     axes = tuple(range(1, images.ndim))
@@ -73,12 +80,15 @@ def errors(
 
     differences = (images - recovered) / 2
     squares = metrics.with_error(each(np.square(differences)))
+    whole = similarity(images, recovered)
+    if maps:
+        whole["perceptual"] = perceptual(images, recovered, maps)
     return {
         "hidden_mae": metrics.with_error(each(np.abs(differences))),
         "hidden_rmse": _root(**squares),
         **{
             name: metrics.with_error(values.reshape(len(images), -1).mean(axis=1))
-            for name, values in similarity(images, recovered).items()
+            for name, values in whole.items()
         },
     }
 
@@ -106,3 +116,35 @@ def similarity(images: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
     psnr = tf.minimum(tf.image.psnr(*scaled, max_val=1.0), MOST_PSNR)
     ssim = tf.image.ssim(*scaled, max_val=1.0, filter_size=window)
     return {"psnr": psnr.numpy(), "ssim": ssim.numpy()}
+
+
+def perceptual(images: np.ndarray, others: np.ndarray, maps: Callable) -> np.ndarray:
+    """How far images are from others by what a network answers, one by one.
+
+    At each place of its maps the answers of all filters are brought to length one;
+    the distance is the mean over places of the squared difference, 0 to 4.
+
+    Args:
+      images, others: float32 [..., height, width, channels] in [-1, 1].
+      maps: images [batch, height, width, channels] -> [[batch, rows, columns,
+        filters]], see `own_extractor.maps_of_file`.
+
+    Returns:
+      float64 [...].
+
+    Source: Zhang et al., "The unreasonable effectiveness of deep features as a
+    perceptual metric", CVPR 2018, of one layer, and without the weights that they fit
+    to people's judgement.
+    """
+
+    def directions(part):
+        [answers] = maps(part)
+        return tf.math.l2_normalize(answers, axis=-1, epsilon=EPSILON).numpy()
+
+    one, other = (part.reshape(-1, *part.shape[-3:]) for part in (images, others))
+    distances = [
+        np.square(directions(one[block]) - directions(other[block])).sum(axis=-1)
+        for block in (slice(k, k + BLOCK) for k in range(0, len(one), BLOCK))
+    ]
+    means = np.concatenate(distances).mean(axis=(1, 2), dtype=np.float64)
+    return means.reshape(images.shape[:-3])

@@ -24,8 +24,8 @@ from coopnets_tf.data import drawing, images, named
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.windows import Windows
 from coopnets_tf.errors import DatasetError, ExtractorError
-from coopnets_tf.evaluation import facts, metrics, own_extractor, reports
-from coopnets_tf.evaluation.protocol import Evaluation, samples_by_net
+from coopnets_tf.evaluation import drawn, facts, metrics, own_extractor, reports
+from coopnets_tf.evaluation.drawn import Evaluation
 from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.wording import by
 
@@ -67,7 +67,7 @@ def evaluate(
     windows = training.drawn(2 * number, seed=seed)
     known, fresh = windows.part(slice(0, None, 2)), windows.part(slice(1, None, 2))
     picture = [one.mean(axis=0) for one in grams(known[:])]
-    sets = samples_by_net(model, number, seed=seed)
+    sets = drawn.samples_by_net(model, number, seed=seed)
     others = {WINDOWS: fresh[:]} if fresh.num_images else {}
     others |= other_pictures(training, number, seed=seed)
     others[SHUFFLED] = shuffled(known[:], seed=seed)
@@ -83,20 +83,16 @@ def evaluate(
         scores[net]["nearest"] = metrics.with_error(distances)
     if fresh.num_images and len(apart := windows_apart(fresh, training)):
         scores[WINDOWS]["nearest"] = metrics.with_error(apart)
-    last = [*sets][-1]
-    report = {
-        "protocol": {
-            "num_samples": number,
-            "seed": seed,
-            "trained_on": str(training),
-            "window": list(training.image_shape),
-            "extractor": extractor,
-        },
-        **facts.origin(model),
-        "scores": scores,
-        "diagnostics": {},
+    protocol = {
+        "num_samples": number,
+        "seed": seed,
+        "trained_on": str(training),
+        "window": list(training.image_shape),
+        "extractor": extractor,
     }
-    pairs = {"sample": sets[last][:], "nearest": found[last][1]}
+    report = facts.report(model, protocol, scores)
+    net = drawn.final_net(model)
+    pairs = {"sample": sets[net][:], "nearest": found[net][1]}
     return Evaluation(
         report, {"nearest": drawing.compared(pairs)}, sets, training.part(known.places)
     )

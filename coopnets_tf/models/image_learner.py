@@ -24,6 +24,10 @@ class ImageLearner(Learner):
       revision_noise_until, inference_noise_until: training steps after which D1 or G1
         adds no noise. None: it always does.
       **kwargs: of `Learner`.
+
+    Raises:
+      NetworkError: if the nets are for images of two shapes, or are not told the same
+        classes.
     """
 
     num_independent: int | None = None  # fresh images that are independent; None: all
@@ -73,6 +77,11 @@ class ImageLearner(Learner):
     def class_shares(self) -> Shares | None:
         """How frequent the classes are that the nets are told; None without classes."""
         return next(iter(self.nets.values())).class_shares
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the nets are told; 0 for images without classes."""
+        return len(self.class_shares or ())
 
     def labels_of(self, batch: dict[str, tf.Tensor]) -> tf.Tensor | None:
         """The classes of a batch as rows, see `conditional`; None without classes.

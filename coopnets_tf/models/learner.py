@@ -65,15 +65,22 @@ class Learner(keras.Model):
     nets, such as chains, it makes by `keep`.
 
     Args:
+      descriptor, generator: the nets that learn. None: there is no such net.
       metrics: names of the metrics of a step, in their order.
       run_seed: all random numbers of the training follow from it.
       limits: the largest sizes of metrics, by name. The first step with a metric beyond
         its limit, or not finite, raises the alarm. None: no guard.
+      **kwargs: of `keras.Model`.
+
+    Raises:
+      NetworkError: if two weights of a net have one name.
 
     `step` is an integer variable, the number of training steps done; `rollbacks` that
     of the times the run went back, each to another stream of noise; `kept` has what
     `keep` made.
     """
+
+    num_chains: int = 0  # of one step, which devices share; 0: it moves none
 
     def __init__(
         self,
@@ -155,8 +162,7 @@ class Learner(keras.Model):
             net.optimizer.build(net.trainable_variables)
 
     def _prepare_for_replicas(self, jit_compile):
-        if chains := getattr(self, "num_chains", None):
-            replicas.refuse_uneven(self.num_replicas, num_chains=chains)
+        replicas.refuse_uneven(self.num_replicas, num_chains=self.num_chains)
         if jit_compile:
             raise ArgumentError(
                 "`jit_compile` is for one device: TensorFlow does not compile a shared "
@@ -186,9 +192,8 @@ class Learner(keras.Model):
 
     @property
     def num_classes(self) -> int:
-        """How many classes the nets are told; 0 for images without classes."""
-        nets: Any = list(self.nets.values())
-        return len(nets[0].class_shares or ())
+        """How many classes the nets are told; 0 where a subclass does not say."""
+        return 0
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

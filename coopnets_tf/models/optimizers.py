@@ -37,7 +37,7 @@ class CappedAdam(keras.optimizers.Adam):
     Of several replicas it caps and clips the sum of their gradients.
     """
 
-    sums_first = True
+    sums_first = True  # for `replicas.descend`, which refuses others that clip
 
     def __init__(
         self, *arguments: Any, gradient_cap: float | None = None, **options: Any
@@ -72,6 +72,9 @@ def rate_schedule(
         of equal length on a logarithmic scale, as in the authors' MATLAB code.
       rate: where it begins.
       num_steps, final_factor: not used by "constant".
+
+    Raises:
+      ValueError: on another name.
     """
     if name == "exponential":
         return schedules.ExponentialDecay(rate, num_steps, final_factor)

@@ -196,7 +196,8 @@ def descriptor(
         "mixed_bfloat16". Their weights and all else are float32.
 
     Raises:
-      NetworkError: on an unknown name, or one for images of another kind.
+      NetworkError: on an unknown name, one for images of another kind, or one with no
+        place for classes where there are some.
     """
     found = table(name, image_shape)
     shape = [None] * len(found.axes) if found.any_size else image_shape[:-1]
@@ -209,7 +210,7 @@ def descriptor(
             row = row._replace(activation=activation)
         maps = row.of(maps, position, options)
     if found.sums_all:
-        refuse_classes(name, num_classes)
+        _refuse_classes(name, num_classes)
         return keras.Model(images, maps, name=f"{name}_descriptor")
     stddev = found.stddev or DESCRIPTOR_STDDEV
     top = SummedOutputs(num_outputs, stddev=stddev, name="outputs_sum", **FLOAT)
@@ -222,8 +223,12 @@ def descriptor(
     return keras.Model(inputs, scores, name=f"{name}_descriptor")
 
 
-def refuse_classes(name: str, num_classes: int) -> None:
-    """Stops where a network that works by the place alone is to be told classes."""
+def _refuse_classes(name, num_classes):
+    """Stops where a network that works by the place alone is to be told classes.
+
+    Raises:
+      NetworkError: if it is.
+    """
     if num_classes:
         raise NetworkError(
             f"`network`={name} has no place for classes. Leave out `conditional`, or "
@@ -261,8 +266,8 @@ def generator(
       latent_shape: see `latent_shape_of`.
 
     Raises:
-      NetworkError: on an unknown name, one for images of another kind or size, or
-        latents that do not fit.
+      NetworkError: on an unknown name, one for images of another kind or size, one
+        with no place for classes where there are some, or latents that do not fit.
     """
     found = table(name, image_shape)
     sizes = map_sizes(image_shape[:-1], found.generator)
@@ -270,9 +275,9 @@ def generator(
     vector = len(latent_shape) == 1
     any_map = (*[None] * len(found.axes), latent_shape[-1])
     inputs = maps = keras.Input(any_map if found.any_size else latent_shape, **FLOAT)
+    if not vector:
+        _refuse_classes(name, num_classes)
     if num_classes:
-        if not vector:
-            refuse_classes(name, num_classes)
         labels = keras.Input((num_classes,), name="labels", **FLOAT)
         inputs = [maps, labels]
         maps = keras.layers.Concatenate(**FLOAT)(inputs)

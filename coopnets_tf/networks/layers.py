@@ -32,6 +32,7 @@ class ConvTranspose(keras.layers.Layer):
     TensorFlow's.
 
     Args:
+      filters: channels of the maps that it makes.
       kernel_size: (height, width), or (frames, height, width).
       strides: one for all axes, or one for each.
       output_size: as `kernel_size`; with padding "same", `ceil(output / strides)` must

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -141,6 +142,14 @@ def kept(run_dir: Path, record: dict[str, str]) -> NetworkFile:
     file = read(path)
     refuse_changed(file, record)
     return file
+
+
+def copy_beside(run_dir: Path, folder: Path) -> None:
+    """Copies the file of a run, if it has one, beside what was exported of its nets:
+    their networks may need its code.
+    """
+    if (run_dir / COPY).is_file():
+        shutil.copyfile(run_dir / COPY, folder / COPY)
 
 
 def refuse_changed(file: NetworkFile, record: dict[str, str]) -> None:

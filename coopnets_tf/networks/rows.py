@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from coopnets_tf.errors import NetworkError
 from coopnets_tf.networks.image_conv import ImageConv
 from coopnets_tf.networks.layers import (
     FLOAT,
@@ -26,8 +27,11 @@ def each(lengths: Any, number: int) -> tuple:
 
 
 class Conv(NamedTuple):
-    """One convolution of a descriptor, "same" padding. Where `size` is None, the filter
-    spans the map, and there is one answer along that axis.
+    """One convolution of a descriptor, "same" padding.
+
+    With a `size` of (n, None) or (n, None, None) its filters span the map but for the
+    first axis: there is one answer along each of the others, whose strides say nothing,
+    and there are half a filter of zeros at both ends of the first.
     """
 
     size: Lengths
@@ -41,12 +45,21 @@ class Conv(NamedTuple):
         Args:
           position: of the row in its table.
           options: of the convolutions.
+
+        Raises:
+          NetworkError: if the filters would span other axes.
         """
         name = f"conv_{position}"
         options = {"activation": self.activation, "name": name, **options}
         rank = len(maps.shape) - 2
         size, strides = each(self.size, rank), each(self.strides, rank)
         if None in size:
+            if size[0] is None or set(size[1:]) != {None}:
+                raise NetworkError(
+                    "A filter that spans its map does so along all axes but the first. "
+                    f"Received: size={size}. Give the first axis a number and all "
+                    "others None, or each axis a number."
+                )
             return _spanning_conv(self.filters, size[0], strides[0], maps, options)
         kind = keras.layers.Conv2D if rank == 2 else keras.layers.Conv3D
         if position == 0 and rank == 2:
@@ -151,10 +164,12 @@ class Doubling(NamedTuple):
 def _spanning_conv(filters, size, strides, maps, options):
     """Filters over some frames and all their pixels, half a filter of zeros before and
     after the first and last frame: [batch, frames, height, width, channels] to [batch,
-    fewer frames, 1, 1, filters]. Pixels are channels, convolved along the frames.
+    fewer frames, 1, 1, filters]. Pixels are channels, convolved along the frames. Of a
+    still map its rows take the place of frames.
     """
     frames, *pixels = maps.shape[1:]
     flat = keras.layers.Reshape((frames, 1, math.prod(pixels)), **FLOAT)(maps)
     padded = keras.layers.ZeroPadding2D((size // 2, 0), **LAST)(flat)
     found = keras.layers.Conv2D(filters, (size, 1), (strides, 1), **options)(padded)
-    return keras.layers.Reshape((found.shape[1], 1, 1, filters), **FLOAT)(found)
+    ones = [1] * (len(pixels) - 1)
+    return keras.layers.Reshape((found.shape[1], *ones, filters), **FLOAT)(found)

@@ -16,18 +16,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import tensorflow as tf
-
 from coopnets_tf.errors import NotSaved, RunError
 from coopnets_tf.files import write_json, write_whole
 from coopnets_tf.models.learner import Learner
-from coopnets_tf.runs import logs, trained
+from coopnets_tf.runs import logs
 from coopnets_tf.runs.folder import Run
-from coopnets_tf.variables import named_variables
 from coopnets_tf.wording import reason
 
 PATTERN = set("[\\")  # with one of them in its path TensorFlow finds no file
-KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # of a variable in a checkpoint's file
 
 
 def step_of(path: Path | str) -> int:
@@ -240,110 +236,3 @@ def last_step(run_dir: Path) -> int | None:
     """The step of a run's newest checkpoint, None without one."""
     paths = listed(run_dir / "checkpoints")
     return step_of(paths[-1]) if paths else None
-
-
-def find(source: Path | str, which: str | int = "newest") -> Path:
-    """The checkpoint meant by a path, without an ending.
-
-    Args:
-      source: a run, the name of one that comes with the package, or a checkpoint, such
-        as `runs/mnist-1/checkpoints/ckpt-500`.
-      which: of a run, "newest", "best" (by `keep_best`) or the number of a step.
-
-    Raises:
-      RunError: if there is none.
-    """
-    path = trained.place(source).resolve()
-    if path.suffix == ".index":
-        path = path.with_suffix("")
-    if path.with_name(f"{path.name}.index").is_file():
-        return path
-    paths = listed(path / "checkpoints", ["best", "ckpt", "stop"])
-    if which in ("newest", "best"):
-        kinds = ["best"] if which == "best" else ["ckpt", "stop"]
-        found = listed(path / "checkpoints", kinds)
-    else:
-        found = [one for one in paths if str(step_of(one)) == str(which)]
-    if found:
-        return found[-1]
-    if paths:
-        names = ", ".join(one.name for one in paths)
-        raise RunError(f"{source} has no checkpoint {which!r}. It has: {names}.")
-    if not path.exists():
-        raise RunError(f"{source} does not exist.")
-    raise RunError(
-        f"{source} is neither a run with checkpoints nor a checkpoint, such as "
-        "runs/mnist-1/checkpoints/ckpt-500."
-    )
-
-
-def load_networks(
-    model: Learner, source: Path | str, *, for_use: bool = False
-) -> tuple[Path, list[str]]:
-    """Copies the weights of the nets from a checkpoint, as far as they fit.
-
-    Args:
-      source: see `find`.
-      for_use: take the moving averages of the weights instead of the weights
-        themselves, where the run kept some; and also what the model keeps besides the
-        nets, such as chains.
-
-    Returns:
-      The checkpoint's path, and one line for each weight that does not fit, or that the
-      checkpoint has and the networks have not.
-
-    Raises:
-      RunError: if there is no checkpoint, it cannot be read, or no weight fits.
-    """
-    path = find(source)
-    trained.check(path.parent.parent)
-    try:
-        with readable(path) as place:
-            reader = tf.train.load_checkpoint(place)
-            fitting, misfits = _matched(model, reader, for_use=for_use)
-    except Exception as error:  # a damaged file fails in many ways
-        raise RunError(f"{path} cannot be read: {reason(error)}") from error
-    if not fitting:
-        raise RunError(f"No weight of {path} fits the networks. {'; '.join(misfits)}")
-    for variable, value in fitting:
-        variable.assign(tf.cast(value, variable.dtype))  # copies have halves
-    if for_use and model.descriptor and _has_averages(reader, "descriptor"):
-        model.descriptor.divide()
-    return path, misfits
-
-
-def _has_averages(reader, part):
-    """Whether a checkpoint has moving averages of a net's weights."""
-    shapes = reader.get_variable_to_shape_map()
-    optimizer = f"{part}_optimizer/"
-    iteration = KEY.format(f"{optimizer}iteration")
-    # Before the first step Keras' averages are zero.
-    return (
-        any(one.startswith(optimizer) and "_average/" in one for one in shapes)
-        and reader.get_tensor(iteration) > 0
-    )
-
-
-def _matched(model, reader, *, for_use):
-    """The variables that fit, with their values; a line for each that does not."""
-    fitting, misfits = [], []
-    shapes = reader.get_variable_to_shape_map()
-    parts = {part: named_variables(net) for part, net in model.nets.items()}
-    if for_use:
-        parts["kept"] = model.kept
-    for part, variables in parts.items():
-        averaged = for_use and _has_averages(reader, part)
-        there = {key.split("/")[1] for key in shapes if key.split("/")[0] == part}
-        for name in sorted(there - set(variables)):
-            misfits.append(f"{part} {name}: nothing here")
-        for name, variable in variables.items():
-            key = KEY.format(f"{part}/{name}")
-            average = KEY.format(f"{part}_optimizer/{part}_{name}_average")
-            if averaged and average in shapes:
-                key = average
-            here, found = variable.shape.as_list(), shapes.get(key, "nothing")
-            if found == here:
-                fitting.append((variable, reader.get_tensor(key)))
-            else:
-                misfits.append(f"{part} {name}: {here} here, {found} there")
-    return fitting, misfits

@@ -184,9 +184,9 @@ def export_run(model: ImageModel, halves: Halves, run_dir: Path, place: Path) ->
     # Not every processor has bfloat16.
     found = json.loads(json.dumps(found).replace("mixed_bfloat16", "float32"))
     write_json(place / RUN_DESCRIPTION, found)
-    for name in (DATA, network_file.COPY):
-        if (run_dir / name).is_file():
-            shutil.copyfile(run_dir / name, place / name)
+    if (run_dir / DATA).is_file():
+        shutil.copyfile(run_dir / DATA, place / DATA)
+    network_file.copy_beside(run_dir, place)
     path = place / "checkpoints" / f"ckpt-{int(model.step)}"
     path.parent.mkdir()
     tf.train.Checkpoint(**halves).write(str(path))

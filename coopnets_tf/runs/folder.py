@@ -80,6 +80,12 @@ class Run:
         object.__setattr__(self, "folder", Path(self.folder).expanduser())
         refuse_bytes(self.folder)
 
+    def epoch(self, step: int) -> dict[str, float]:
+        """For a line of metrics: the epochs done at a step, such as {"epoch": 1.5}, or
+        {} where `steps_per_epoch` is not known.
+        """
+        return {"epoch": step / self.steps_per_epoch} if self.steps_per_epoch else {}
+
 
 def refuse_bytes(folder: Path) -> None:
     """Stops before a run in a folder whose path is not text, which TensorFlow needs.

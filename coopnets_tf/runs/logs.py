@@ -18,7 +18,7 @@ from coopnets_tf.files import write_whole
 from coopnets_tf.progress import Progress
 from coopnets_tf.runs import folder, trackers
 from coopnets_tf.runs.folder import Run
-from coopnets_tf.runs.trackers import Tracker
+from coopnets_tf.runs.tracking import Tracker
 from coopnets_tf.wording import reason
 
 ON_THE_BAR = {
@@ -144,10 +144,8 @@ class RunLog:
             self._lines.flush()
 
     def _write(self, step, values):
-        epochs = self._run.steps_per_epoch
-        epoch = {"epoch": step / epochs} if epochs else {}
         with self._tolerating("metrics.jsonl"):
-            self._lines.write({"step": step, **epoch, **values})
+            self._lines.write({"step": step, **self._run.epoch(step), **values})
         self._tell(lambda tracker: tracker.scalars(step, values))
 
 

@@ -13,7 +13,7 @@ from coopnets_tf.errors import NetworkError, RunError
 from coopnets_tf.files import RUN_DESCRIPTION, write_json
 from coopnets_tf.models.learner import Learner
 from coopnets_tf.networks import network_file
-from coopnets_tf.runs import checkpoints
+from coopnets_tf.runs import checkpoints, weights
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.version import __version__
 
@@ -145,7 +145,7 @@ def _keras_file(path, trust_network):
 
 
 def _run(path, which, trust_network):
-    checkpoint = checkpoints.find(path, which)
+    checkpoint = weights.find(path, which)
     run_dir = Path(checkpoint).parent.parent
     found = description(run_dir)
     trusted = trust_network
@@ -168,7 +168,7 @@ def _run(path, which, trust_network):
             f"{run_dir} was written by coopnets_tf {found.get('package_version')} and "
             f"cannot be read by {__version__}: {error}"
         ) from error
-    _, misfits = checkpoints.load_networks(model, checkpoint, for_use=True)
+    _, misfits = weights.load_for_use(model, checkpoint)
     if misfits:
         raise RunError(
             f"{checkpoint} does not fit {RUN_DESCRIPTION}: {'; '.join(misfits)}"

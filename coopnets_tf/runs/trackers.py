@@ -1,15 +1,14 @@
 """Where the numbers and pictures of a run go besides metrics.jsonl and samples/.
 
-A tracker is a class here and its line in `TRACKERS`, of which `Run.track` has names.
+A tracker is a class, here or in `services`, and its line in `TRACKERS`, of which
+`Run.track` has names.
 """
 
 import csv
 import importlib.util
 import io
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,58 +17,12 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams
 
 from coopnets_tf.errors import RunError
-from coopnets_tf.files import write_json, write_whole
-from coopnets_tf.progress import say
+from coopnets_tf.files import write_whole
 from coopnets_tf.runs.curves import curve
 from coopnets_tf.runs.folder import Run
+from coopnets_tf.runs.services import MLflow, Wandb
+from coopnets_tf.runs.tracking import Tracker
 from coopnets_tf.wording import nearest, one_line, reason
-
-PROJECT = "coopnets_tf"  # of wandb, or experiment of MLflow, if no variable names one
-
-
-class Tracker:
-    """What becomes of the reports of a run. One that has no use for some ignores them.
-
-    It is opened at the start of a session, and another one after a rollback. What it
-    raises at the start stops the training; later it is warned of, and left alone until
-    the next checkpoint.
-
-    Args:
-      run: gives the folder and the settings.
-      first_step: steps done before. What an interrupted run reported of later ones is
-        to be taken back, or not to be reported again: they will be done once more.
-      rollbacks: all of the run, each with its `step`, `story` and number, `rollbacks`.
-    """
-
-    title = ""  # in warnings
-    library: str | None = None  # what it needs to have installed
-    way_out = ""  # where it cannot begin
-
-    def __init__(
-        self,
-        run: Run,
-        first_step: int = 0,
-        rollbacks: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        self.run, self.first_step, self.rollbacks = run, first_step, rollbacks
-
-    def open(self) -> None:
-        """Begins, or goes on after `first_step`."""
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Metrics, or scores of an evaluation, by their names in metrics.jsonl."""
-
-    def picture(self, step: int, tag: str, grid: np.ndarray) -> None:
-        """A picture, uint8 [height, width, 1 or 3]; `tag` such as samples/generator."""
-
-    def histograms(self, step: int, values: Mapping[str, tf.Tensor]) -> None:
-        """Weights and latents by name."""
-
-    def flush(self) -> None:
-        """Brings everything to where it stays: a checkpoint will follow."""
-
-    def close(self, *, done: bool = True) -> None:
-        """`done`: all went well until here."""
 
 
 class TensorBoard(Tracker):
@@ -92,7 +45,7 @@ class TensorBoard(Tracker):
 
     def _show_settings(self):
         """On the pages HPARAMS and TEXT."""
-        values = _settings(self.run)
+        values = self.settings()
         rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
         with self._events.as_default(step=0):
             hparams.hparams(values, trial_id=self.run.folder.resolve().name)
@@ -166,9 +119,7 @@ class Table(Tracker):
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         if self._row.get("step") != step:
             self._write()
-        epochs = self.run.steps_per_epoch
-        epoch = {"epoch": step / epochs} if epochs else {}
-        self._row |= {"step": step, **epoch, **values}
+        self._row |= {"step": step, **self.run.epoch(step), **values}
 
     def _write(self):
         row, self._row = self._row, {}
@@ -189,137 +140,6 @@ class Table(Tracker):
             self._write()
         finally:
             self._file.close()
-
-
-class Service(Tracker):
-    """One that takes nothing back: what was sent once is not sent again.
-
-    The steps that an interrupted run does once more are the same ones. After a rollback
-    they are others, so that a run of its own begins there, in the same group. The id,
-    the number of rollbacks and the last step sent are in `<library>.json`.
-    """
-
-    def open(self) -> None:
-        self._record = self.run.folder / f"{self.library}.json"
-        known = json.loads(self._record.read_text()) if self._record.exists() else {}
-        number = len(self.rollbacks)
-        goes_on = known.get("rollbacks") == number
-        self._sent = known["step"] if goes_on else -1
-        name = self.run.folder.resolve().name
-        title = f"{name}, rollback {number}" if number else name
-        key = self._begin(known["id"] if goes_on else None, title, group=name)
-        self._state = {"id": key, "rollbacks": number, "step": self._sent}
-        write_json(self._record, self._state)
-        if number and not goes_on:
-            self._rolled_back(self.rollbacks[-1])
-
-    def _is_new(self, step):
-        """Whether a step was not sent by an earlier session; from now on it was."""
-        if step <= self._sent:
-            return False
-        if step != self._state["step"]:
-            self._state["step"] = step
-            write_json(self._record, self._state)
-        return True
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        if self._is_new(step):
-            self._send(step, {curve(name).tag: one for name, one in values.items()})
-
-    def picture(self, step: int, tag: str, grid: np.ndarray) -> None:
-        if self._is_new(step):
-            self._send_picture(step, tag, grid)
-
-    def _begin(self, known: str | None, title: str, group: str) -> str:
-        """Goes on with a known run, or begins one; returns its id."""
-        raise NotImplementedError
-
-    def _send(self, step: int, values: dict[str, float]) -> None:
-        raise NotImplementedError
-
-    def _send_picture(self, step: int, tag: str, grid: np.ndarray) -> None:
-        raise NotImplementedError
-
-    def _rolled_back(self, rollback: Mapping[str, Any]) -> None:
-        """Says in a new run why it begins at this step."""
-        raise NotImplementedError
-
-
-class Wandb(Service):
-    """A run of Weights & Biases, whose own variables say where: WANDB_PROJECT, ..."""
-
-    title = library = "wandb"
-    way_out = "Or set WANDB_MODE=offline, and `wandb sync` later."
-
-    def _begin(self, known, title, group):
-        import wandb
-
-        self._run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            id=known,
-            resume="allow" if known else None,
-            name=title,
-            group=group,
-            dir=str(self.run.folder),
-            config=_settings(self.run),
-            reinit="create_new",
-            # The terminal is the user's, with the folders of the user's machine.
-            settings=wandb.Settings(console="off", silent=True),
-        )
-        offline = self._run.settings.mode == "offline"
-        say(f"wandb: {Path(self._run.dir).parent if offline else self._run.url}")
-        return self._run.id
-
-    def _send(self, step, values):
-        self._run.log(values, step=step)
-
-    def _send_picture(self, step, tag, grid):
-        import wandb
-
-        self._run.log({tag: wandb.Image(grid)}, step=step)
-
-    def _rolled_back(self, rollback):
-        self._run.summary["rollbacks/story"] = rollback["story"]
-        self._send(rollback["step"], {"rollbacks/number": rollback["rollbacks"]})
-
-    def close(self, *, done: bool = True) -> None:
-        self._run.finish(exit_code=0 if done else 1)
-
-
-class MLflow(Service):
-    """A run of MLflow, whose own variables say where: MLFLOW_TRACKING_URI, ..."""
-
-    title, library = "MLflow", "mlflow"
-    way_out = "MLFLOW_TRACKING_URI says where it looks."
-
-    def _begin(self, known, title, group):
-        import mlflow
-
-        # Else each call waits four minutes for a server that has gone.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        self._mlflow = mlflow
-        chosen = {"MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"} & set(os.environ)
-        if not (known or chosen):
-            mlflow.set_experiment(PROJECT)
-        begun = mlflow.start_run(run_id=known, run_name=title, tags={"group": group})
-        if not known:
-            mlflow.log_params(_settings(self.run))
-        say(f"MLflow: run {begun.info.run_id} at {mlflow.get_tracking_uri()}")
-        return begun.info.run_id
-
-    def _send(self, step, values):
-        self._mlflow.log_metrics(values, step=step)
-
-    def _send_picture(self, step, tag, grid):
-        self._mlflow.log_image(grid, key=tag, step=step, synchronous=True)
-
-    def _rolled_back(self, rollback):
-        self._mlflow.set_tag("rollback", rollback["story"])
-        self._send(rollback["step"], {"rollbacks/number": rollback["rollbacks"]})
-
-    def close(self, *, done: bool = True) -> None:
-        self._mlflow.end_run("FINISHED" if done else "KILLED")
 
 
 TRACKERS: dict[str, type[Tracker]] = {
@@ -362,15 +182,6 @@ def opened(
         text = f"`track`={name} cannot begin: {one_line(error).rstrip('.')}."
         raise RunError(f"{text} {tracker.way_out}".rstrip()) from error
     return tracker
-
-
-def _settings(run):
-    """What trackers take: texts and numbers."""
-    return {
-        name: ",".join(value) if isinstance(value, list) else value
-        for name, value in run.settings.items()
-        if value is not None
-    }
 
 
 def _last_step(first_step):

@@ -31,6 +31,10 @@ def evaluates(settings):
     return settings["mode"] == "evaluate" or settings["evaluate_every"] is not None
 
 
+def sees_features(settings):
+    return settings["mode"] == "recover" or evaluates(settings)
+
+
 def hides_in_training(settings):
     """A recovery does so by --mask=training alone."""
     return settings["mode"] != "recover" or settings["mask"] == "training"

@@ -25,6 +25,11 @@ both: dict[str, Any] = {
     "may_change": True,
     "own": ("evaluate",),
 }
+features: dict[str, Any] = both | {
+    "modes": ("train", "evaluate", "recover"),
+    "when": conditions.sees_features,
+    "own": ("evaluate", "recover"),
+}
 evaluation.integer(
     "evaluate_every",
     None,
@@ -62,18 +67,19 @@ evaluation.string(
     "Whose features the metrics use: classifier, a small ConvNet, trained once on the "
     "data set's labels; inception, Keras' InceptionV3; or a .keras file with a network "
     "of your own, which is given pixels in [-1, 1], or in [0, 255] if it begins with a "
-    "Rescaling by 1/100 or less. Default: the classifier where there are labels.",
+    "Rescaling by 1/100 or less. Default: the classifier where there are labels. "
+    "recover takes such a file alone, and compares images by its maps, too.",
     choices=places.EXTRACTORS,
     path=True,
     place=places.extractor,
-    **both,
+    **features,
 )
 evaluation.string(
     "extractor_layer",
     None,
     "Layer of such a file whose output has the features, of maps the mean. Default: "
     "what goes into its last layer if that is Dense, else its output.",
-    **both,
+    **features,
 )
 evaluation.string(
     "inception_weights",

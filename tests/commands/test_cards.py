@@ -14,7 +14,7 @@ from keras.src.saving import saving_lib
 from PIL import Image
 
 import coopnets_tf
-from commands import cards
+from commands import cards, share
 from coopnets_tf.errors import RunError
 from tests.helpers import (
     ROOT,
@@ -128,16 +128,16 @@ def test_a_push_that_fails_can_be_repeated(run_dir, hub):
     model = make_model()
     model.freeze()
     with pytest.raises(OSError, match="whole.*again: Invalid metadata in README.md"):
-        cards.push(model, run_dir, "me/toy", dataset="toy", license="no such: one")
+        share.push(model, run_dir, "me/toy", dataset="toy", license="no such: one")
     assert "generated automatically" in (hub / "me/toy/README.md").read_text()
-    cards.push(model, run_dir, "me/toy", dataset="toy", license="mit")
+    share.push(model, run_dir, "me/toy", dataset="toy", license="mit")
     assert "license: mit" in (hub / "me/toy/README.md").read_text()
 
 
 def test_without_the_client_there_is_a_way_out(run_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # its import fails
     with pytest.raises(RunError, match="hub, which needs pip install huggingface_hub"):
-        cards.push(make_model(), run_dir, "me/toy", dataset="toy")
+        share.push(make_model(), run_dir, "me/toy", dataset="toy")
     with pytest.raises(RunError, match="hub, which needs pip install huggingface_hub"):
         coopnets_tf.load("hf://me/toy")
 

@@ -37,29 +37,61 @@ def test_a_run_knows_the_shape_of_its_images(place):
     assert "Images have\n8x12 pixels and 3 channels." in card
 
 
+def size_of_grid(rows, columns, factor):
+    """The shape of a picture of images that are enlarged by a factor, gaps of two."""
+    height, width = factor * HEIGHT + 2, factor * WIDTH + 2
+    return rows * height + 2, columns * width + 2, 3
+
+
 def test_its_pictures_have_that_shape(place):
     """Four images in two columns, enlarged by 21 to 252 pixels."""
     for picture in ("generator_000002", "observed_000000"):
         grid = read_picture(place / "run" / "samples" / f"{picture}.png")
-        assert grid.shape == (2 * (21 * HEIGHT + 2) + 2, 2 * (21 * WIDTH + 2) + 2, 3)
+        assert grid.shape == size_of_grid(2, 2, 21)
+
+
+def shape_of(path):
+    """Of an array, of a picture, or of the images of a model."""
+    if path.suffix == ".npy":
+        return np.load(path).shape
+    if path.suffix == ".keras":
+        return coopnets_tf.load(path).image_shape
+    return read_picture(path).shape
+
+
+OWN = "--images=photos/0.png,photos/1.png"
+THREE = ["--num_images=3", "--infer_steps=1"]
+# Three groups of three images, enlarged by 7, in a row under their headings.
+GROUPS = (40 + 7 * HEIGHT + 12, 12 + 3 * (3 * (7 * WIDTH + 2) + 12), 3)
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "output", "shape"),
     [
-        ["sample", "--num_images=3", "--format=npy"],
-        ["interpolate"],
-        ["interpolate", "--images=photos/0.png,photos/1.png", "--infer_steps=1"],
-        ["reconstruct", "--num_images=3", "--infer_steps=1"],
-        ["recover", "--num_images=3", "--infer_steps=1", "--mask=square:8"],
-        ["evaluate", "--metrics=parzen", "--evaluation_samples=20"],
-        ["export", "--export_format=keras"],
+        (["sample", "--num_images=3", "--format=npy"], "images.npy", (3, 8, 12, 3)),
+        (["interpolate"], "corners.png", size_of_grid(8, 8, 8)),
+        (
+            ["interpolate", OWN, "--infer_steps=1"],
+            "spherical.png",
+            size_of_grid(1, 8, 8),
+        ),
+        (["reconstruct", *THREE], "reconstruct.png", GROUPS),
+        (["recover", *THREE, "--mask=square:8"], "recover.png", GROUPS),
+        (
+            ["evaluate", "--metrics=parzen", "--evaluation_samples=20"],
+            "descriptor.png",
+            size_of_grid(5, 4, 16),
+        ),
+        (["export", "--export_format=keras"], "model.keras", (8, 12, 3)),
     ],
-    ids=lambda arguments: " ".join(arguments[:2]),
+    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_every_mode_takes_it(arguments, place):
+def test_every_mode_takes_it(arguments, output, shape, place):
     mode, *options = arguments
-    assert "run/" in called(f"--mode={mode}", "--workdir=run", *options, cwd=place)
+    before = set((place / "run").iterdir())
+    called(f"--mode={mode}", "--workdir=run", *options, cwd=place)
+    (folder,) = set((place / "run").iterdir()) - before
+    assert shape_of(folder / output) == shape
 
 
 def test_a_resumed_run_keeps_it(place):

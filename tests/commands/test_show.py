@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from werkzeug.test import Client
 
-from commands import answers, interpolate, show
+from commands import answers, paths, show
 from commands.answers import Answers
 from commands.show import Page
 from coopnets_tf import CoopNets
@@ -147,7 +147,7 @@ def test_images_of_a_class(tmp_path):
         energies = model.energy(expected, labels=label)
         np.testing.assert_allclose(answer["energies"], energies, 1e-5)
         walked = asked(page, "/walk", seed=4, down=0, across=0, **question)
-        corner = interpolate.drawn(model, "corners", 4)[:1].astype(np.float32)
+        corner = paths.drawn(model, "corners", 4)[:1].astype(np.float32)
         draft = model.generate(corner, labels=label)
         assert_near(decoded(walked)[:1, ..., None], draft)
     message = refusal(page, "/map", seed=4, label="3")
@@ -163,9 +163,9 @@ def test_the_class_at_first_is_that_of_the_command_line(tmp_path):
 
 
 def test_the_walk_begins_in_a_corner_and_is_on_the_map(page, model):
-    corners = interpolate.drawn(model, "corners", 4)
+    corners = paths.drawn(model, "corners", 4)
     answer = asked(page, "/walk", seed=4, down=0, across=1)
-    draft = interpolate.generated(model, corners[1])
+    draft = paths.generated(model, corners[1])
     assert_near(decoded(answer)[:1, ..., None], draft)
     revised = model.revise(draft, seed=4)
     assert_near(decoded(answer)[1:, ..., None], revised)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import coopnets_tf
+from commands import paths
 from commands.interpolate import interpolate
 from commands.sample import sample
 from coopnets_tf.data import datasets, drawing
@@ -41,6 +42,13 @@ def size_of_grid(rows, columns):
 def tile(columns):
     """The size of a digit of 8 pixels in a grid: within 800 pixels, and 256 alone."""
     return min(798 // columns - 2, 256) // 8 * 8
+
+
+def digit(picture, columns, row, column):
+    """One of a grid, in its own 8 pixels a side."""
+    size = tile(columns)
+    top, left = (2 + (size + 2) * place for place in (row, column))
+    return picture[top : top + size : size // 8, left : left + size : size // 8]
 
 
 def triple(picture, place, *, side=80, cell=80):
@@ -144,10 +152,15 @@ def test_samples_beyond_a_grid_come_in_batches(tmp_path):
     assert_near(pixels, model.sample(205, seed=3))
 
 
-def test_interpolate(use):
-    folder, found, _ = use("--mode=interpolate")
+def test_interpolate(use, trained):
+    """The corners are four latents of the prior, row by row."""
+    folder, found, _ = use("--mode=interpolate", "--seed=3")
     assert found == {"corners.png"}
-    assert read_picture(folder / "corners.png").shape == size_of_grid(8, 8)
+    grid = read_picture(folder / "corners.png")
+    assert grid.shape == size_of_grid(8, 8)
+    shown = [digit(grid, 8, row, column) for row in (0, 7) for column in (0, 7)]
+    latents = paths.drawn(trained, "corners", 3).astype(np.float32)
+    assert_near(np.stack(shown), trained.generate(latents)[..., 0])
 
 
 def test_a_plane_of_two_latents(tmp_path):
@@ -163,11 +176,8 @@ def test_a_plane_of_two_latents(tmp_path):
     assert grid.shape == size_of_grid(9, 9)
     np.testing.assert_array_equal(read_picture(folders[1] / "plane.png"), grid)
     for latents, row, column in (([0, 0], 4, 4), ([2, 0.5], 3, 8), ([-1, -2], 8, 2)):
-        top, left = (2 + (tile(9) + 2) * place for place in (row, column))
-        shown = grid[top : top + tile(9), left : left + tile(9)]
-        small = shown[:: tile(9) // 8, :: tile(9) // 8]
         expected = model.generate(np.array([latents], np.float32))
-        assert_near(small, np.asarray(expected)[0, ..., 0])
+        assert_near(digit(grid, 9, row, column), expected[0, ..., 0])
     with Image.open(folders[0] / "plane.gif") as film:
         assert film.n_frames == 4 * 23
 
@@ -217,12 +227,7 @@ def test_a_film_goes_there_and_back(toy_run, file_format):
     grid = read_picture(folder / "linear.png")
     assert first.shape == size_of_grid(3, 3) and grid.shape == size_of_grid(8, 8)
     for path in range(8):
-        row, column = divmod(path, 3)
-        top, left = (2 + (tile(3) + 2) * place for place in (row, column))
-        shown = first[top : top + tile(3), left : left + tile(3)][:: tile(3) // 8]
-        top = 2 + (tile(8) + 2) * path
-        expected = grid[top : top + tile(8), 2 : 2 + tile(8)][:: tile(8) // 8]
-        difference = shown[:, :: tile(3) // 8] - expected[:, :: tile(8) // 8]
+        difference = digit(first, 3, *divmod(path, 3)) - digit(grid, 8, path, 0)
         assert np.abs(difference).mean() < (1 if file_format == "gif" else 8)
 
 

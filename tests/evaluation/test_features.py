@@ -1,5 +1,7 @@
 """Feature extractors: what they see, and that they are made once and always alike."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -52,11 +54,11 @@ def test_a_cached_classifier_is_used_and_a_damaged_one_made_again(
     expected = features_of_test_images()
     [path] = tmp_path.iterdir()
 
-    def refused(part):
+    def refused(*arguments):
         raise AssertionError("It should have been in the cache.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(features, "_train", refused)
+        patch.setattr(keras.Model, "train_on_batch", refused)
         np.testing.assert_array_equal(features_of_test_images(), expected)
 
     path.write_bytes(b"damaged")
@@ -73,6 +75,42 @@ def test_other_images_labels_or_normalisation_make_another_classifier(splits):
     others = [training.part(slice(1, None)), training.drawn(seed=0)]
     parts = [training, relabelled, stretched, *others]
     assert len({features._recipe(part) for part in parts}) == len(parts)
+
+
+MAKERS = ("_train", "_with_features", "_classifier")
+CONSTANTS = (
+    "TRAINING_STEPS",
+    "TRAINING_BATCH",
+    "FILTERS",
+    "NUM_FEATURES",
+    "NUM_SCALING_IMAGES",
+    "FLOAT",
+    "LAST",
+)
+
+
+@pytest.mark.parametrize("name", [*MAKERS, *CONSTANTS])
+def test_another_recipe_makes_another_classifier(splits, monkeypatch, name):
+    before = features._recipe(splits.training)
+    other = features.inception if name in MAKERS else "another"
+    monkeypatch.setattr(features, name, other)
+    assert features._recipe(splits.training) != before
+
+
+def test_the_recipe_has_all_that_is_used(splits):
+    """Functions and constants of the package, by their names in the code."""
+    used = {}
+    for name in MAKERS:
+        used |= inspect.getclosurevars(getattr(features, name)).globals
+    own = {name for name, value in used.items() if not inspect.ismodule(value)}
+    assert own | {"_train"} == {*MAKERS, *CONSTANTS}
+
+
+def test_other_code_of_the_file_leaves_the_cache_as_it_is(splits, monkeypatch):
+    before = features._recipe(splits.training)
+    for name in ("inception", "compiled", "_keep", "INCEPTION_SIZE", "INFERENCE_BATCH"):
+        monkeypatch.setattr(features, name, None)
+    assert features._recipe(splits.training) == before
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(

@@ -23,7 +23,8 @@ from coopnets_tf.evaluation import (
     protocol,
     reports,
 )
-from coopnets_tf.evaluation.protocol import Evaluation, Protocol, evaluate
+from coopnets_tf.evaluation.drawn import Evaluation
+from coopnets_tf.evaluation.protocol import Protocol, evaluate
 from coopnets_tf.runs import folder, training
 from coopnets_tf.runs.checkpoints import listed
 from coopnets_tf.runs.hooks import evaluations

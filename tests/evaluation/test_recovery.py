@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from coopnets_tf.data import masks
 from coopnets_tf.data.image_dataset import ImageDataset
@@ -170,3 +171,25 @@ def test_the_mean_image_fills_hidden_pixels_alone():
     filled = recovery.mean_fill(images, visible, training)
     np.testing.assert_allclose(filled[:, 1], 1 / 3, rtol=1e-6)
     np.testing.assert_array_equal(filled[:, 2:], images[:, 2:])
+
+
+def test_the_perceptual_distance_against_numpy():
+    kernel = noise(3, 5, seed=1)  # answers of five filters of one pixel
+
+    def maps(images):
+        return [tf.constant(images) @ kernel]
+
+    images, others = noise(23, 4, 6, 3), noise(23, 4, 6, 3, seed=2)
+    answers = [part.astype(np.float64) @ kernel for part in (images, others)]
+    one, other = (
+        part / np.sqrt((part**2).sum(axis=-1, keepdims=True)) for part in answers
+    )
+    expected = ((one - other) ** 2).sum(axis=-1).mean(axis=(1, 2))
+    found = recovery.perceptual(images, others, maps)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32 answers
+    clips = [part[:22].reshape(11, 2, 4, 6, 3) for part in (images, others)]
+    of_frames = recovery.perceptual(*clips, maps)
+    np.testing.assert_allclose(of_frames.ravel(), expected[:22], rtol=1e-5)
+    assert recovery.perceptual(images, 0.5 * images, maps).max() < 1e-5  # directions
+    errors = recovery.errors(images, others, np.zeros_like(images), maps)
+    assert errors["perceptual"]["mean"] == pytest.approx(expected.mean(), rel=1e-5)

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from coopnets_tf.errors import NetworkError
-from coopnets_tf.networks import built_in
+from coopnets_tf.networks import built_in, rows
+from coopnets_tf.networks.layers import LAST
 from tests.helpers import descriptor_of, generator_of, layers, noise, top
 
 
@@ -201,6 +202,32 @@ def test_filters_over_all_pixels_are_convolutions_over_frames():
     np.testing.assert_allclose(
         np.squeeze(part(maps)), np.squeeze(tf.nn.relu(expected)), rtol=1e-4, atol=1e-6
     )
+
+
+def test_filters_over_whole_rows_are_convolutions_over_columns():
+    """Of still maps, too."""
+    row = rows.Conv((3, None), 2, 4, "relu")
+    inputs = keras.Input((7, 5, 2))
+    network = keras.Model(inputs, row.of(inputs, 0, LAST))
+    layer = network.get_layer("conv_0")
+    layer.bias.assign(noise(4))
+    maps = noise(2, 7, 5, 2)
+    padded = np.pad(maps, [(0, 0), (1, 1), (0, 0), (0, 0)])
+    kernel = np.reshape(layer.kernel, (3, 5, 2, 4))
+    expected = tf.nn.conv2d(padded, kernel, 2, "VALID") + layer.bias
+    assert expected.shape == (2, 4, 1, 4)
+    np.testing.assert_allclose(
+        network(maps), tf.nn.relu(expected), rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "size", [(None, 5, 5), (5, None, 3), (5, 3, None), (None, None, None)]
+)
+def test_filters_that_span_other_axes_are_refused(size):
+    maps = keras.Input((7, 5, 5, 2))
+    with pytest.raises(NetworkError, match="all axes but the first. Received: size="):
+        rows.Conv(size, 1, 4).of(maps, 1, {})
 
 
 def test_nets_of_small_moving_textures():

@@ -1,7 +1,6 @@
-"""Checkpoints that are kept, that cannot be written, and those of other runs."""
+"""Checkpoints that are kept, gone back to, and that cannot be written."""
 
 import json
-import shutil
 
 import keras
 import numpy as np
@@ -10,10 +9,10 @@ import tensorflow as tf
 
 from coopnets_tf import AlgorithmD, Descriptor, Langevin
 from coopnets_tf.errors import NotSaved, RunError
-from coopnets_tf.runs import checkpoints, logs
+from coopnets_tf.runs import checkpoints, logs, weights
 from coopnets_tf.runs.checkpoints import Checkpoints
 from coopnets_tf.runs.folder import Run
-from tests.helpers import layers, make_model, poison, train
+from tests.helpers import make_model, poison, train
 
 LENGTH = {
     "num_iterations": 8,
@@ -21,13 +20,6 @@ LENGTH = {
     "checkpoint_every": 2,
     "sample_every": 100,
 }
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A model and its run folder."""
-    run_dir = tmp_path_factory.mktemp("run")
-    return train(make_model(unroll=False), run_dir, **LENGTH), run_dir
 
 
 def checkpoint_names(run_dir):
@@ -53,7 +45,7 @@ def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, metric):
     story = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     assert story["step"] == best and story["metric"] == metric
     assert story["mean"] == pytest.approx(means[best])
-    path, misfits = checkpoints.load_networks(
+    path, misfits = weights.load_networks(
         make_model(unroll=False), tmp_path / "checkpoints" / f"best-{best}"
     )
     assert path.name == f"best-{best}" and misfits == []
@@ -70,19 +62,23 @@ def test_another_metric_chooses_the_best_anew(tmp_path):
 def test_a_checkpoint_that_led_to_a_divergence_is_not_the_best(tmp_path, monkeypatch):
     """The descriptor is spoilt after step 4, whose checkpoint therefore is, too."""
     poison(monkeypatch, 4)
-    train(
+    model = train(
         make_model(unroll=False, limits={}),
         tmp_path,
         keep_best="displacement",
         max_rollbacks=1,
         **LENGTH,
     )
+    assert int(model.rollbacks) == 1
     best = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
-    reader = tf.train.load_checkpoint(str(checkpoints.find(tmp_path, "best")))
-    for name in reader.get_variable_to_shape_map():
-        if name.startswith("descriptor/"):
-            assert np.isfinite(reader.get_tensor(name)).all()
-    assert best["step"] == checkpoints.step_of(checkpoints.find(tmp_path, "best"))
+    path = weights.find(tmp_path, "best")
+    assert best["step"] == checkpoints.step_of(path)
+    reader = tf.train.load_checkpoint(str(path))
+    shapes = reader.get_variable_to_shape_map()
+    kept = [name for name in shapes if name.startswith("descriptor/")]
+    assert len(kept) == len(model.descriptor.variables)
+    for name in kept:
+        assert np.isfinite(reader.get_tensor(name)).all()
 
 
 def smallest_model():
@@ -209,48 +205,6 @@ def test_the_last_checkpoint_has_to_be_written(tmp_path, monkeypatch):
         train(make_model(unroll=False), tmp_path, **LENGTH)
 
 
-def test_networks_of_another_run(trained):
-    expected, run_dir = trained
-    model = make_model(run_seed=3)
-    path, misfits = checkpoints.load_networks(model, run_dir)
-    assert path.name == "ckpt-8" and misfits == []
-    for net in ("descriptor", "generator"):
-        for one, other in zip(
-            getattr(expected, net).variables, getattr(model, net).variables, strict=True
-        ):
-            np.testing.assert_array_equal(one, other)
-    assert int(model.step) == 0
-    again, _ = checkpoints.load_networks(model, f"{path}.index")
-    assert again == path
-
-
-def test_what_does_not_fit_is_listed_and_left(trained):
-    _, run_dir = trained
-    model = make_model(latent_size=9)
-    kernel = layers(model.generator, "deconv")[0].kernel
-    before = kernel.numpy()
-    _, misfits = checkpoints.load_networks(model, run_dir)
-    assert misfits == [
-        "generator deconv_0_kernel: [4, 4, 16, 9] here, [4, 4, 16, 6] there"
-    ]
-    np.testing.assert_array_equal(kernel, before)
-
-
-def test_what_is_no_run_or_damaged_is_refused(trained, tmp_path):
-    _, run_dir = trained
-    with pytest.raises(RunError, match="nowhere does not exist.$"):
-        checkpoints.load_networks(make_model(), tmp_path / "nowhere")
-    with pytest.raises(RunError, match="is neither a run with checkpoints nor"):
-        checkpoints.load_networks(make_model(), tmp_path)
-    shutil.copytree(run_dir, tmp_path / "run")
-    for data in (tmp_path / "run" / "checkpoints").glob("*.data*"):
-        data.write_bytes(data.read_bytes()[:1000])
-    with pytest.raises(RunError, match="ckpt-8 cannot be read"):
-        checkpoints.load_networks(make_model(), tmp_path / "run")
-    with pytest.raises(RunError, match="no checkpoint '9'. It has: .*ckpt-8"):
-        checkpoints.find(run_dir, "9")
-
-
 @pytest.mark.parametrize("name", ["Holiday [2024]", "a\\b", "[", "*?", "{x}~ü"])
 def test_a_folder_whose_name_tensorflow_takes_for_a_pattern(tmp_path, name):
     model, states = saved(tmp_path / name)
@@ -260,7 +214,7 @@ def test_a_folder_whose_name_tensorflow_takes_for_a_pattern(tmp_path, name):
     resumed, states = saved(tmp_path / name)
     states.restore()
     used, _ = saved(tmp_path / name)
-    found, misfits = checkpoints.load_networks(used, tmp_path / name)
+    found, misfits = weights.load_networks(used, tmp_path / name)
     assert (found.name, misfits) == ("ckpt-3", [])
     for again in (resumed, used):
         assert all((one == 0.5).all() for one in again.descriptor.get_weights())

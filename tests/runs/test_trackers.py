@@ -12,7 +12,9 @@ from coopnets_tf.errors import RunError
 from coopnets_tf.runs import trackers
 from coopnets_tf.runs.folder import Run
 from coopnets_tf.runs.hooks import Hook
-from coopnets_tf.runs.trackers import TRACKERS, Service, Tracker
+from coopnets_tf.runs.services import Service
+from coopnets_tf.runs.trackers import TRACKERS
+from coopnets_tf.runs.tracking import Tracker
 from flags import definitions
 from tests.helpers import (
     TOY,
@@ -68,6 +70,7 @@ class Listed(Service):
 
     title, library = "the list", "shelve"  # which is there
     runs: dict[str, list] = {}
+    stories: dict[str, str] = {}
 
     def _begin(self, known, title, group):
         self._key = known or title
@@ -80,14 +83,15 @@ class Listed(Service):
     def _send_picture(self, step, tag, grid):
         self.runs[self._key].append((step, tag))
 
-    def _rolled_back(self, rollback):
-        self._send(rollback["step"], {"rollback": rollback["rollbacks"]})
+    def _explain(self, story):
+        self.stories[self._key] = story
 
 
 @pytest.fixture
 def listed(monkeypatch):
     monkeypatch.setitem(TRACKERS, "list", Listed)
     monkeypatch.setattr(Listed, "runs", {})
+    monkeypatch.setattr(Listed, "stories", {})
     return Listed.runs
 
 
@@ -126,7 +130,9 @@ def test_after_a_rollback_a_service_has_another_run(tmp_path, listed, monkeypatc
         for name, one in listed.items()
     }
     assert steps == {"mine": [2, 4, 6], "mine, rollback 1": [4, 6, 8, 10, 12]}
-    assert listed["mine, rollback 1"][0] == (3, "rollback")
+    assert listed["mine, rollback 1"][0] == (3, "rollbacks/number")
+    ((name, story),) = Listed.stories.items()
+    assert name == "mine, rollback 1" and "step 8" in story
     before = {name: list(one) for name, one in listed.items()}
     trained(tmp_path / "mine", "list", options={**GUARDED, "num_iterations": 14})
     assert listed["mine"] == before["mine"]
