@@ -21,6 +21,12 @@ def main() -> None:
     flags.parse(sys.argv)
     settings = flags.settings()
     print(f"{_asked(settings)} | starting TensorFlow", flush=True)
+    if path := flags.faster(settings):
+        print(
+            "The settings are those of the authors, for many hours. For a small "
+            f"machine there is --flagfile=flags/{path.name}.",
+            flush=True,
+        )
     try:
         names = ("deterministic", "devices", "precision")
         surroundings.load_tensorflow(**{name: settings[name] for name in names})

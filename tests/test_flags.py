@@ -349,6 +349,30 @@ def test_the_official_settings_are_the_defaults(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["--dataset=mnist"], "mnist_fast"),
+        (["--dataset=cifar10", "--num_iterations=10"], "cifar10_fast"),
+        (["--dataset=photos"], "face_fast"),
+        (["--dataset=photos", "--image_size=32", "--seed=1"], "face_fast"),
+        (["--dataset=photos", "--batch_size=8"], None),
+        (["--dataset=photos", "--algorithm=generator"], None),
+        (["--dataset=photos", "--num_frames=4"], None),
+        (["--dataset=digits"], None),
+        (["--flagfile=flags/mnist_fast.cfg"], None),
+        (["--flagfile=flags/face_fast.cfg", "--dataset=photos"], None),
+    ],
+)
+def test_a_faster_preset_is_named_where_the_authors_is_whole(
+    words, name, tmp_path, monkeypatch
+):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = flags.faster(parsed(*words))
+    assert (found and found.stem) == name
+
+
+@pytest.mark.parametrize(
     ("words", "step_size"),
     [
         (["--dataset=mnist", "--generator_num_steps=5"], 0.01),
