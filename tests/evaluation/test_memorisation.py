@@ -89,7 +89,7 @@ def test_sets_are_compared_by_their_first_images(training, monkeypatch):
 
 def test_the_picture_begins_with_the_copies(training, monkeypatch):
     shown = {}
-    monkeypatch.setattr(memorisation.images, "compared", shown.update)
+    monkeypatch.setattr(memorisation.drawing, "compared", shown.update)
     mixed = np.concatenate([pixels(40, seed=3), training._pixels[[8, 5]]])
     sets = {"mixed": ImageDataset("mixed", mixed)}
     memorisation.check(sets, sets["mixed"], training, shown="mixed")
