@@ -23,8 +23,8 @@ def main() -> None:
     print(f"{_asked(settings)} | starting TensorFlow", flush=True)
     if path := flags.faster(settings):
         print(
-            "The settings are those of the authors, for many hours. For a small "
-            f"machine there is --flagfile=flags/{path.name}.",
+            "With these settings a training takes many hours of a small machine, for "
+            f"which there is --flagfile=flags/{path.name}.",
             flush=True,
         )
     try:
@@ -80,20 +80,23 @@ def run(settings: Mapping[str, Any]) -> None:
 
 
 def _advice(settings, metric):
-    """Smaller rates of the net whose metric it was, else of all that learn."""
+    """Smaller rates, and shorter steps of G1, of the net whose metric it was, else of
+    all that learn.
+    """
     algorithm = settings["algorithm"]
     nets = [algorithm] if algorithm != "coopnets" else ["descriptor", "generator"]
     of_one = {"descriptor_loss": "descriptor", "generator_loss": "generator"}
     nets = [of_one[metric]] if metric in of_one else nets
     rates = [f"{net}_learning_rate" for net in nets]
     tenths = " and ".join(f"--{rate}={settings[rate] / 10:.1g}" for rate in rates)
-    ways = f"a tenth of the rate, {tenths}"
+    ways = [f"a tenth of the rate ({tenths})"]
     if "generator" in nets and settings["generator_num_steps"]:
         third = settings["generator_step_size"] / 3
-        ways += f", shorter steps of G1, --generator_step_size={third:.1g}"
+        ways.append(f"shorter steps of G1 (--generator_step_size={third:.1g})")
     if settings["rollback_rate_factor"] == 1:
-        ways += ", or --rollback_rate_factor=0.5"
-    return f"Try {ways}, in a new run (--init_from=<this one> keeps its nets)."
+        ways.append("--rollback_rate_factor=0.5")
+    tried = ", or ".join(ways)
+    return f"Try {tried}, in a new run (--init_from=<this one> keeps its nets)."
 
 
 def _failed(error, settings, *, code, text=None):

@@ -141,7 +141,7 @@ def recover(
         revise_steps=revise_steps,
         infer_step_size=infer_step_size,
     )
-    maps = _maps(extractor, model.image_shape, extractor_layer)
+    maps, facts = _maps(extractor, model.image_shape, extractor_layer)
     if mask == "training":
         given = _training_images(
             model, run_dir, num_images, use.data_of(run_dir, data), training_mask
@@ -174,23 +174,29 @@ def recover(
         for name, fill in fills.items()
     }
     write_json(place / "errors.json", errors)
+    if maps:
+        write_json(place / "extractor.json", facts)
+        print(f"perceptual: by {facts['network']}, digest {facts['digest']}")
     print(_table(errors))
     print(picture)
     return errors
 
 
 def _maps(extractor, image_shape, layer):
-    """The answers of a network to frames or still images; None without one."""
+    """A network's answers to still images, or frames, and facts; None without one."""
     if extractor in ("classifier", "inception"):
         raise ExtractorError(
             f"`extractor`={extractor} has no maps to compare images by. Give a .keras "
             "file, or leave it out."
         )
+    if layer and not extractor:
+        raise ExtractorError(
+            "`extractor_layer` is for a network of your own, `extractor`=FILE.keras. "
+            "Received: none."
+        )
     if not extractor:
-        return None
-    maps, facts = own_extractor.maps_of_file(extractor, image_shape[-3:], layer=layer)
-    print(f"perceptual: by {facts['network']}, digest {facts['digest']}")
-    return maps
+        return None, {}
+    return own_extractor.maps_of_file(extractor, image_shape[-3:], layer=layer)
 
 
 def _hidden(chosen, mask, seed):

@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 FLAGS: Any = absl_flags.FLAGS
-# By the presets that have the authors' settings.
+# Presets for small machines, by those that are loaded unasked.
 FAST = {"mnist": "mnist_fast", "cifar10": "cifar10_fast", "scene": "face_fast"}
+# Lengths, and what says nothing of how a net learns.
 NO_CHOICE = {"dataset", "num_iterations", "sample_every", "checkpoint_every"}
 HELP = {
     **dict.fromkeys(["h", "help", "helpshort"], pages.first),
@@ -42,9 +43,13 @@ def presets(settings: Settings) -> list[Path]:
     """The flagfiles that go with a data set and an algorithm; a later one wins."""
     own = PRESETS / f"{settings['algorithm']}.cfg"
     preset = preset_of(settings["dataset"], settings["num_frames"])
-    with_g1 = settings["algorithm"] == "coopnets" and settings["generator_num_steps"]
-    g1 = [PRESETS / "g1.cfg"] if with_g1 else []
-    return [*g1, preset, *([own] if own.exists() else [])]
+    return [*_for_g1(settings), preset, *([own] if own.exists() else [])]
+
+
+def _for_g1(settings):
+    """The step that G1 needs in CoopNets; on digits that of the authors was stable."""
+    joint = settings["algorithm"] == "coopnets" and settings["generator_num_steps"]
+    return [PRESETS / "g1.cfg"] if joint and settings["dataset"] != "digits" else []
 
 
 def preset_of(dataset: str, num_frames: int | None = None) -> Path:
@@ -66,18 +71,20 @@ def preset_of(dataset: str, num_frames: int | None = None) -> Path:
 
 
 def faster(settings: Settings) -> Path | None:
-    """The preset that shows more in a few hours of a small machine, where a training
-    has the authors' settings in all that this preset would change, but lengths.
+    """The preset for small machines that goes with a data set, if a training has those
+    of the data set's own settings that it would change, lengths apart; else None.
     """
-    name = FAST.get(preset_of(settings["dataset"], settings["num_frames"]).stem)
-    if not name or (settings["mode"], settings["resume"]) != ("train", False):
+    if settings["mode"] != "train" or settings["resume"]:
         return None
-    path = PRESETS / f"{name}.cfg"
-    authors = {**defaults(), **_preset_values(settings)}
-    others = {one.name: one.value for one in words.read_file(path)}
-    differ = {name for name in others if others[name] != authors[name]} - NO_CHOICE
-    same = all(settings[name] == authors[name] for name in differ)
-    return path if same and settings["algorithm"] == "coopnets" else None
+    preset = preset_of(settings["dataset"], settings["num_frames"])
+    if preset.stem not in FAST or settings["algorithm"] != "coopnets":
+        return None
+    path = PRESETS / f"{FAST[preset.stem]}.cfg"
+    slow = {**defaults(), **{one.name: one.value for one in words.read_file(preset)}}
+    fast = {**slow, **{one.name: one.value for one in words.read_file(path)}}
+    changed = {name for name in fast if fast[name] != slow[name]} - NO_CHOICE
+    kept = (changed | {"network"}) - {"image_size"}
+    return path if all(settings[name] == slow[name] for name in kept) else None
 
 
 def settings() -> dict[str, Any]:

@@ -119,8 +119,7 @@ def dual_teaching(settings: Settings) -> None:
     if settings["generator_num_steps"] == 0:
         raise Refused(
             "--data_teaching learns from latents that G1 infers. Give "
-            "--generator_num_steps=1 or more, such as 5, and for images larger than "
-            "the digits --generator_step_size=0.03 or less. Received: 0."
+            "--generator_num_steps=1 or more, such as 5. Received: 0."
         )
     if settings["flip"]:
         raise Refused(

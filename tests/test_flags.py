@@ -356,6 +356,9 @@ def test_the_official_settings_are_the_defaults(tmp_path):
         (["--dataset=photos"], "face_fast"),
         (["--dataset=photos", "--image_size=32", "--seed=1"], "face_fast"),
         (["--dataset=photos", "--batch_size=8"], None),
+        (["--dataset=photos", "--network=residual"], None),
+        (["--dataset=mnist", "--generator_num_steps=5"], "mnist_fast"),
+        (["--dataset=cifar10", "--generator_num_steps=5"], None),
         (["--dataset=photos", "--algorithm=generator"], None),
         (["--dataset=photos", "--num_frames=4"], None),
         (["--dataset=digits"], None),
@@ -647,7 +650,8 @@ def test_a_run_whose_flags_were_all_saved_goes_on(capsys):
 def test_of_a_run_made_in_python_what_it_says_is_known(capsys):
     write_flags("runs/one")
     Path("runs/one/flags.cfg").unlink()
-    assert parsed("--mode=evaluate")["dataset"] is None
+    found = parsed("--mode=evaluate")
+    assert found["dataset"] is None and flags.faster(found) is None
     described = Path("runs/one/model.json")
     described.write_text('{"dataset": {"dataset": "mnist", "num_held_out": 7}}')
     found = parsed("--mode=evaluate")

@@ -202,7 +202,8 @@ def test_an_early_divergence_names_a_smaller_rate(tmp_path):
     code, _, errors = call(*TOY, *limit, cwd=tmp_path)
     assert code == 1 and "descriptor_loss became" in errors
     assert "from step 0 the same rates would lead there again" in errors
-    assert "Try a tenth of the rate, --descriptor_learning_rate=0.003, or" in errors
+    assert "Try a tenth of the rate (--descriptor_learning_rate=0.003), or" in errors
     alone = "--algorithm=generator"
     _, _, errors = call(*TOY, limit[0], alone, cwd=tmp_path)
-    assert "a tenth of the rate, --generator_learning_rate=5e-05" in errors
+    assert "a tenth of the rate (--generator_learning_rate=5e-05), or " in errors
+    assert "shorter steps of G1 (--generator_step_size=0.03), or " in errors

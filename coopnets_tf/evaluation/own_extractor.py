@@ -70,11 +70,14 @@ def maps_of_file(
     if len(maps.shape) != 4:
         raise ExtractorError(
             f"`extractor`={path} must answer in maps, [rows, columns, filters], to "
-            f"compare textures. Received: {list(maps.shape[1:])} {facts['source']}. "
-            "Name a layer by `extractor_layer`."
+            f"compare images by them. Received: {list(maps.shape[1:])} "
+            f"{facts['source']}. Name a layer by `extractor_layer`."
         )
     facts["network"] = f"{path.name}, maps {facts.pop('source')}"
-    return compiled(keras.Model(network.inputs, [maps]), prepare), facts
+    maps = keras.ops.cast(maps, "float32")
+    see = compiled(keras.Model(network.inputs, [maps]), prepare)
+    _try(see, image_shape, path)
+    return see, facts
 
 
 def _opened(path, image_shape, layer):
@@ -185,18 +188,25 @@ def _takes_bytes(network):
 
 
 def _num_features(see, image_shape, path):
-    """Tried on an image: what does not fit is refused before anything is drawn."""
-    try:
-        features, _ = see(np.zeros((1, *image_shape), np.float32))
-    except Exception as error:  # such as too few pixels for its strides
-        raise ExtractorError(
-            f"`extractor`={path} does not take images of "
-            f"{'x'.join(map(str, image_shape))}: "
-            f"{textwrap.shorten(one_line(error), 120)}"
-        ) from error
+    features = _try(see, image_shape, path)
     if features.ndim == 2 and features.shape[1] <= MAX_FEATURES:
         return features.shape[1]
     raise ExtractorError(
         f"`extractor`={path} makes {features.size:,} features of an image, more than "
         f"{MAX_FEATURES:,}. Name another layer by `extractor_layer`."
+    )
+
+
+def _try(see, image_shape, path):
+    """The first answer to an image; what does not fit is refused at once."""
+    try:
+        answers, *_ = see(np.zeros((1, *image_shape), np.float32))
+        if np.size(answers):
+            return answers
+        reason = "no place is left of its maps"
+    except Exception as error:  # such as too few pixels for its strides
+        reason = textwrap.shorten(one_line(error), 120)
+    raise ExtractorError(
+        f"`extractor`={path} does not take images of "
+        f"{'x'.join(map(str, image_shape))}: {reason}"
     )

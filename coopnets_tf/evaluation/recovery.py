@@ -11,7 +11,7 @@ from coopnets_tf.evaluation import metrics
 
 NUM_AVERAGED = 200  # training images
 BLOCK = 20  # images at a time
-EPSILON = 1e-12  # of a squared length, so that no answer at all has a direction: none
+EPSILON = 1e-12  # of a squared length: where no filter answers, the direction is zero
 MOST_PSNR = 100.0  # dB; that of an exact copy would be infinite
 
 

@@ -1,1 +1,1 @@
-"""What `CoopNets`, `AlgorithmD` and `AlgorithmG`, beside this room, have in common."""
+"""What `CoopNets`, `AlgorithmD` and `AlgorithmG` in the folder above share."""

@@ -29,9 +29,9 @@ def each(lengths: Any, number: int) -> tuple:
 class Conv(NamedTuple):
     """One convolution of a descriptor, "same" padding.
 
-    With a `size` of (n, None) or (n, None, None) its filters span the map but for the
-    first axis: there is one answer along each of the others, whose strides say nothing,
-    and there are half a filter of zeros at both ends of the first.
+    With a `size` of (n, None) or (n, None, None) its filters span the map along all
+    axes but the first: each of the others is left with one place, and its strides are
+    ignored. The first is padded with half a filter of zeros at both ends.
     """
 
     size: Lengths

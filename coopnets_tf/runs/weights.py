@@ -75,8 +75,9 @@ def load_networks(model: Learner, source: Path | str) -> tuple[Path, list[str]]:
 
 
 def load_for_use(model: Learner, source: Path | str) -> tuple[Path, list[str]]:
-    """The same for nets that will not learn any further, and with what the model keeps
-    besides them, such as chains.
+    """Copies weights as `load_networks` does, for nets that will not learn any further,
+    and what the model keeps besides them, such as chains. Args, Returns, Raises: as
+    there.
 
     Where the run kept moving averages of a net's weights, it gets these. An average of
     kernels that were divided by their largest singular value is divided once more, see

@@ -68,7 +68,7 @@ evaluation.string(
     "data set's labels; inception, Keras' InceptionV3; or a .keras file with a network "
     "of your own, which is given pixels in [-1, 1], or in [0, 255] if it begins with a "
     "Rescaling by 1/100 or less. Default: the classifier where there are labels. "
-    "recover takes such a file alone, and compares images by its maps, too.",
+    "recover takes only such a file, by whose maps it also compares images.",
     choices=places.EXTRACTORS,
     path=True,
     place=places.extractor,

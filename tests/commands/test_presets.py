@@ -21,6 +21,8 @@ def test_a_preset_trains_goes_on_samples_and_exports(name, tmp_path):
         save(tmp_path / f"photos/{number}.png", image)
     preset = [f"--flagfile={ROOT / 'flags' / name}.cfg", "--dataset=photos", *SHORT]
     preset += [f"--image_size={side}", "--num_held_out=2"]
+    if name == "cifar10_fast":
+        preset.append("--network=cifar")  # that of its data set
     called(*preset, "--num_iterations=2", "--workdir=whole", cwd=tmp_path)
     called(*preset, "--num_iterations=1", "--workdir=part", cwd=tmp_path)
     called("--resume", "--workdir=part", "--num_iterations=2", cwd=tmp_path)

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -295,6 +296,29 @@ def test_recover(use):
 def test_a_picture_of_some_says_of_how_many(use):
     _, _, output = use("--mode=recover", "--num_images=120", *QUICK)
     assert "Original, occluded, recovered, the first 100 of 120: runs/" in output
+
+
+def test_recovered_images_are_compared_by_the_maps_of_a_network(use, place):
+    keras.utils.set_random_seed(0)
+    maps = keras.layers.Conv2D(5, 3, name="maps")
+    network = keras.Sequential([keras.Input((None, None, 3)), maps])
+    network.save(place / "eyes.keras")
+    asked = ["--mode=recover", "--extractor=eyes.keras", "--num_images=3", *QUICK]
+    folder, found, output = use(*asked)
+    assert found == {"recover.png", "errors.json", "extractor.json"}
+    facts = json.loads((folder / "extractor.json").read_text())
+    assert f"perceptual: by {facts['network']}, digest {facts['digest']}" in output
+    errors = json.loads((folder / "errors.json").read_text())
+    for own in errors.values():
+        assert 0 < own["perceptual"]["mean"] < 4
+    small = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 9)])
+    small.save(place / "small.keras")
+    asked[1] = "--extractor=small.keras"
+    assert "small.keras does not take images of 8x8x1" in refused(*asked, cwd=place)
+    asked[1] = "--extractor=classifier"
+    assert "has no maps to compare images by" in refused(*asked, cwd=place)
+    asked[1] = "--extractor_layer=maps"
+    assert "--extractor=FILE.keras. Received: none" in refused(*asked, cwd=place)
 
 
 def test_recover_with_a_mask_of_ones_own(use, place):
