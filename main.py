@@ -23,7 +23,7 @@ def main() -> None:
     print(f"{_asked(settings)} | starting TensorFlow", flush=True)
     if path := flags.faster(settings):
         print(
-            "With these settings a training takes many hours on a small machine, for "
+            "A whole training with these settings takes hours on a small machine, for "
             f"which there is --flagfile=flags/{path.name}.",
             flush=True,
         )

@@ -404,9 +404,8 @@ def test_every_preset_is_taken(path, tmp_path):
     if algorithm:
         words.append(f"--algorithm={path.stem.replace('short_run', 'descriptor')}")
     values = parsed(f"--flagfile={path}", *words)
-    lines = [line.split("=") for line in path.read_text().splitlines()]
-    named = {line[0].removeprefix("--") for line in lines if line[0].startswith("--")}
-    assert named and named <= set(values)
+    in_file = {one.name: one.value for one in flags.words.read_file(path)}
+    assert in_file and in_file == {name: values[name] for name in in_file}
 
 
 def test_the_fast_preset_differs_from_the_one_beside_it():

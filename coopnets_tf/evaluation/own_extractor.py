@@ -199,14 +199,15 @@ def _num_features(see, image_shape, path):
 
 def _try(see, image_shape, path):
     """The first answer to an image; what does not fit is refused at once."""
+    refusal = (
+        f"`extractor`={path} does not take images of {'x'.join(map(str, image_shape))}"
+    )
     try:
         answers, *_ = see(np.zeros((1, *image_shape), np.float32))
-        if np.size(answers):
-            return answers
-        reason = "no place is left of its maps"
     except Exception as error:  # such as too few pixels for its strides
-        reason = textwrap.shorten(one_line(error), 120)
-    raise ExtractorError(
-        f"`extractor`={path} does not take images of "
-        f"{'x'.join(map(str, image_shape))}: {reason}"
-    )
+        raise ExtractorError(
+            f"{refusal}: {textwrap.shorten(one_line(error), 120)}"
+        ) from error
+    if not np.size(answers):
+        raise ExtractorError(f"{refusal}: no place is left of its maps")
+    return answers
