@@ -184,11 +184,6 @@ def recover(
 
 def _maps(extractor, image_shape, layer):
     """A network's answers to still images, or frames, and facts; None without one."""
-    if extractor in ("classifier", "inception"):
-        raise ExtractorError(
-            f"`extractor`={extractor} has no maps to compare images by. Give a .keras "
-            "file, or leave it out."
-        )
     if layer and not extractor:
         raise ExtractorError(
             "`extractor_layer` is for a network of your own, `extractor`=FILE.keras. "

@@ -65,6 +65,11 @@ def maps_of_file(
     Raises:
       ExtractorError: if it is no such network or layer.
     """
+    if path in ("classifier", "inception"):
+        raise ExtractorError(
+            f"`extractor`={path} has no maps to compare images by. Give a .keras file "
+            "with maps, or leave it out."
+        )
     path = Path(path)
     network, maps, prepare, facts = _opened(path, image_shape, layer)
     if len(maps.shape) != 4:

@@ -23,7 +23,7 @@ from coopnets_tf import seeds
 from coopnets_tf.data import drawing, images, named
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.windows import Windows
-from coopnets_tf.errors import DatasetError, ExtractorError
+from coopnets_tf.errors import DatasetError
 from coopnets_tf.evaluation import drawn, facts, metrics, own_extractor, reports
 from coopnets_tf.evaluation.drawn import Evaluation
 from coopnets_tf.models.image_model import ImageModel
@@ -123,11 +123,6 @@ def maps_for(
       DatasetError: if the images are smaller than a filter.
       ExtractorError: if the extractor does not have maps.
     """
-    if extractor in ("classifier", "inception"):
-        raise ExtractorError(
-            f"`extractor`={extractor} is for images of many kinds. Give a .keras file "
-            "with maps, or leave it out."
-        )
     if extractor:
         return own_extractor.maps_of_file(extractor, image_shape, layer=layer)
     return random_filters(image_shape)
