@@ -33,7 +33,12 @@ NUM_STEPS = absl_flags.DEFINE_integer(
 )
 ROOT = Path(__file__).parent.parent
 MATRIX = 4096  # side of the matrices whose product is the yardstick
-IMAGE_SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar": (32, 32, 3)}
+IMAGE_SHAPES = {
+    "digits": (8, 8, 1),
+    "mnist": (28, 28, 1),
+    "fashion_mnist": (28, 28, 1),
+    "cifar10": (32, 32, 3),
+}
 
 
 def layers(net, prefix):
@@ -113,12 +118,15 @@ def random_batch(model, batch_size):
 
 
 def image_shape(settings):
+    """Of the images that a training with these settings would read."""
     from commands import build
+    from coopnets_tf.data import named
 
-    channels = 3 if settings["color_mode"] == "rgb" else 1
+    if settings["dataset"] in IMAGE_SHAPES:
+        return IMAGE_SHAPES[settings["dataset"]]
+    grey = settings["dataset"] in named.TEXTURES or settings["color_mode"] == "grey"
     frames = [settings["num_frames"]] if settings["num_frames"] else []
-    shape = (*frames, *build.image_size(settings), channels)
-    return IMAGE_SHAPES.get(settings["network"], shape)
+    return (*frames, *build.image_size(settings), 1 if grey else 3)
 
 
 def median_seconds(functions, number):

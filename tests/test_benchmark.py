@@ -58,6 +58,26 @@ from tests.helpers import (
                 1_024 * 4_800,
             ],
         ),
+        # Two layers of 3 x 3 a block and one of 1 x 1 beside them, on pooled maps; down
+        # 4 x 4, 3 x 3 and 2 x 2, of which the second on maps twice as large.
+        (
+            "residual",
+            (32, 32, 3),
+            [
+                256 * 4_800,
+                64 * (64_512 + 112_896 + 7_168),
+                16 * (161_280 + 230_400 + 17_920),
+                4 * (276_480 + 331_776 + 30_720),
+                76_800,
+            ],
+            [
+                102_400,
+                4 * (655_360 + 163_840) + 16 * 230_400,
+                16 * (327_680 + 81_920) + 64 * 147_456,
+                64 * (131_072 + 32_768) + 256 * 36_864,
+                256 * 4_800,
+            ],
+        ),
         # Of 32 frames 16, 8 and 4 going up, from latents of 2 frames to 6, 16 and 32.
         (
             "moving_texture_small",
@@ -100,6 +120,27 @@ def test_step_flops(name, shape, up, down, inference_steps):
         expected += 144 * 15 * 2 * sum(up) + 244 * (3 * sum(up) - up[0])
         expected += 144 * (3 * sum(down) - down[0])
         assert step.step_flops(both, 100) == 2 * expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        ([], (8, 8, 1)),
+        (["--dataset=mnist", "--network=residual"], (28, 28, 1)),
+        (["--dataset=cifar10", "--network=residual"], (32, 32, 3)),
+        (["--dataset=docs/images", "--image_size=48x64"], (48, 64, 3)),
+        (
+            ["--dataset=docs/images", "--image_size=28", "--color_mode=grey"],
+            (28, 28, 1),
+        ),
+        (["--dataset=docs/images", "--num_frames=16"], (16, 64, 64, 3)),
+        (["--dataset=brick"], (128, 128, 1)),
+    ],
+)
+def test_images_are_as_a_training_reads_them(monkeypatch, arguments, shape):
+    monkeypatch.chdir(helpers.ROOT)
+    flags.parse(["step", *arguments])
+    assert step.image_shape(flags.settings()) == shape
 
 
 def report(step, split, *, distance, seed=0):

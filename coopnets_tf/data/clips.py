@@ -30,7 +30,6 @@ def read(
     color_mode: str = "rgb",
     resize: str = "crop",
     grey_range: str | None = None,
-    skip_bad_images: bool = False,
     keep_decoded: bool = False,
 ) -> tuple[np.ndarray, Found]:
     """The frames of one clip: uint8 [frames, height, width, channels].
@@ -44,7 +43,6 @@ def read(
       image_size, color_mode, resize: see `decoding.brought`.
       grey_range: of still frames, see `folders.read`; these are taken as even.
       keep_decoded: of still frames, see `folders.read`.
-      skip_bad_images: acts on no clip, in which a frame would be missing.
 
     Returns:
       The frames, and what was found.

@@ -1,14 +1,14 @@
 """Data sets by name, or by a place with images: what is trained on, and what is not."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, get_args, get_origin
 
 import numpy as np
 
 from coopnets_tf.data import clips, decoding, folders, named, sources
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.windows import Windows
-from coopnets_tf.errors import DatasetError
+from coopnets_tf.errors import ArgumentError, DatasetError
 from coopnets_tf.wording import by, counted, nearest
 
 NAMES = ("digits", *named.FILES, *named.TEXTURES)
@@ -31,13 +31,41 @@ class Splits(NamedTuple):
     test_was_trained_on: bool
 
 
-def load(dataset: str, *, num_held_out: int = 0, **options: Any) -> ImageDataset:
+class Options(TypedDict, total=False):
+    """What else says which images those of a data set are, and how they are read.
+
+    Of a named data set `data_dir`, folder with its files (default: Keras downloads them
+    into its cache, or finds them there), and `normalize`, see `ImageDataset`; of a
+    texture also `image_size` (default 128), that of its windows, as of any picture. Of
+    a place those of `folders.read`, `class_folders`, whether its subfolders are
+    classes, in alphabetical order, and `num_frames`, which makes it one clip, see
+    `clips.read`, each image that many consecutive frames of it.
+    """
+
+    data_dir: str | Path | None
+    normalize: Literal["fixed", "per_image"]
+    image_size: decoding.Size
+    color_mode: Literal["rgb", "grey"]
+    resize: Literal["crop", "stretch"]
+    grey_range: str | None
+    skip_bad_images: bool
+    keep_decoded: bool
+    cache_bytes: int
+    class_folders: bool
+    num_frames: int | None
+
+
+def load(
+    dataset: str, *, num_held_out: int = 0, **options: Unpack[Options]
+) -> ImageDataset:
     """The training images of a data set. Arguments and errors as for `load_splits`."""
     whole = _whole(dataset, num_held_out=num_held_out, **options)
     return whole.part(slice(num_held_out, None), kind=_trained_on(whole))
 
 
-def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Splits:
+def load_splits(
+    dataset: str, *, num_held_out: int = 0, **options: Unpack[Options]
+) -> Splits:
     """Loads a named data set, or the images of a place.
 
     Args:
@@ -46,14 +74,10 @@ def load_splits(dataset: str, *, num_held_out: int = 0, **options: Any) -> Split
         or, with `num_frames`, of one clip, whose windows are the images.
       num_held_out: how many images are kept out of training: the first ones, of a
         place random ones, always the same.
-      **options: `data_dir`, folder with the files of a named data set (default: Keras
-        downloads them into its cache, or finds them there); `normalize`, "fixed" or
-        "per_image", see `ImageDataset`; for a place also those of `folders.read`, and
-        `class_folders`, whether its subfolders are classes, in alphabetical order;
-        `num_frames`, which makes a place one clip, see `clips.read`, each image that
-        many consecutive frames of it. Of a picture `image_size` is that of its windows.
+      **options: see `Options`.
 
     Raises:
+      ArgumentError: on an unknown option, or on a value that one does not have.
       DatasetError: if the data are missing, cannot be read, are one image repeated, or
         if none is left to train on.
     """
@@ -97,6 +121,7 @@ def _whole(
     **options,
 ):
     """The `ImageDataset` of all images but test images, those held out in front."""
+    _refuse_unknown({"normalize": normalize, **options})
     found = None
     pixels: Any
     labels: np.ndarray | None = None
@@ -108,7 +133,13 @@ def _whole(
     elif name in named.TEXTURES:
         pixels = _cut(name, named.texture(name), options.get("image_size", 128))
     else:
-        pixels, found = _read(_place(name), **options)
+        place = _place(name)
+        if "image_size" not in options:
+            raise ArgumentError(
+                f"`dataset`={name} is a place. Give `image_size`, the height and width of "
+                "its images."
+            )
+        pixels, found = _read(place, **options)
         if class_folders:
             labels, class_names = _classes(name, found.folders)
     if num_held_out and isinstance(pixels, Windows):
@@ -140,6 +171,21 @@ def _whole(
     return whole
 
 
+def _refuse_unknown(options):
+    known = Options.__annotations__
+    for name, value in options.items():
+        if name not in known:
+            raise ArgumentError(
+                f"A data set has the options {', '.join(known)}. Received: {name}."
+                + nearest(name, known)
+            )
+        choices = get_args(known[name])
+        if get_origin(known[name]) is Literal and value not in choices:
+            raise ArgumentError(
+                f"`{name}` must be {' or '.join(choices)}. Received: {value}."
+            )
+
+
 def _classes(name, folders):
     """The classes of a place by its folders, and their names."""
     names = sorted({folder for folder in folders if folder is not None})
@@ -167,6 +213,7 @@ def _read(place, *, image_size, num_frames=None, **options):
     """The images of a place, or the windows of one picture or clip; what was found."""
     suffix = place.suffix.lower()
     if num_frames:
+        options.pop("skip_bad_images", None)  # a frame would be missing
         clip, found = clips.read(
             place, num_frames=num_frames, image_size=image_size, **options
         )

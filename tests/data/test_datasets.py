@@ -11,7 +11,7 @@ from PIL import Image
 from coopnets_tf.data import datasets
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.data.images import from_uint8, to_uint8
-from coopnets_tf.errors import DatasetError
+from coopnets_tf.errors import ArgumentError, DatasetError
 from tests.data.files import animate, flat, moving, save
 
 
@@ -592,3 +592,26 @@ def test_a_picture_of_one_colour_and_a_clip_without_motion_are_refused(tmp_path)
     for place, num_frames in ((photo, None), (tmp_path / "clip.npy", 2)):
         with pytest.raises(DatasetError, match="All windows of .* are the same"):
             datasets.load(str(place), image_size=8, num_frames=num_frames)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_heldout": 5}, "num_heldout.$"),
+        ({"colour_mode": "grey"}, "colour_mode. Did you mean color_mode?"),
+        (
+            {"normalize": "per-image"},
+            "`normalize` must be fixed or per_image",
+        ),
+        ({"color_mode": "gray"}, "`color_mode` must be rgb or grey. Received: gray"),
+        ({"resize": "strech"}, "`resize` must be crop or stretch. Received: strech"),
+    ],
+)
+def test_an_option_that_no_data_set_has_is_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        datasets.load("digits", **options)
+
+
+def test_a_place_needs_the_size_of_its_images(tmp_path):
+    with pytest.raises(ArgumentError, match="`image_size`"):
+        datasets.load(str(tmp_path))
