@@ -14,6 +14,12 @@ from typing import Any
 import flags
 import surroundings
 
+FLAG_OF = {  # arguments of the package by another name
+    "class_folders": "conditional",
+    "layer": "extractor_layer",
+    "num_classes": "conditional",
+}
+
 
 def main() -> None:
     surroundings.harmless_output()
@@ -111,7 +117,8 @@ def _with_flags(text):
     """An error of the package, whose arguments are flags here."""
 
     def flag(match):
-        return f"--{match[1]}" if match[1] in flags.FACTS else match[0]
+        name = FLAG_OF.get(match[1], match[1])
+        return f"--{name}" if name in flags.FACTS else match[0]
 
     return re.sub(r"`(\w+)`", flag, text)
 

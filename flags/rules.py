@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from flags.definitions.evaluation import FEWEST
 from flags.facts import FACTS, Settings, acting, keeps_latents
 from flags.words import Given, Refused
-
-FEWEST = 20  # images that an evaluation can score
 
 
 def other_modes(settings: Settings, given: Iterable[Given]) -> None:

@@ -19,7 +19,7 @@ from coopnets_tf.evaluation import features, protocol
 from coopnets_tf.files import RUN_DESCRIPTION
 from coopnets_tf.networks import built_in, spectral
 from coopnets_tf.runs import saving, trained, training
-from flags import definitions, facts, pages, places, rules, runs
+from flags import definitions, facts, pages, places, runs
 from flags.facts import ALGORITHMS, FACTS, MODES, USES
 from tests.helpers import TINY, make_generator_model, make_model
 
@@ -239,10 +239,6 @@ def test_what_acts(arguments, acts, does_not):
     assert not set(does_not.split()) & acting
 
 
-def test_every_flag_is_read_by_something():
-    assert set(FACTS) == BY_MAIN.union(*(claimed(mode) for mode in MODES))
-
-
 def test_no_flag_is_defined_past_its_facts():
     key_flags = flags.FLAGS.get_key_flags_for_module(facts)
     assert {flag.name for flag in key_flags} == set(FACTS)
@@ -308,7 +304,10 @@ def test_what_the_flags_offer_is_what_there_is():
     assert flags.NAMED == datasets.NAMES
     assert set(places.ARCHIVES) == set(sources.PACKED)
     assert places.CLIPS == clips.SUFFIXES
-    assert (runs.DESCRIPTION, rules.FEWEST) == (RUN_DESCRIPTION, protocol.MIN_IMAGES)
+    assert (runs.DESCRIPTION, definitions.evaluation.FEWEST) == (
+        RUN_DESCRIPTION,
+        protocol.MIN_IMAGES,
+    )
     assert runs.SUMS == trained.SUMS
     of_evaluations = [
         f"evaluation/{net}/frechet_distance" for net in ("generator", "descriptor")

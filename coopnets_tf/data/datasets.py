@@ -191,7 +191,7 @@ def _classes(name, folders):
     names = sorted({folder for folder in folders if folder is not None})
     if beside := folders.count(None):
         raise DatasetError(
-            "`conditional` takes the subfolders of a folder for classes. Received: "
+            "`class_folders` takes the subfolders of a folder for classes. Received: "
             f"`dataset`={name}, with {counted(beside, 'images')} beside "
             f"{counted(len(names), 'subfolders')}. Move them."
         )

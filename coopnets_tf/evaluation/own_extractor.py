@@ -76,7 +76,7 @@ def maps_of_file(
         raise ExtractorError(
             f"`extractor`={path} must answer in maps, [rows, columns, filters], to "
             f"compare images by them. Received: {list(maps.shape[1:])} "
-            f"{facts['source']}. Name a layer by `extractor_layer`."
+            f"{facts['source']}. Name a layer by `layer`."
         )
     facts["network"] = f"{path.name}, maps {facts.pop('source')}"
     maps = keras.ops.cast(maps, "float32")
@@ -148,13 +148,13 @@ def _chosen(network, layer, path):
     names = [one.name for one in network.layers]
     if layer not in names:
         raise ExtractorError(
-            f"`extractor_layer` must be a layer of {path}: {', '.join(names[-5:])}, or "
+            f"`layer` must be a layer of {path}: {', '.join(names[-5:])}, or "
             f"one before. Received: {layer}.{nearest(layer, names)}"
         )
     output = network.get_layer(layer).output
     if not isinstance(output, keras.KerasTensor) or len(output.shape) < 2:
         raise ExtractorError(
-            f"`extractor_layer`={layer} must have one output, of vectors or maps."
+            f"`layer`={layer} must have one output, of vectors or maps."
         )
     return output, f"of layer {layer}"
 
@@ -198,7 +198,7 @@ def _num_features(see, image_shape, path):
         return features.shape[1]
     raise ExtractorError(
         f"`extractor`={path} makes {features.size:,} features of an image, more than "
-        f"{MAX_FEATURES:,}. Name another layer by `extractor_layer`."
+        f"{MAX_FEATURES:,}. Name another layer by `layer`."
     )
 
 

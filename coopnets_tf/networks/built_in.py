@@ -231,7 +231,7 @@ def _refuse_classes(name, num_classes):
     """
     if num_classes:
         raise NetworkError(
-            f"`network`={name} has no place for classes. Leave out `conditional`, or "
+            f"`network`={name} has no place for classes. Leave out `num_classes`, or "
             "take another network."
         )
 

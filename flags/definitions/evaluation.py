@@ -6,6 +6,7 @@ from flags import places
 from flags.definitions import conditions
 from flags.facts import Group
 
+FEWEST = 20  # images that can be scored
 METRICS = {
     "parzen": "log-likelihood",
     "frechet": "distance",
@@ -57,7 +58,7 @@ evaluation.integer(
     "evaluation_samples",
     10_000,
     "Images drawn of each net; other numbers give other scores, so leave it.",
-    low=20,
+    low=FEWEST,
     **both,
 )
 evaluation.seed("evaluation_seed", 0, "Seed of those draws.", **both)

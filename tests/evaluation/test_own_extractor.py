@@ -115,7 +115,7 @@ def test_a_layer_may_be_named(extractor):
     np.testing.assert_allclose(features, expected, rtol=1e-4)
     assert classes.shape == (3, 3)
     assert found.facts["network"] == "mine.keras, 4 features (of layer maps)"
-    with pytest.raises(ExtractorError, match="`extractor_layer`.*Did you mean maps?"):
+    with pytest.raises(ExtractorError, match="`layer`.*Did you mean maps?"):
         extractor(network, layer="map")
 
 
