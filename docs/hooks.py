@@ -155,7 +155,7 @@ def _presets():
     """The flagfiles in flags/."""
     head = "# Presets\n\nThe flagfiles of `flags/`. `flags/<dataset>.cfg` and "
     head += "`flags/<algorithm>.cfg` are loaded unasked, as is `flags/g1.cfg` for "
-    head += "CoopNets with `--generator_num_steps`; the others by "
+    head += "CoopNets with `--generator_num_steps`, but on digits; the others by "
     head += "`--flagfile=flags/<name>.cfg`.\n"
     return head + "".join(
         f"\n## {path.stem}\n\n```\n{path.read_text(encoding='utf-8').rstrip()}\n```\n"

@@ -237,8 +237,8 @@ generator.weight(
 generator.positive(
     "generator_step_size",
     0.1,
-    "delta of G1, in the unit of the latents. In CoopNets 0.01, unless the preset has "
-    "another, as that of digits: longer ones diverged on MNIST, see flags/g1.cfg.",
+    "delta of G1, in the unit of the latents. In CoopNets 0.01, but on digits, and "
+    "unless the preset has another: longer ones diverged on MNIST, see flags/g1.cfg.",
 )
 generator.positive(
     "residual_stddev", 0.3, "sigma, s.d. of the residual Y - g(X), in pixel units."
