@@ -208,9 +208,9 @@ class Descriptor(Conditional):
         self.divide()
         return loss
 
-    def divide(self) -> None:
+    def divide(self, *, rounds: int = 1) -> None:
         """Divides the kernels in Keras' `SpectralNormalization`, see `spectral`."""
-        spectral.divide(spectral.wrapped_in(self.network))
+        spectral.divide(spectral.wrapped_in(self.network), rounds=rounds)
 
     def _augmented(self, observed, revised, seed):
         if seed is None:

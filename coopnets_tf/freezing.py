@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from coopnets_tf import seeds
-from coopnets_tf.networks import checks
+from coopnets_tf.networks import checks, spectral
 
 
 def freeze(
@@ -87,7 +87,8 @@ def take_average(net: Any) -> None:
     if net.compiled and net.optimizer.use_ema and net.optimizer.iterations.numpy():
         net.optimizer.finalize_variable_values(net.trainable_variables)
         if hasattr(net, "divide"):
-            net.divide()  # the average is of undivided kernels, see `spectral`
+            # The average is of undivided kernels.
+            net.divide(rounds=spectral.ROUNDS)
 
 
 @contextlib.contextmanager

@@ -136,8 +136,8 @@ def _whole(
         place = _place(name)
         if "image_size" not in options:
             raise ArgumentError(
-                f"`dataset`={name} is a place. Give `image_size`, the height and width of "
-                "its images."
+                f"`dataset`={name} is a place. Give `image_size`, the height and width "
+                "of its images."
             )
         pixels, found = _read(place, **options)
         if class_folders:

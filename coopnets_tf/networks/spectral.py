@@ -4,7 +4,8 @@ Keras' `SpectralNormalization` divides its kernel by that value when it is calle
 `training=True`. A descriptor never is, since all steps of a chain must see one energy.
 So the division is done here, after each D2, and D1 finds kernels that are divided. One
 round of power iteration finds the value from below. A moving average of the weights,
-which Keras takes of each step before its division, is divided where it is used.
+which Keras takes of each step before its division, is divided where it is used; as it
+is not the kernel that the last round saw, that takes as many rounds as at the start.
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ from coopnets_tf.networks import checks
 from coopnets_tf.networks.layers import layers_inside
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-FIRST_ROUNDS = 30  # of the power iteration; in training it is one for each D2
+ROUNDS = 30  # of the power iteration for kernels not seen; in training one for each D2
 Wrapped = keras.layers.SpectralNormalization
 
 
@@ -48,8 +49,7 @@ def normalised(network: keras.Model) -> keras.Model:
             "`spectral_norm` acts. Leave it out, or put Keras' SpectralNormalization "
             "into the network."
         )
-    for _ in range(FIRST_ROUNDS):
-        divide(wrapped_in(found))
+    divide(wrapped_in(found), rounds=ROUNDS)
     return found
 
 
@@ -86,12 +86,16 @@ def wrapped_in(network: keras.Model) -> list[Any]:
     return [one for one in layers if one.trainable and one.kernel.trainable]
 
 
-def divide(layers: list[Any]) -> None:
-    """Divides each kernel by its largest singular value, estimated by power iteration:
-    as many rounds as the layer asks for, one by default, from the `vector_u` that the
-    last call left. A kernel of zeros stays.
+def divide(layers: list[Any], *, rounds: int = 1) -> None:
+    """Divides each kernel by its largest singular value, estimated by power iteration
+    from the `vector_u` that the last call left. A kernel of zeros stays.
+
+    Args:
+      layers: see `wrapped_in`.
+      rounds: of a division each, by a value of as many iterations as the layer asks
+        for, one by default.
     """
-    for layer in layers:
+    for layer in layers * rounds:
         vector, kernel = layer.normalized_weights()
         zero = tf.reduce_all(tf.equal(layer.kernel, 0.0))
         layer.vector_u.assign(tf.where(zero, layer.vector_u, vector))

@@ -1,6 +1,7 @@
 """Weights of other runs: which checkpoint is meant, and what of it fits the nets."""
 
 import contextlib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from coopnets_tf.errors import RunError
 from coopnets_tf.models.learner import Learner
+from coopnets_tf.networks import spectral
 from coopnets_tf.runs import trained
 from coopnets_tf.runs.checkpoints import listed, readable, step_of
 from coopnets_tf.variables import named_variables
@@ -55,7 +57,8 @@ def _is_meant(path, which):
 
 
 def load_networks(model: Learner, source: Path | str) -> tuple[Path, list[str]]:
-    """Copies the weights of the nets from a checkpoint, as far as they fit.
+    """Copies the weights of the nets from a checkpoint, as far as they fit. Kernels
+    whose largest singular value is to be one are divided by it.
 
     Args:
       source: see `find`.
@@ -71,6 +74,8 @@ def load_networks(model: Learner, source: Path | str) -> tuple[Path, list[str]]:
     with _reader(path) as reader:
         fitting, misfits = _matched(_parts(model), reader)
     _assign(fitting, misfits, path)
+    if "descriptor" in model.nets:
+        model.nets["descriptor"].divide(rounds=spectral.ROUNDS)
     return path, misfits
 
 
@@ -80,8 +85,8 @@ def load_for_use(model: Learner, source: Path | str) -> tuple[Path, list[str]]:
     there.
 
     Where the run kept moving averages of a net's weights, it gets these. An average of
-    kernels that were divided by their largest singular value is divided once more, see
-    `Descriptor.divide`.
+    kernels that were divided by their largest singular value is divided, too, see
+    `spectral`.
     """
     path = find(source)
     with _reader(path) as reader:
@@ -90,7 +95,7 @@ def load_for_use(model: Learner, source: Path | str) -> tuple[Path, list[str]]:
         fitting, misfits = _matched(parts, reader, averaged)
     _assign(fitting, misfits, path)
     if "descriptor" in averaged:
-        model.nets["descriptor"].divide()
+        model.nets["descriptor"].divide(rounds=spectral.ROUNDS)
     return path, misfits
 
 
@@ -130,7 +135,8 @@ def _matched(
     reader: Any,
     averaged: Collection[str] = (),
 ) -> tuple[list[tuple[tf.Variable, Any]], list[str]]:
-    """The variables that fit, with their values; a line for each that does not.
+    """The variables that fit, with their values; a line for each that does not. A layer
+    in a wrapper that has its name, as `spectral.normalised` puts it, fits the bare one.
 
     Args:
       parts: variables by their names, of each part of a model.
@@ -139,12 +145,14 @@ def _matched(
     fitting, misfits = [], []
     shapes = reader.get_variable_to_shape_map()
     for part, variables in parts.items():
-        there = {key.split("/")[1] for key in shapes if key.split("/")[0] == part}
-        for name in sorted(there - set(variables)):
-            misfits.append(f"{part} {name}: nothing here")
+        named = {key.split("/")[1] for key in shapes if key.split("/")[0] == part}
+        there = {_bare(name): name for name in named}
+        for name in sorted(set(there) - {_bare(name) for name in variables}):
+            misfits.append(f"{part} {there[name]}: nothing here")
         for name, variable in variables.items():
-            key = KEY.format(f"{part}/{name}")
-            average = KEY.format(f"{part}_optimizer/{part}_{name}_average")
+            its = there.get(_bare(name), name)
+            key = KEY.format(f"{part}/{its}")
+            average = KEY.format(f"{part}_optimizer/{part}_{its}_average")
             if part in averaged and average in shapes:
                 key = average
             here, found = variable.shape.as_list(), shapes.get(key, "nothing")
@@ -153,6 +161,10 @@ def _matched(
             else:
                 misfits.append(f"{part} {name}: {here} here, {found} there")
     return fitting, misfits
+
+
+def _bare(name):
+    return re.sub(r"^(.+)_\1_", r"\1_", name)
 
 
 def _assign(fitting, misfits, path):
