@@ -116,7 +116,8 @@ def refuse_different(hosts: Hosts, settings: Settings, dataset: ImageDataset) ->
         for name, value in flags.saved(settings).items()
         if not flags.FACTS[name].path
     }
-    if not hosts.have_same(f"{sorted(own.items())} {dataset.fingerprint()}"):
+    prints = dataset.fingerprint(), dataset.classes_fingerprint()
+    if not hosts.have_same(f"{sorted(own.items())} {prints}"):
         raise RunError(
             "The hosts were given different flags, or have different images. Give all "
             "the same but for `host_index`."

@@ -54,6 +54,7 @@ class ImageDataset:
         if class_names is None and self.labels is not None:
             number = int(self.labels.max()) + 1 if self.labels.size else 0
             class_names = [str(one) for one in range(number)]
+        self._all_labels = self.labels  # those of `pixels`, also of a part
         self.class_names = class_names
         self.kind = kind
         self.per_image = per_image
@@ -173,6 +174,13 @@ class ImageDataset:
         if self._visible_fn:
             digest.update(np.ascontiguousarray(self._visible_fn(self.places[:1])).data)
         return f"{self._pixels.shape[0]} images, blake2b {digest.hexdigest()}"
+
+    def classes_fingerprint(self) -> str | None:
+        """A text that changes with the classes of the images; None without classes."""
+        if self._all_labels is None:
+            return None
+        labels = np.ascontiguousarray(self._all_labels, np.int64)
+        return f"blake2b {hashlib.blake2b(labels.data, digest_size=16).hexdigest()}"
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Whole batches in one pass over the images; the short rest is left out.

@@ -83,6 +83,8 @@ class ImageModel(ImageLearner):
         inputs = {"descriptor": "image_shape", "generator": "latent_shape"}
         for name, shape in shapes.items():
             config[name]["config"][inputs[name]] = shape
+        if config.get("num_images"):
+            config["num_images"] = 1  # no latents of training images are of this size
         with self.distribute_strategy.scope():
             other = type(self).from_config(config)
         with self.frozen():

@@ -237,7 +237,8 @@ def find_run(workdir: Path | str) -> Path:
 
 
 def check_data(run_dir: Path, dataset: ImageDataset, *, way_out: str) -> None:
-    """Compares images with those that a run was begun with, as far as they are known.
+    """Compares images, and their classes, with those that a run was begun with, as far
+    as they are known.
 
     Args:
       dataset: the images at hand.
@@ -248,13 +249,18 @@ def check_data(run_dir: Path, dataset: ImageDataset, *, way_out: str) -> None:
     """
     if not (run_dir / DATA).exists():
         return
-    known = _read_json(run_dir / DATA).get("fingerprint")
-    if known == dataset.fingerprint():
-        return
-    if known != dataset.fingerprint(folder=_folder(run_dir)):
+    record = _read_json(run_dir / DATA)
+    known, fingerprint = record.get("fingerprint"), dataset.fingerprint
+    if known not in (fingerprint(), fingerprint(folder=_folder(run_dir))):
         raise RunError(
             f"The images are not those with which {run_dir} was begun. Bring those "
             f"back, or name their new place by `dataset`. {way_out}"
+        )
+    classes = dataset.classes_fingerprint()
+    if classes and record.get("classes", classes) != classes:
+        raise RunError(
+            f"The images are those with which {run_dir} was begun, but some have "
+            f"another class than then. Bring the classes back. {way_out}"
         )
 
 
@@ -266,8 +272,11 @@ def _folder(run_dir):
 
 
 def record_data(run_dir: Path, dataset: ImageDataset) -> None:
-    """Remembers with which images a run was begun."""
-    write_json(run_dir / DATA, {"fingerprint": dataset.fingerprint()})
+    """Remembers with which images, and of which classes, a run was begun."""
+    record = {"fingerprint": dataset.fingerprint()}
+    if classes := dataset.classes_fingerprint():
+        record["classes"] = classes
+    write_json(run_dir / DATA, record)
 
 
 def rollbacks(run_dir: Path) -> list[dict[str, Any]]:

@@ -69,6 +69,21 @@ def test_other_images_are_refused_for_a_run(tmp_path):
         check_data(tmp_path, white, **options)
 
 
+def test_other_classes_of_the_same_images_are_refused_for_a_run(tmp_path):
+    pixels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1)
+    begun, moved = (
+        ImageDataset("images", pixels, labels=labels)
+        for labels in ([0, 0, 1], [0, 1, 1])
+    )
+    record_data(tmp_path, begun.part(slice(1, None)))
+    check_data(tmp_path, begun, way_out="")
+    with pytest.raises(RunError, match="another class"):
+        check_data(tmp_path, moved, way_out="")
+    check_data(tmp_path, ImageDataset("images", pixels), way_out="")  # asks for none
+    write_json(tmp_path / DATA, {"fingerprint": begun.fingerprint()})  # of version 0.2
+    check_data(tmp_path, moved, way_out="")
+
+
 @pytest.mark.parametrize("named", [{"dataset": "/old/photos"}, "/old/photos"])
 def test_a_run_of_version_0_2_knows_its_images_at_another_place(tmp_path, named):
     save(tmp_path / "photos" / "1.png", flat((1, 1, 1)))
