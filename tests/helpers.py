@@ -52,6 +52,11 @@ built_in.TABLES["toy"] = built_in.Table(
 built_in.TABLES["toy_clips"] = built_in.TABLES["toy"]._replace(
     axes=("frames", "height", "width")
 )
+built_in.TABLES["toy_residual"] = built_in.Table(
+    [rows.Conv(3, 2, 4, "silu"), rows.Halving(6)],
+    [rows.Deconv(None, 1, 8, "silu"), rows.Doubling(6), rows.Deconv(4, 2, None)],
+    stddev=None,
+)
 built_in.TABLES["oracle"] = built_in.Table(
     [rows.Conv(3, 1, 8), rows.Conv(4, 2, 12), rows.Conv(3, 1, 16)],
     [

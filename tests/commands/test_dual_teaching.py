@@ -32,6 +32,26 @@ def test_a_run_goes_on_as_if_unbroken(place):
         np.testing.assert_array_equal(part[name], value, err_msg=name)
 
 
+@pytest.mark.slow
+def test_residual_nets_with_classes_and_averages_go_on_as_if_unbroken(tmp_path):
+    nets = ["--network=toy_residual", "--conditional", "--spectral_norm"]
+    averages = ["--generator_average=0.9", "--descriptor_average=0.9"]
+    train = [*DUAL, *nets, *averages, "--augment=shift"]
+    called(*train, "--num_iterations=3", "--workdir=whole", cwd=tmp_path)
+    called(*train, "--num_iterations=2", "--workdir=part", cwd=tmp_path)
+    called("--resume", "--workdir=part", "--num_iterations=3", cwd=tmp_path)
+    whole, part = (checkpoint(tmp_path / name) for name in ("whole", "part"))
+    for word in ("vector_u", "_average", "image_labels", "beside"):
+        assert any(word in name for name in whole), word
+    for name, value in whole.items():
+        np.testing.assert_array_equal(part[name], value, err_msg=name)
+    model = coopnets_tf.load(tmp_path / "part")
+    exported = tf.saved_model.load(str(tmp_path / "part" / "export"))
+    samples = exported.sample(tf.constant(3), tf.constant(5), tf.one_hot([3] * 3, 10))
+    expected = model.sample(3, seed=5, labels=3)
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+
+
 def test_its_pictures_and_its_export_are_of_both_nets(place):
     kinds = {"generator", "descriptor", "reconstructed"}
     pictures = names(place / "whole" / "samples")
