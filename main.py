@@ -4,7 +4,6 @@ and uses them:               python main.py --mode=sample|evaluate|recover|...
 The flags are explained by --help and --helpfull.
 """
 
-import re
 import sys
 import traceback
 import warnings
@@ -13,12 +12,6 @@ from typing import Any
 
 import flags
 import surroundings
-
-FLAG_OF = {  # arguments of the package by another name
-    "class_folders": "conditional",
-    "layer": "extractor_layer",
-    "num_classes": "conditional",
-}
 
 
 def main() -> None:
@@ -109,18 +102,8 @@ def _failed(error, settings, *, code, text=None):
     """Says what went wrong, and on demand where; returns the exit code."""
     if settings["debug"] and error:
         traceback.print_exception(error)
-    print(f"Error: {_with_flags(text or str(error))}", file=sys.stderr)
+    print(f"Error: {flags.with_flags(text or str(error))}", file=sys.stderr)
     return code
-
-
-def _with_flags(text):
-    """An error of the package, whose arguments are flags here."""
-
-    def flag(match):
-        name = FLAG_OF.get(match[1], match[1])
-        return f"--{name}" if name in flags.FACTS else match[0]
-
-    return re.sub(r"`(\w+)`", flag, text)
 
 
 if __name__ == "__main__":

@@ -48,10 +48,8 @@ def labels_for(
     for known in (own, numbers):
         if label in known:
             return conditional.rows(known.index(label), model.class_shares, number)
-    raise RunError(
-        f"`label` must be one of {', '.join(own)}. Received: {label}."
-        f"{nearest(label, own)}"
-    )
+    hint = "" if label.isdigit() else nearest(label, own)
+    raise RunError(f"`label` must be one of {', '.join(own)}. Received: {label}.{hint}")
 
 
 def of_images(run_dir: Path, dataset: ImageDataset) -> np.ndarray:

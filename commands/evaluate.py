@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import flags
 from commands import build, use
 from commands.build import Settings
 from coopnets_tf.data import datasets, drawing, images
@@ -60,7 +61,7 @@ def evaluate(settings: Settings) -> Path:
     save(found, output)
     if images_to:
         export_samples(images_to, {**found.scored, "reference": found.reference})
-    print(text(found.report))
+    print(flags.with_flags(text(found.report)))
     print(f"Report and pictures of step {int(model.step)}: {output}")
     if images_to:
         print(f"Images that were scored: {images_to}")
@@ -125,7 +126,7 @@ def on_the_way(
     Raises:
       ArgumentError: if the images are windows of one picture or clip.
       DatasetError: if too few were held out.
-      ExtractorError: see `choose_extractor`.
+      ExtractorError: see `choose_extractor`; also where `keep_best` needs one.
     """
     if splits.training.whole is not None:
         raise ArgumentError(
@@ -134,11 +135,13 @@ def on_the_way(
         )
     choices = protocol_of(settings, split="validation")
     protocol.real_images(splits, choices)  # refused now rather than in an hour
+    best = settings["keep_best"] or ""
+    needed = best.startswith("evaluation/") and not best.endswith("/parzen")
     return functools.partial(
         protocol.evaluate,
         splits=splits,
         protocol=choices,
-        extractor=choose_extractor(splits, choices, settings),
+        extractor=choose_extractor(splits, choices, settings, needed=needed),
     )
 
 
@@ -153,17 +156,17 @@ def protocol_of(settings: Settings, **options: Any) -> Protocol:
 
 
 def choose_extractor(
-    splits: Splits, choices: Protocol, settings: Settings
+    splits: Splits, choices: Protocol, settings: Settings, *, needed: bool = False
 ) -> Extractor | None:
     """The feature extractor; None where no metric needs one, or none is available.
 
-    Where none was asked for and none is available, a line says so.
+    Where none is available, and none was asked for or `needed`, a line says so.
 
     Raises:
       ExtractorError: if one that was asked for is not available.
     """
     asked = ("extractor", "extractor_layer", "inception_weights", "metrics")
-    was_asked_for = any([settings[name] for name in asked])
+    was_asked_for = needed or any([settings[name] for name in asked])
     if not protocol.FEATURE_METRICS & set(choices.metrics):
         return None
     # On the way nobody looks at the test images, not even to know the classifier.
@@ -173,7 +176,7 @@ def choose_extractor(
     except ExtractorError as error:
         if was_asked_for:
             raise
-        print(f"Without metrics of features. {error}")
+        print(flags.with_flags(f"Without metrics of features. {error}"))
         return None
 
 

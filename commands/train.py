@@ -16,9 +16,10 @@ import flags
 from commands import build, devices, evaluate
 from commands.build import Settings
 from coopnets_tf import files, replicas
-from coopnets_tf.data import datasets
+from coopnets_tf.data import datasets, named
 from coopnets_tf.data.image_dataset import ImageDataset
 from coopnets_tf.errors import RunError, Stopped
+from coopnets_tf.evaluation import protocol
 from coopnets_tf.models.image_model import ImageModel
 from coopnets_tf.models.learner import NETS
 from coopnets_tf.networks import network_file
@@ -158,6 +159,12 @@ def prepared(
             settings, dataset.image_shape, dataset.num_images, file, shares
         )
     tell(headline(model, dataset, settings, file))
+    held_out, parts = settings["num_held_out"], 1 + (dataset.name not in named.FILES)
+    if 0 < held_out < (least := parts * protocol.MIN_IMAGES):
+        tell(
+            f"Careful: --mode=evaluate will need {least} images held out or more, or "
+            f"none. Received: --num_held_out={held_out}."
+        )
     begun = run_dir and checkpoints.last_step(run_dir) is not None
     if settings["init_from"] and not begun:
         tell(init_from(model, settings["init_from"]))
@@ -262,6 +269,8 @@ def train_in(
     step = checkpoints.last_step(run.folder) or 0
     _refuse_to_go_on(run, step, dataset, settings)
     begun = f"from step {step} on | " if settings["resume"] else ""
+    if step == run.num_iterations:
+        begun = f"at step {step} already, so that nothing is left to train | "
     print(f"{begun}{run.folder} | look inside: {where_to_look(run)}", flush=True)
     _write_records(run, dataset, settings)
     shown = pictures(
@@ -325,10 +334,14 @@ def headline(
         chains.append(f"{number} of {counted(model.revision_steps, 'steps')}")
     if model.generator and (inferring := model.generator.inference.num_steps):
         chains.append(f"G1 with {counted(inferring, 'steps')}")
+    if settings["algorithm"] == "coopnets" and settings["data_teaching"]:
+        chains.append(f"dual teaching with a weight of {settings['data_teaching']:g}")
+    if model.num_classes:
+        chains.append(counted(model.num_classes, "classes"))
     steps = dataset.steps_per_epoch(settings["batch_size"])
     networks = file.path.name if file else settings["network"]
     for name in set(model.nets) - set(network_file.functions(file) if file else NETS):
-        networks += f" and built-in {model.nets[name].network.name}"
+        networks += f" (has no {name}) and built-in {model.nets[name].network.name}"
     device = devices.named(model.distribute_strategy)
     return (
         f"{device} | {networks} nets: {', '.join(sizes)} parameters\n"

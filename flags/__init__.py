@@ -1,5 +1,6 @@
 """Flags and presets of main.py. Knows absl, not the package."""
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,10 +34,25 @@ FLAGS: Any = absl_flags.FLAGS
 FAST = {"mnist": "mnist_fast", "cifar10": "cifar10_fast", "scene": "face_fast"}
 # Lengths, and what says nothing of how a net learns.
 NO_CHOICE = {"dataset", "num_iterations", "sample_every", "checkpoint_every"}
+ARGUMENTS = {  # of the package, that are flags by another name
+    "class_folders": "conditional",
+    "layer": "extractor_layer",
+    "num_classes": "conditional",
+}
 HELP = {
     **dict.fromkeys(["h", "help", "helpshort"], pages.first),
     "helpfull": pages.full,
 }
+
+
+def with_flags(text: str) -> str:
+    """A message of the package, whose arguments in backquotes are flags here."""
+
+    def flag(match):
+        name = ARGUMENTS.get(match[1], match[1])
+        return f"--{name}" if name in FACTS else match[0]
+
+    return re.sub(r"`(\w+)`", flag, text)
 
 
 def presets(settings: Settings) -> list[Path]:

@@ -508,6 +508,7 @@ def test_other_modes_of_a_run_of_classes(place):
     ("arguments", "text"),
     [
         (["--mode=sample", "--label=ten"], "--label must be one of 0, 1, .* ten"),
+        (["--mode=sample", "--label=12"], r"Received: 12\.$"),
         (["--mode=interpolate"], "need --label, one of 0, 1, 2"),
         (["--mode=recover", "--images=runs"], "have no class"),
         (
@@ -556,6 +557,8 @@ def test_subfolders_are_classes(tmp_path):
     called("--mode=sample", "--label=light", "--num_images=4", cwd=tmp_path)
     error = refused("--mode=sample", "--label=lihgt", cwd=tmp_path)
     assert "one of dark, light. Received: lihgt. Did you mean light?" in error
+    with pytest.raises(DatasetError, match="two or more.*4 images are in one. Sort"):
+        datasets.load(str(tmp_path / "photos/dark"), **data)
     Image.new("L", (8, 8), 3).save(tmp_path / "photos/beside.png")
     with pytest.raises(DatasetError, match="with 1 image beside 2 subfolders"):
         datasets.load(str(tmp_path / "photos"), **data)

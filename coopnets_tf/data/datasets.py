@@ -156,7 +156,8 @@ def _whole(
     if num_held_out >= pixels.shape[0]:
         raise DatasetError(
             f"{name} has {counted(pixels.shape[0], 'images')}; `num_held_out` leaves "
-            f"none to train on. Received: num_held_out={num_held_out}"
+            f"none to train on. Received: num_held_out={num_held_out}. Give a tenth or "
+            "so."
         )
     whole = ImageDataset(
         name,
@@ -189,11 +190,17 @@ def _refuse_unknown(options):
 def _classes(name, folders):
     """The classes of a place by its folders, and their names."""
     names = sorted({folder for folder in folders if folder is not None})
-    if beside := folders.count(None):
+    beside, rule = folders.count(None), "`class_folders` takes subfolders for classes: "
+    if not names:
         raise DatasetError(
-            "`class_folders` takes the subfolders of a folder for classes. Received: "
-            f"`dataset`={name}, with {counted(beside, 'images')} beside "
-            f"{counted(len(names), 'subfolders')}. Move them."
+            f"{rule}two or more, one for each class. Received: `dataset`={name}, whose "
+            f"{counted(beside, 'images')} are in one. Sort them, or leave it out."
+        )
+    if beside:
+        raise DatasetError(
+            f"{rule}two or more, one for each class. Received: `dataset`={name}, with "
+            f"{counted(beside, 'images')} beside {counted(len(names), 'subfolders')}. "
+            "Move them."
         )
     return np.array([names.index(one) for one in folders], int), names
 

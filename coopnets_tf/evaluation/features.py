@@ -68,7 +68,8 @@ def classifier(
     """
     if training.labels is None or test.labels is None:
         raise ExtractorError(
-            f"`extractor`=classifier needs labels, and {training.name} has none. Give "
+            f"`extractor`=classifier needs labels, and {training.name} has none; the "
+            "subfolders of a folder are labels in runs with `conditional` alone. Give "
             "`extractor`=inception, or =FILE.keras, a network of your own."
         )
     cache = cache or keras_folder() / "coopnets_tf"
@@ -221,8 +222,8 @@ def inception(*, inception_weights: str | None = None) -> Extractor:
             f"({str(error).splitlines()[0]}). Where there is no network, bring that "
             "file (inception_v3_weights_tf_dim_ordering_tf_kernels.h5) and name it by "
             "`inception_weights`=FILE. Or take a network of your own, "
-            "`extractor`=FILE.keras; for data sets with labels there is "
-            "`extractor`=classifier."
+            "`extractor`=FILE.keras; for named data sets with labels, and folders of "
+            "runs with `conditional`, there is `extractor`=classifier."
         ) from error
     network = keras.Model(
         network.inputs, [network.get_layer("avg_pool").output, network.output]

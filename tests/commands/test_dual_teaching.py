@@ -16,7 +16,8 @@ DUAL = [*TOY[1:], "--data_teaching=0.5", "--generator_num_steps=2", "--log_every
 def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("place")
     output = called(*DUAL, "--num_iterations=4", "--workdir=whole", cwd=place)
-    assert "4 chains of 1 step, G1 with 2 steps" in output
+    parts = "4 chains of 1 step, G1 with 2 steps, dual teaching with a weight of 0.5"
+    assert parts in output
     return place
 
 

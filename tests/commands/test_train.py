@@ -2,6 +2,7 @@
 
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +49,29 @@ def test_what_was_found_is_said_and_kept(place):
     )
     assert "--grey_range=0:4095" in (place / "run" / "flags.cfg").read_text()
     assert saving.dataset_of(place / "run")["grey_range"] == "0:4095"
+
+
+def test_too_few_images_held_out_and_nothing_left_to_train_are_told(place):
+    output = called(*TOY, *FOLDER, "--num_held_out=4", "--workdir=few", cwd=place)
+    assert "40 images held out or more, or none. Received: --num_held_out=4." in output
+    output = called("--resume", "--workdir=few", cwd=place)
+    assert "at step 2 already, so that nothing is left to train" in output
+
+
+def test_a_best_checkpoint_needs_its_metric(tmp_path, monkeypatch):
+    """In an hour there would be none."""
+    for number in range(90):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
+        save(tmp_path / "photos" / f"{number}.png", pixels)
+
+    def offline(*, weights):
+        raise Exception("URL fetch failure on https://...")
+
+    monkeypatch.setattr(keras.applications, "InceptionV3", offline)
+    held_out = ["--num_held_out=80", "--evaluate_every=2"]
+    best = "--keep_best=evaluation/descriptor/frechet_distance"
+    error = refused(*TOY, *FOLDER, *held_out, best, cwd=tmp_path)
+    assert "URL fetch failure" in error and "--inception_weights=FILE" in error
 
 
 def test_all_hosts_prepare_the_same(place, monkeypatch, capsys):
