@@ -26,9 +26,10 @@ Each run fills a folder with metrics, pictures, checkpoints and the nets.
 What matters most, with the values in effect:
 """
 LAST = """
-All flags: --helpfull. As a flagfile: --print_config. Of another data set,
-algorithm or mode: add it, as in --help --dataset=mnist or --help --mode=sample.
-A mode may also be the first word: sample --help. What is installed: --version."""
+For small machines: --flagfile=flags/face_fast.cfg (photographs), digits_fast,
+mnist_fast, cifar10_fast. All flags: --helpfull. As a flagfile: --print_config.
+Of another data set, algorithm or mode: --help --dataset=mnist, sample --help.
+A mode may be the first word or --mode=sample. What is installed: --version."""
 
 
 def first(settings: Settings) -> str:

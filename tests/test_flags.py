@@ -294,7 +294,13 @@ def test_flags_of_one_mode_are_refused_in_another(capsys):
 
 def test_what_the_flags_offer_is_what_there_is():
     offered = re.search(r"of the images: (.*?);", flags.FLAGS["network"].help)[1]
-    theirs = {"toy_clips", "toy", "oracle", "weave"}  # of tests/helpers.py
+    theirs = {
+        "toy_clips",
+        "toy_residual",
+        "toy",
+        "oracle",
+        "weave",
+    }  # of tests/helpers.py
     own = set(built_in.TABLES) - theirs
     assert set(offered.split(", ")) == own
     summing = {name for name in own if built_in.TABLES[name].sums_all}

@@ -101,8 +101,10 @@ def build(file: NetworkFile, name: str, *shapes: Any) -> keras.Model | None:
         return function(*shapes)
     except Exception as error:  # the user's code may raise anything
         call = f"{name}({', '.join(map(str, shapes))})"
+        told = isinstance(error, TypeError) and isinstance(shapes[-1], int)
+        hint = " With `conditional` it is told the number of classes, too." * told
         raise NetworkError(
-            f"`network`={file.path}: {call} failed, {_where(error)}"
+            f"`network`={file.path}: {call} failed, {_where(error)}{hint}"
         ) from error
 
 

@@ -59,6 +59,7 @@ evaluation.integer(
     10_000,
     "Images drawn of each net; other numbers give other scores, so leave it.",
     low=FEWEST,
+    basic="images drawn of each net",
     **both,
 )
 evaluation.seed("evaluation_seed", 0, "Seed of those draws.", **both)
@@ -70,6 +71,7 @@ evaluation.string(
     "of your own, which is given pixels in [-1, 1], or in [0, 255] if it begins with a "
     "Rescaling by 1/100 or less. Default: the classifier where there are labels. "
     "recover takes only such a file, by whose maps it also compares images.",
+    basic="classifier, inception or FILE.keras",
     choices=places.EXTRACTORS,
     path=True,
     place=places.extractor,

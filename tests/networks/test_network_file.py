@@ -264,3 +264,9 @@ def test_a_run_made_in_python_keeps_a_file_it_is_given(place):
     assert json.loads(json.dumps(record)) == record
     assert network_file.kept(place / "run", record).code == PAIR.encode()
     assert Path(network_file.kept(place / "run", record).path).name == "network.py"
+
+
+def test_a_function_that_takes_no_classes_is_told_of_them(place):
+    (place / "nets.py").write_text(PAIR)
+    errors = refused(*TINY, "--network=nets.py", "--conditional", cwd=place)
+    assert "With --conditional it is told the number of classes, too." in errors
