@@ -135,8 +135,7 @@ def on_the_way(
         )
     choices = protocol_of(settings, split="validation")
     protocol.real_images(splits, choices)  # refused now rather than in an hour
-    best = settings["keep_best"] or ""
-    needed = best.startswith("evaluation/") and not best.endswith("/parzen")
+    needed = "frechet" in (settings["keep_best"] or "")
     return functools.partial(
         protocol.evaluate,
         splits=splits,
