@@ -178,7 +178,7 @@ def _refuse_unknown(options):
         if name not in known:
             raise ArgumentError(
                 f"A data set has the options {', '.join(known)}. Received: {name}."
-                + nearest(name, known)
+                + nearest(name, [*known, "num_held_out"])
             )
         choices = get_args(known[name])
         if get_origin(known[name]) is Literal and value not in choices:

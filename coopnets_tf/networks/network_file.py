@@ -102,9 +102,10 @@ def build(file: NetworkFile, name: str, *shapes: Any) -> keras.Model | None:
     except Exception as error:  # the user's code may raise anything
         call = f"{name}({', '.join(map(str, shapes))})"
         told = isinstance(error, TypeError) and isinstance(shapes[-1], int)
-        hint = " With `conditional` it is told the number of classes, too." * told
+        hint = "With `conditional` it is told the number of classes, too."
         raise NetworkError(
-            f"`network`={file.path}: {call} failed, {_where(error)}{hint}"
+            f"`network`={file.path}: {call} failed, {_where(error)}"
+            + (f" {hint}" if told else "")
         ) from error
 
 

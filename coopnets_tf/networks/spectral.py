@@ -92,7 +92,7 @@ def divide(layers: list[Any], *, rounds: int = 1) -> None:
 
     Args:
       layers: see `wrapped_in`.
-      rounds: of a division each, by a value of as many iterations as the layer asks
+      rounds: how often; the value of each is of as many iterations as the layer asks
         for, one by default.
     """
     for layer in layers * rounds:

@@ -250,8 +250,10 @@ def check_data(run_dir: Path, dataset: ImageDataset, *, way_out: str) -> None:
     if not (run_dir / DATA).exists():
         return
     record = _read_json(run_dir / DATA)
-    known, fingerprint = record.get("fingerprint"), dataset.fingerprint
-    if known not in (fingerprint(), fingerprint(folder=_folder(run_dir))):
+    known = record.get("fingerprint")
+    if known != dataset.fingerprint() and known != dataset.fingerprint(
+        folder=_folder(run_dir)
+    ):
         raise RunError(
             f"The images are not those with which {run_dir} was begun. Bring those "
             f"back, or name their new place by `dataset`. {way_out}"

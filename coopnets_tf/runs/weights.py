@@ -146,13 +146,16 @@ def _matched(
     shapes = reader.get_variable_to_shape_map()
     for part, variables in parts.items():
         named = {key.split("/")[1] for key in shapes if key.split("/")[0] == part}
-        there = {_bare(name): name for name in named}
-        for name in sorted(set(there) - {_bare(name) for name in variables}):
-            misfits.append(f"{part} {there[name]}: nothing here")
+        others = {_bare(name): name for name in named - set(variables)}
+        its = {
+            one: one if one in named else others.get(_bare(one), one)
+            for one in variables
+        }
+        for name in sorted(named - set(its.values())):
+            misfits.append(f"{part} {name}: nothing here")
         for name, variable in variables.items():
-            its = there.get(_bare(name), name)
-            key = KEY.format(f"{part}/{its}")
-            average = KEY.format(f"{part}_optimizer/{part}_{its}_average")
+            key = KEY.format(f"{part}/{its[name]}")
+            average = KEY.format(f"{part}_optimizer/{part}_{its[name]}_average")
             if part in averaged and average in shapes:
                 key = average
             here, found = variable.shape.as_list(), shapes.get(key, "nothing")
@@ -164,7 +167,8 @@ def _matched(
 
 
 def _bare(name):
-    return re.sub(r"^(.+)_\1_", r"\1_", name)
+    """`conv_0_kernel` of `conv_0_conv_0_kernel`, a name in a wrapper."""
+    return re.sub(r"(?:^|(?<=_))(.+)_\1_", r"\1_", name, count=1)
 
 
 def _assign(fitting, misfits, path):

@@ -597,12 +597,9 @@ def test_a_picture_of_one_colour_and_a_clip_without_motion_are_refused(tmp_path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_heldout": 5}, "num_heldout.$"),
+        ({"num_heldout": 5}, "num_heldout. Did you mean num_held_out?"),
         ({"colour_mode": "grey"}, "colour_mode. Did you mean color_mode?"),
-        (
-            {"normalize": "per-image"},
-            "`normalize` must be fixed or per_image",
-        ),
+        ({"normalize": "per-image"}, "must be fixed or per_image. Received: per-im"),
         ({"color_mode": "gray"}, "`color_mode` must be rgb or grey. Received: gray"),
         ({"resize": "strech"}, "`resize` must be crop or stretch. Received: strech"),
     ],

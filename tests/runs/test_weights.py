@@ -2,12 +2,15 @@
 
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
+from coopnets_tf import AlgorithmD
 from coopnets_tf.errors import RunError
+from coopnets_tf.networks import spectral
 from coopnets_tf.runs import weights
-from tests.helpers import layers, make_model, train
+from tests.helpers import adam, descriptor_of, layers, make_model, train
 
 LENGTH = {
     "num_iterations": 8,
@@ -64,3 +67,31 @@ def test_what_is_no_run_or_damaged_is_refused(trained, tmp_path):
         weights.load_networks(make_model(), tmp_path / "run")
     with pytest.raises(RunError, match="no checkpoint '9'. It has: .*ckpt-8"):
         weights.find(run_dir, "9")
+
+
+def alone(network):
+    model = AlgorithmD(descriptor_of(network), num_chains=2, chain_init="noise")
+    model.compile(adam(0.001))
+    return model
+
+
+def test_layers_whose_names_only_look_wrapped_keep_their_own_weights(tmp_path):
+    def model():
+        images = keras.Input((8, 8, 1))
+        maps = keras.layers.Dense(1, name="a")(images)
+        return alone(keras.Model(images, keras.layers.Dense(1, name="a_a")(maps)))
+
+    first, second = train(model(), tmp_path, num_iterations=1), model()
+    _, misfits = weights.load_networks(second, tmp_path)
+    assert misfits == []
+    pairs = zip(first.descriptor.weights, second.descriptor.weights, strict=True)
+    for one, other in pairs:
+        np.testing.assert_array_equal(one, other)
+
+
+def test_wrapped_layers_of_a_sequential_network_fit_the_bare_ones(tmp_path):
+    conv = keras.layers.Conv2D(2, 3, name="conv")
+    plain = keras.Sequential([keras.Input((8, 8, 1)), conv])
+    train(alone(plain), tmp_path, num_iterations=1)
+    _, misfits = weights.load_networks(alone(spectral.normalised(plain)), tmp_path)
+    assert len(misfits) == 1 and "vector_u" in misfits[0]
